@@ -1,0 +1,125 @@
+"""The denoiser contract: the one call through which every model, exact or trained, reaches an estimator.
+
+A denoiser is the posterior mean of the data in the variance-exploding frame,
+
+    D_z(x, sigma) = E[ x_0 | x_0 + sigma eps = x, Z = z ],    eps ~ N(0, I)
+
+which holds the same information as the score, s = (D - x) / sigma^2, and as the predicted noise, eps = (x - D) / sigma
+(Tweedie's formula; ID 11, SI 37).
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from companion.errors import InputError
+
+__all__ = ["Denoiser", "FunctionDenoiser", "digest_of"]
+
+
+class Denoiser(Protocol):
+    """What an estimator needs of a model: a conditional posterior mean, and the few facts that describe it.
+
+    `model(x, sigma, condition)` returns D of shape (batch, *shape) and of the dtype of `x`, where `x` is
+    (batch, *shape), `sigma` is (batch,), and `condition` is an int64 tensor (batch,) of classes 0 to K-1, or None for
+    the model's own unconditional branch.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a person calls this model; it is written into results."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the K classes; class k is condition k."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The prior probabilities of the K classes; they sum to one."""
+
+    @property
+    def has_null(self) -> bool:
+        """Whether `condition=None` is allowed."""
+
+    @property
+    def log_snr_range(self) -> tuple[float, float]:
+        """The lowest and highest log-snr at which the model may be called."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in which states are handed to the model."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where states are handed to the model."""
+
+    @property
+    def digest(self) -> str:
+        """A hash that changes when the model's predictions can; results carry it."""
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """The posterior mean D(x, sigma | condition)."""
+
+
+@dataclass(frozen=True)
+class FunctionDenoiser:
+    """A reader's own function behind the contract: D = function(x, sigma, condition).
+
+    `function` takes x (batch, *shape), sigma (batch,) and condition, an int64 tensor (batch,) or None, and returns the
+    posterior mean E[x_0 | x_0 + sigma eps = x, condition]. A function that handles None says so with `has_null=True`.
+    `digest` may name the version of the function, so that results of two versions are told apart.
+
+    Raises InputError for an empty shape, fewer than two classes, or weights that are not K probabilities. What
+    `function` returns is checked by the estimator, where the label must also move it.
+
+    >>> def pulled_to_class_mean(x, sigma, condition):   # two points at -1 and +1
+    ...     return (2.0 * condition - 1.0).reshape(-1, 1).expand_as(x).to(x.dtype)
+    >>> model = FunctionDenoiser(pulled_to_class_mean, shape=(1,), classes=("left", "right"))
+    >>> model(torch.zeros(2, 1), torch.ones(2), torch.tensor([0, 1])).flatten().tolist()
+    [-1.0, 1.0]
+    """
+
+    function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    has_null: bool = False
+    log_snr_range: tuple[float, float] = (-14.0, 14.0)
+    dtype: torch.dtype = torch.float32
+    device: torch.device = torch.device("cpu")
+    name: str = "function"
+    digest: str = "unversioned"
+
+    def __post_init__(self) -> None:
+        if not self.shape:
+            raise InputError("shape", self.shape, "the shape of one sample, with at least one axis")
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise InputError("classes", self.classes, "at least two class names, all different")
+        if not self.weights:
+            object.__setattr__(self, "weights", (1.0 / len(self.classes),) * len(self.classes))
+        if len(self.weights) != len(self.classes) or min(self.weights) <= 0 or abs(sum(self.weights) - 1.0) > 1e-9:
+            raise InputError("weights", self.weights, f"{len(self.classes)} positive probabilities that sum to one")
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        return self.function(x, sigma, condition)
+
+
+def digest_of(*tensors: torch.Tensor) -> str:
+    """The first 16 hex digits of the SHA-256 of tensors' dtypes, shapes and bytes.
+
+    >>> digest_of(torch.zeros(2)) == digest_of(torch.zeros(2)) != digest_of(torch.zeros(3))
+    True
+    """
+    total = hashlib.sha256()
+    for tensor in tensors:
+        array = tensor.detach().cpu().contiguous()
+        total.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        total.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,16 @@
+"""The one error that bad input raises: it names the argument, its value and what was expected."""
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Bad input, said in one line: the argument, its value, and what was expected.
+
+    >>> raise InputError("levels", 1, "at least two noise levels")
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: levels is 1, expected at least two noise levels
+    """
+
+    def __init__(self, argument: str, value: object, expected: str):
+        super().__init__(f"{argument} is {value}, expected {expected}")

@@ -1,0 +1,301 @@
+"""The forward process: signal, noise, log-snr, drift and diffusion as functions of time, and grids of noise levels.
+
+Every process here has the Gaussian kernel p(x_t | x_0) = N(alpha x_0, sigma^2 I) of the stochastic differential
+equation dX = f X dt + g dW (ES 1, 6). What is above this module is written in the log-snr
+
+    lambda = log snr = log(alpha^2 / sigma^2)
+
+and in the variance-exploding frame x / alpha = x_0 + (sigma / alpha) eps, where a process is a clock on lambda and
+nothing more. Times and levels are float64 numpy arrays of any shape.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from companion.errors import InputError
+
+__all__ = [
+    "Process",
+    "cosine",
+    "edm_levels",
+    "linear",
+    "log_snr_levels",
+    "noise_of",
+    "ornstein_uhlenbeck",
+    "rectified_flow",
+    "scaled_linear",
+    "time_levels",
+    "variance_exploding",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A linear forward process dX = f X dt + g dW whose kernel is N(alpha x_0, sigma^2 I).
+
+    Kernel and equation determine each other (ES 1, 6):
+
+        f = d log alpha / dt,    g^2 = d sigma^2 / dt - 2 f sigma^2 = -sigma^2 d lambda / dt.
+
+    Each field is a function of float64 times: `alpha`, `sigma`, `log_snr`, `drift` (f, the factor of X) and
+    `diffusion` (g^2). `time` is the inverse of `log_snr`. `span` is the interval of times; its first end is the data.
+    Functions return infinities where the limit is infinite (the log-snr of clean data) and check nothing: `check_time`
+    does.
+
+    >>> process = variance_exploding()
+    >>> float(process.time(process.log_snr(np.array(4.0))).round(12))
+    4.0
+    """
+
+    name: str
+    alpha: Callable[[Array], Array]
+    sigma: Callable[[Array], Array]
+    log_snr: Callable[[Array], Array]
+    time: Callable[[Array], Array]
+    drift: Callable[[Array], Array]
+    diffusion: Callable[[Array], Array]
+    span: tuple[float, float]
+
+    def check_time(self, t: ArrayLike) -> Array:
+        """Times as a float64 array; InputError if one is NaN or outside `span`.
+
+        >>> rectified_flow().check_time(2.0)
+        Traceback (most recent call last):
+            ...
+        companion.errors.InputError: t is 2.0, expected times between 0.0 and 1.0
+        """
+        times = np.asarray(t, dtype=np.float64)
+        first, last = self.span
+        if not np.all((times >= first) & (times <= last)):
+            raise InputError("t", t, f"times between {first} and {last}")
+        return times
+
+
+def ornstein_uhlenbeck() -> Process:
+    """The variance-preserving process of the theory, f = -1 and g^2 = 2 (ES 19).
+
+        alpha = e^-t,    sigma^2 = 1 - e^-2t,    lambda = -log(e^2t - 1),    t in [0, infinity).
+
+    >>> process = ornstein_uhlenbeck()
+    >>> float(np.exp(process.log_snr(np.array(0.5 * np.log(2.0)))).round(12))
+    1.0
+    """
+    return _variance_preserving("ou", lambda t: 2.0 * t, lambda b: 0.5 * b, lambda t: np.full_like(t, 2.0), np.inf)
+
+
+def linear(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
+    """The variance-preserving process whose rate b grows linearly on [0, 1] (DDPM's schedule in continuous time).
+
+        b = beta_min + (beta_max - beta_min) t,    B = int_0^t b,    alpha = e^(-B/2),    sigma^2 = 1 - e^-B.
+
+    Source: FORMULAS "VP with schedule b(t)", ES 1-6. Raises InputError unless 0 < beta_min < beta_max.
+
+    >>> float(linear().drift(np.array(1.0)))
+    -10.0
+    """
+    _check_rates(beta_min, beta_max)
+    slope = beta_max - beta_min
+    return _variance_preserving(
+        "linear",
+        lambda t: t * (beta_min + 0.5 * slope * t),
+        lambda b: 2.0 * b / (beta_min + np.sqrt(beta_min**2 + 2.0 * slope * b)),
+        lambda t: beta_min + slope * t,
+        1.0,
+    )
+
+
+def scaled_linear(beta_min: float = 0.85, beta_max: float = 12.0) -> Process:
+    """The variance-preserving process whose square-rooted rate grows linearly (latent diffusion's schedule).
+
+        b = (r_0 + (r_1 - r_0) t)^2,    r_0^2 = beta_min,    r_1^2 = beta_max,    t in [0, 1].
+
+    The defaults are a thousand times the step sizes 0.00085 and 0.012. Raises InputError unless
+    0 < beta_min < beta_max.
+
+    >>> float(scaled_linear().diffusion(np.array(0.0)).round(12))
+    0.85
+    """
+    _check_rates(beta_min, beta_max)
+    root, slope = np.sqrt(beta_min), np.sqrt(beta_max) - np.sqrt(beta_min)
+    return _variance_preserving(
+        "scaled_linear",
+        lambda t: t * (root**2 + root * slope * t + (slope * t) ** 2 / 3.0),
+        # cbrt(root^3 + 3 slope b) - root, with the difference of cubes divided out so that b -> 0 keeps its digits.
+        lambda b: 3.0 * b / _cube_difference(np.cbrt(root**3 + 3.0 * slope * b), root),
+        lambda t: (root + slope * t) ** 2,
+        1.0,
+    )
+
+
+def cosine(offset: float = 0.008) -> Process:
+    """The variance-preserving process whose signal is a quarter of a cosine.
+
+        alpha = cos(c (t + offset)) / cos(c offset),    c = pi / (2 (1 + offset)),    t in [0, 1].
+
+    At t = 1 the signal is zero and the log-snr minus infinity. Raises InputError unless offset >= 0.
+
+    >>> float(cosine(0.0).alpha(np.array(0.5)).round(12))
+    0.707106781187
+    """
+    if not offset >= 0.0:
+        raise InputError("offset", offset, "a number of at least 0")
+    rate = 0.5 * np.pi / (1.0 + offset)
+
+    def integrated(t: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            # cos(pi/2) is 6e-17 in floating point; as a sine of what is left to go it is exactly zero.
+            return -2.0 * np.log(np.sin(rate * (1.0 - t)) / np.cos(rate * offset))
+
+    return _variance_preserving(
+        "cosine",
+        integrated,
+        lambda b: 1.0 - np.arcsin(np.exp(-0.5 * b) * np.cos(rate * offset)) / rate,
+        lambda t: 2.0 * rate / np.tan(rate * (1.0 - t)),
+        1.0,
+    )
+
+
+def variance_exploding() -> Process:
+    """The variance-exploding process in EDM's clock: alpha = 1, sigma = t, f = 0, g^2 = 2t, t in [0, infinity) (ES 21).
+
+    >>> float(variance_exploding().diffusion(np.array(3.0)))
+    6.0
+    """
+    return Process(
+        name="ve",
+        alpha=np.ones_like,
+        sigma=lambda t: t,
+        log_snr=lambda t: -2.0 * _log(t),
+        time=lambda log_snr: np.exp(-0.5 * log_snr),
+        drift=np.zeros_like,
+        diffusion=lambda t: 2.0 * t,
+        span=(0.0, np.inf),
+    )
+
+
+def rectified_flow() -> Process:
+    """The straight-line process: alpha = 1 - t, sigma = t, f = -1/(1-t), g^2 = 2t/(1-t), t in [0, 1].
+
+    Drift and diffusion are infinite at t = 1, where nothing of the signal is left.
+
+    >>> float(rectified_flow().diffusion(np.array(0.5)))
+    2.0
+    """
+
+    def over_alpha(numerator: Array, t: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return numerator / (1.0 - t)
+
+    return Process(
+        name="flow",
+        alpha=lambda t: 1.0 - t,
+        sigma=lambda t: t,
+        log_snr=lambda t: 2.0 * (_log(1.0 - t) - _log(t)),
+        time=lambda log_snr: 1.0 / (1.0 + np.exp(0.5 * log_snr)),
+        drift=lambda t: over_alpha(-np.ones_like(t), t),
+        diffusion=lambda t: over_alpha(2.0 * t, t),
+        span=(0.0, 1.0),
+    )
+
+
+def noise_of(log_snr: ArrayLike) -> Array:
+    """The noise level sigma = exp(-lambda / 2) of the variance-exploding frame, for log-snr of any shape.
+
+    >>> float(noise_of(0.0))
+    1.0
+    """
+    return np.exp(-0.5 * np.asarray(log_snr, dtype=np.float64))
+
+
+def log_snr_levels(count: int, first: float, last: float) -> Array:
+    """`count` log-snr from `first` (most noise) to `last` (least), equally spaced.
+
+    Raises InputError for fewer than two levels or for ends that are not finite and increasing.
+
+    >>> log_snr_levels(3, -2.0, 2.0)
+    array([-2.,  0.,  2.])
+    """
+    _check_count(count)
+    if not (np.isfinite(first) and np.isfinite(last) and first < last):
+        raise InputError("first, last", (first, last), "finite log-snr with first < last")
+    return np.linspace(first, last, count)
+
+
+def edm_levels(count: int, sigma_max: float = 80.0, sigma_min: float = 0.002, rho: float = 7.0) -> Array:
+    """`count` log-snr whose noise levels are equally spaced in sigma^(1/rho), from sigma_max down to sigma_min.
+
+    The schedule of Karras et al. (2022), equation 5, without its final zero. Raises InputError for fewer than two
+    levels, or unless 0 < sigma_min < sigma_max and rho > 0.
+
+    >>> noise_of(edm_levels(3, 4.0, 1.0, rho=1.0))
+    array([4. , 2.5, 1. ])
+    """
+    _check_count(count)
+    if not 0.0 < sigma_min < sigma_max < np.inf:
+        raise InputError("sigma_min, sigma_max", (sigma_min, sigma_max), "0 < sigma_min < sigma_max")
+    if not rho > 0.0:
+        raise InputError("rho", rho, "a positive number")
+    return -2.0 * rho * np.log(np.linspace(sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho), count))
+
+
+def time_levels(process: Process, count: int, first: float, last: float) -> Array:
+    """`count` log-snr at times equally spaced from `first` (most noise) to `last` (least) on a process's clock.
+
+    Raises InputError for fewer than two levels, for times outside the process, or unless first > last.
+
+    >>> time_levels(variance_exploding(), 2, 1.0, 0.1).round(6)
+    array([-0.     ,  4.60517])
+    """
+    _check_count(count)
+    ends = process.check_time([first, last])
+    if not first > last:
+        raise InputError("first, last", (first, last), "times with first > last")
+    levels = process.log_snr(np.linspace(ends[0], ends[1], count))
+    if not np.all(np.isfinite(levels)):
+        raise InputError("first, last", (first, last), "times of finite log-snr")
+    return levels
+
+
+def _variance_preserving(
+    name: str,
+    integrated: Callable[[Array], Array],
+    inverse: Callable[[Array], Array],
+    rate: Callable[[Array], Array],
+    end: float,
+) -> Process:
+    """f = -b/2 and g^2 = b, so alpha = e^(-B/2), sigma^2 = 1 - e^-B and lambda = -log(e^B - 1), with B = int b."""
+    return Process(
+        name=name,
+        alpha=lambda t: np.exp(-0.5 * integrated(t)),
+        sigma=lambda t: np.sqrt(-np.expm1(-integrated(t))),
+        # -log(e^B - 1), written so that neither a small B loses digits nor a large one overflows.
+        log_snr=lambda t: -integrated(t) - _log(-np.expm1(-integrated(t))),
+        time=lambda log_snr: inverse(np.logaddexp(0.0, -log_snr)),
+        drift=lambda t: -0.5 * rate(t),
+        diffusion=rate,
+        span=(0.0, end),
+    )
+
+
+def _cube_difference(a: Array, b: float) -> Array:
+    return a * a + a * b + b * b
+
+
+def _log(x: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def _check_rates(beta_min: float, beta_max: float) -> None:
+    if not 0.0 < beta_min < beta_max < np.inf:
+        raise InputError("beta_min, beta_max", (beta_min, beta_max), "0 < beta_min < beta_max")
+
+
+def _check_count(count: int) -> None:
+    if count < 2:
+        raise InputError("count", count, "at least two noise levels")
