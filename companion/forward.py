@@ -209,7 +209,8 @@ def noise_of(log_snr: ArrayLike) -> Array:
     >>> float(noise_of(0.0))
     1.0
     """
-    return np.exp(-0.5 * np.asarray(log_snr, dtype=np.float64))
+    levels: Array = np.asarray(log_snr, dtype=np.float64)
+    return np.exp(-0.5 * levels)
 
 
 def log_snr_levels(count: int, first: float, last: float) -> Array:
