@@ -209,8 +209,8 @@ def noise_of(log_snr: ArrayLike) -> Array:
     >>> float(noise_of(0.0))
     1.0
     """
-    levels: Array = np.asarray(log_snr, dtype=np.float64)
-    return np.exp(-0.5 * levels)
+    sigma: Array = np.exp(-0.5 * np.asarray(log_snr, dtype=np.float64))
+    return sigma
 
 
 def log_snr_levels(count: int, first: float, last: float) -> Array:
