@@ -1,0 +1,129 @@
+"""Two Gaussian classes against 50-digit quadrature, asymptotics, and finite differences."""
+
+import json
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate
+from scipy.optimize import brentq
+
+from companion.errors import InputError
+from companion.theory import binary
+
+ROWS = json.loads((Path(__file__).parent / "reference_values.json").read_text())["rows"]
+KAPPA = np.array([row["kappa"] for row in ROWS])
+TOLERANCE = 1e-10  # what the package promises; the reference is printed to 13 or 14 digits
+
+
+def reference(column):
+    return np.array([float(row[column]) for row in ROWS])
+
+
+@pytest.mark.parametrize(
+    ("function", "column"),
+    [
+        (binary.entropy, "entropy"),
+        (binary.log_entropy, "log_entropy"),
+        (binary.variance, "variance"),
+        (binary.production, "minus_dH_dkappa"),
+    ],
+)
+def test_reference_values_to_ten_digits(function, column):
+    truth = reference(column)
+    # The reference's variance at kappa = 1000 is itself 8e-10 off; the test below computes that one anew.
+    trusted = (KAPPA != 1000.0) if column == "variance" else np.full(KAPPA.shape, True)
+    # Values that underflow a double must come out as the same zero; np.testing takes 0 == 0 as equal.
+    np.testing.assert_allclose(function(KAPPA)[trusted], truth[trusted], rtol=TOLERANCE, atol=0.0)
+
+
+@pytest.mark.parametrize("kappa", [100, 1000])
+def test_far_tail_against_forty_digits(kappa):
+    with mpmath.workdps(40):
+
+        def entropy_of(log_odds):
+            return mpmath.log(2 * mpmath.cosh(log_odds / 2)) - log_odds / 2 * mpmath.tanh(log_odds / 2)
+
+        def moment(power):
+            def integrand(log_odds):
+                return mpmath.npdf(log_odds, mpmath.mpf(kappa) / 2, mpmath.sqrt(kappa)) * entropy_of(log_odds) ** power
+
+            return mpmath.quad(integrand, range(-160, 161, 2), maxdegree=3)
+
+        mean, square = moment(1), moment(2)
+        assert binary.entropy(kappa) == pytest.approx(float(mean), rel=TOLERANCE)
+        assert binary.variance(kappa) == pytest.approx(float(square - mean**2), rel=TOLERANCE)
+
+
+def test_log_entropy_is_finite_where_the_entropy_underflows():
+    assert binary.entropy(1e4) == 0.0
+    assert np.isfinite(binary.log_entropy(1e6))
+
+
+def test_shapes_and_ends():
+    assert binary.entropy(np.full((2, 3), 4.0)).shape == (2, 3)
+    assert binary.entropy(0.0) == pytest.approx(np.log(2.0), rel=1e-14)
+    assert binary.entropy(np.inf) == 0.0
+    assert binary.log_entropy(np.inf) == -np.inf
+    assert binary.variance(0.0) == pytest.approx(0.0, abs=1e-30)
+
+
+@given(weight=st.floats(0.001, 0.999), kappa=st.floats(1e-3, 60.0))
+def test_entropy_with_weights_is_the_integral_over_both_classes(weight, kappa):
+    prior = np.log(weight / (1.0 - weight))
+
+    def integrand(u, side):
+        density = np.exp(-0.5 * u * u) / np.sqrt(2.0 * np.pi)
+        return density * binary.binary_entropy(prior + side * 0.5 * kappa + np.sqrt(kappa) * u)
+
+    direct = sum(
+        share * integrate.quad(integrand, -12.0, 12.0, args=(side,), epsabs=1e-13, limit=400)[0]
+        for share, side in ((weight, 1.0), (1.0 - weight, -1.0))
+    )
+    assert binary.entropy(kappa, weight) == pytest.approx(direct, abs=1e-11)  # quad's own tolerance, summed
+
+
+@given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 100.0))
+def test_production_is_minus_the_derivative_of_the_entropy(weight, kappa):
+    step = 1e-4 * kappa
+    around = binary.entropy(kappa + step * np.array([-2.0, -1.0, 1.0, 2.0]), weight)
+    derivative = (around[0] - 8.0 * around[1] + 8.0 * around[2] - around[3]) / (12.0 * step)
+    # Rounding of the entropy (1e-15) over the step (1e-4 kappa), and a fourth-order rule.
+    assert binary.production(kappa, weight) == pytest.approx(-derivative, rel=1e-9, abs=1e-10 / kappa)
+
+
+def test_half_entropy_and_the_landmarks_of_the_curve():
+    half = brentq(lambda kappa: float(binary.entropy(kappa)) - 0.5 * np.log(2.0), 1.0, 10.0, xtol=1e-12)
+    assert half == pytest.approx(4.17605, abs=5e-6)  # FORMULAS, six digits
+    # VP, s = 1, delta = 2: the production per t peaks at t_S - 0.205501748 with height 0.479515971, for every d.
+    d = 1e4
+    shift = np.linspace(-0.2056, -0.2054, 2001)
+    time = 0.5 * np.log(d) + shift
+    kappa = binary.control_parameter(np.exp(-time), np.sqrt(-np.expm1(-2.0 * time)), 2.0 * np.sqrt(d), 1.0)
+    height = 2.0 * kappa * binary.production(kappa)  # kappa = 4 d e^-2t, so dkappa/dt = -2 kappa
+    assert shift[height.argmax()] == pytest.approx(-0.205501748, abs=1e-7)
+    assert height.max() == pytest.approx(0.479515971, abs=5e-10)
+
+
+def test_control_parameter_does_not_see_the_process():
+    alpha, sigma = 0.3, 0.7
+    assert binary.control_parameter(alpha, sigma, 2.0, 0.5) == pytest.approx(
+        binary.control_parameter(1.0, sigma / alpha, 2.0, 0.5)
+    )
+
+
+@pytest.mark.parametrize("kappa", [-1.0, np.nan, [1.0, -1e-9]])
+def test_bad_kappa_is_refused(kappa):
+    for function in (binary.entropy, binary.log_entropy, binary.production, binary.variance):
+        with pytest.raises(InputError, match="kappa is"):
+            function(kappa)
+
+
+def test_bad_weight_and_bad_variance_are_refused():
+    with pytest.raises(InputError, match="weight is 1"):
+        binary.entropy(1.0, 1.0)
+    with pytest.raises(InputError, match="positive total variance"):
+        binary.control_parameter(1.0, 0.0, 2.0, 0.0)
