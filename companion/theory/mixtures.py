@@ -1,0 +1,293 @@
+"""Gaussian mixtures whose denoiser, score and class posterior are known exactly, at every noise level.
+
+A mixture p_0 = sum_c w_c N(mu_c, Sigma_c) stays one when noise is added: in the variance-exploding frame
+x = x_0 + sigma eps component c is N(mu_c, Sigma_c + sigma^2 I). Components are grouped into classes, usually one
+each. A component of standard deviation zero is a point. Tensors are float64; entropies elsewhere are in nats.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from companion.denoiser import digest_of
+from companion.errors import InputError
+
+__all__ = ["GaussianMixture", "full_mixture", "isotropic_mixture"]
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMixture:
+    """An exact Gaussian mixture behind the denoiser contract; build it with `isotropic_mixture` or `full_mixture`.
+
+    With lambda_c the standard deviations along the axes U_c of component c and y = U_c^T (x - mu_c),
+
+        D_c(x, sigma) = mu_c + U_c [ lambda_c^2 / (lambda_c^2 + sigma^2) ] y,
+
+    and D of a class, or of the whole mixture (condition None), is the average of its components' D_c under their
+    posterior given x. Source: Tweedie's formula, ID 11; ES 11.
+
+    `means` is (C, d), `deviations` (C,) for isotropic components or (C, d) along the columns of `axes` (C, d, d),
+    `component_weights` (C,), `component_classes` (C,) int64. The mixture is defined for every sigma >= 0, and for
+    sigma > 0 where a deviation is zero.
+
+    >>> mixture = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> x, sigma = torch.tensor([[0.5]], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    >>> mixture(x, sigma, torch.tensor([0])).item(), round(mixture(x, sigma, None).item(), 9)
+    (-1.0, 0.462117157)
+    """
+
+    means: Tensor
+    deviations: Tensor
+    axes: Tensor | None
+    component_weights: Tensor
+    component_classes: Tensor
+    name: str = "gaussian mixture"
+    has_null: bool = field(default=True, init=False)
+    log_snr_range: tuple[float, float] = field(default=(-math.inf, math.inf), init=False)
+    dtype: torch.dtype = field(default=torch.float64, init=False)
+    device: torch.device = field(default=torch.device("cpu"), init=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.means.shape[1],)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(str(k) for k in range(int(self.component_classes.max()) + 1))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        totals = [self.component_weights[self.component_classes == k].sum() for k in range(len(self.classes))]
+        return tuple((torch.stack(totals) / self.component_weights.sum()).tolist())
+
+    @property
+    def digest(self) -> str:
+        axes = [] if self.axes is None else [self.axes]
+        return digest_of(self.means, self.deviations, *axes, self.component_weights, self.component_classes)
+
+    def __call__(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
+        if condition is None:
+            return self._denoised(x, sigma, torch.arange(len(self.means)))
+        present = sorted(set(condition.tolist()))
+        result = torch.empty_like(x)
+        for k in present:
+            rows = slice(None) if len(present) == 1 else condition == k
+            result[rows] = self._denoised(x[rows], sigma[rows], self._components_of(k))
+        return result
+
+    def log_density(self, x: Tensor, sigma: Tensor, condition: int | None = None) -> Tensor:
+        """log p(x | z) of the noised class `condition`, or of the whole mixture: x (batch, d) to (batch,).
+
+            p(x | z) = sum_{c in z} (w_c / w_z) N(x; mu_c, Sigma_c + sigma^2 I)
+
+        Source: ES 11. Raises InputError for an unknown class.
+
+        >>> standard = isotropic_mixture([[0.0], [0.0]], 1.0)
+        >>> zero = torch.zeros(1, dtype=torch.float64)
+        >>> round(standard.log_density(zero[:, None], zero).item(), 9)     # log of 1/sqrt(2 pi)
+        -0.918938533
+        """
+        components = torch.arange(len(self.means)) if condition is None else self._components_of(condition)
+        joint = self._log_joint(x, sigma, components)
+        return torch.logsumexp(joint, dim=1) - self.component_weights[components].sum().log()
+
+    def posterior(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """log p(z | x) of every class in the mixture's own weights: x (batch, d) to (batch, K), by log-sum-exp (ES 41).
+
+        >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+        >>> at = torch.full((1, 1), 0.5, dtype=torch.float64)
+        >>> pair.posterior(at, torch.ones(1, dtype=torch.float64)).exp().round(decimals=6).tolist()
+        [[0.268941, 0.731059]]
+        """
+        joint = self._log_joint(x, sigma, torch.arange(len(self.means)))
+        if len(self.classes) < len(self.means):
+            groups = [self.component_classes == k for k in range(len(self.classes))]
+            joint = torch.stack([torch.logsumexp(joint[:, group], dim=1) for group in groups], dim=1)
+        return torch.log_softmax(joint, dim=1)
+
+    def score(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The score of the noised class or mixture, grad log p(x | z) = (D - x) / sigma^2, for sigma > 0 (ID 11)."""
+        return (self(x, sigma, condition) - x) / sigma[:, None] ** 2
+
+    def sample(self, count: int, generator: torch.Generator, condition: int | None = None) -> tuple[Tensor, Tensor]:
+        """`count` clean samples (count, d) of a class, or of the whole mixture, and their classes (count,) int64.
+
+        Raises InputError for fewer than one sample or an unknown class.
+
+        >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+        >>> x, z = pair.sample(100, torch.Generator().manual_seed(0))
+        >>> bool((x[:, 0] == 2.0 * z - 1.0).all())
+        True
+        """
+        if count < 1:
+            raise InputError("count", count, "at least one sample")
+        components = torch.arange(len(self.means)) if condition is None else self._components_of(condition)
+        drawn = torch.multinomial(self.component_weights[components], count, replacement=True, generator=generator)
+        component = components[drawn]
+        noise = torch.randn(count, *self.shape, dtype=self.dtype, generator=generator)
+        noise = noise * self.deviations[component].reshape(count, -1)
+        if self.axes is not None:
+            for c in set(component.tolist()):
+                noise[component == c] = noise[component == c] @ self.axes[c].T
+        return self.means[component] + noise, self.component_classes[component]
+
+    def sample_noised(
+        self, count: int, sigma: float, generator: torch.Generator, condition: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`sample` followed by noise of level `sigma`: x_0 + sigma eps (count, d), and the classes (count,)."""
+        clean, classes = self.sample(count, generator, condition)
+        return clean + sigma * torch.randn(clean.shape, dtype=self.dtype, generator=generator), classes
+
+    def regroup(self, groups: Sequence[Sequence[int]], balanced: bool = False) -> "GaussianMixture":
+        """The mixture of some classes, group g of them made class g: a partition is `regroup([A, B])`.
+
+        Weights are renormalised on the classes that are kept (ES 25, 99); with `balanced` each group weighs the same
+        and keeps the proportions inside it. Raises InputError for fewer than two groups, an empty or overlapping
+        group, or an unknown class.
+
+        >>> four = isotropic_mixture([[-5.0], [-3.0], [3.0], [5.0]], 0.1)
+        >>> pairs = four.regroup([[0, 1], [2, 3]])
+        >>> pairs.classes, pairs.weights
+        (('0', '1'), (0.5, 0.5))
+        """
+        kept = [k for group in groups for k in group]
+        if len(groups) < 2 or not all(groups) or len(set(kept)) < len(kept):
+            raise InputError("groups", groups, "at least two groups of classes, none empty, none overlapping")
+        components = [torch.cat([self._components_of(k) for k in group]) for group in groups]
+        weights = [
+            self.component_weights[c] / (self.component_weights[c].sum() if balanced else 1.0) for c in components
+        ]
+        chosen = torch.cat(components)
+        return GaussianMixture(
+            means=self.means[chosen],
+            deviations=self.deviations[chosen],
+            axes=None if self.axes is None else self.axes[chosen],
+            component_weights=torch.cat(weights) / torch.cat(weights).sum(),
+            component_classes=torch.cat([torch.full((len(c),), g) for g, c in enumerate(components)]),
+            name=self.name,
+        )
+
+    def _components_of(self, k: int) -> Tensor:
+        components = torch.nonzero(self.component_classes == k)[:, 0]
+        if len(components) == 0:
+            raise InputError("condition", k, f"a class between 0 and {len(self.classes) - 1}")
+        return components
+
+    def _log_joint(self, x: Tensor, sigma: Tensor, components: Tensor) -> Tensor:
+        """log w_c + log N(x; mu_c, Sigma_c + sigma^2 I), (batch, len(components))."""
+        dimension = self.means.shape[1]
+        if self.axes is None:
+            total = self.deviations[components] ** 2 + sigma[:, None] ** 2
+            # Differences, not the expanded square, which loses all digits at small sigma.
+            distance = torch.cdist(x, self.means[components], compute_mode="donot_use_mm_for_euclid_dist")
+            exponent = distance**2 / total + dimension * total.log()
+        else:
+            exponent = torch.stack([self._exponent_along_axes(x, sigma, self.axes[c], c) for c in components], dim=1)
+        log_weights = self.component_weights[components].log()
+        return log_weights - 0.5 * (exponent + dimension * math.log(2.0 * math.pi))
+
+    def _exponent_along_axes(self, x: Tensor, sigma: Tensor, axes: Tensor, c: Tensor) -> Tensor:
+        total = self.deviations[c] ** 2 + sigma[:, None] ** 2
+        along = (x - self.means[c]) @ axes
+        return (along**2 / total + total.log()).sum(dim=1)
+
+    def _denoised(self, x: Tensor, sigma: Tensor, components: Tensor) -> Tensor:
+        """The posterior mean over some components."""
+        if len(components) == 1 and self.axes is None:  # the estimator's innermost call: no posterior, no gather
+            c = int(components)
+            return torch.lerp(self.means[c], x, self._shrinkage(sigma, c))
+        if len(components) == 1:
+            return self._denoised_by(x, sigma, int(components))
+        responsibility = torch.softmax(self._log_joint(x, sigma, components), dim=1)
+        if self.axes is None:
+            kept = responsibility * self._shrinkage(sigma, components)
+            return (responsibility - kept) @ self.means[components] + kept.sum(dim=1, keepdim=True) * x
+        result = torch.zeros_like(x)
+        for share, c in zip(responsibility.unbind(dim=1), components.tolist(), strict=True):
+            result += share[:, None] * self._denoised_by(x, sigma, c)
+        return result
+
+    def _denoised_by(self, x: Tensor, sigma: Tensor, c: int) -> Tensor:
+        assert self.axes is not None
+        along = (x - self.means[c]) @ self.axes[c]
+        return self.means[c] + (along * self._shrinkage(sigma, c)) @ self.axes[c].T
+
+    def _shrinkage(self, sigma: Tensor, c: int | Tensor) -> Tensor:
+        """lambda^2 / (lambda^2 + sigma^2), (batch, 1) or one column for each component or axis."""
+        signal = self.deviations[c] ** 2
+        return signal / (signal + sigma[:, None] ** 2)
+
+
+def isotropic_mixture(
+    means: Sequence[Sequence[float]] | Tensor,
+    deviation: float | Sequence[float] | Tensor,
+    weights: Sequence[float] | Tensor | None = None,
+    component_classes: Sequence[int] | Tensor | None = None,
+) -> GaussianMixture:
+    """A mixture of N(mu_c, s_c^2 I), the cheap case in any dimension.
+
+    `means` is (C, d); `deviation` one standard deviation s >= 0 for all components or one each; `weights` are the
+    components' probabilities, equal by default; `component_classes` says which class each belongs to, by default its
+    own. Raises InputError where shapes disagree, numbers are not finite, weights are not probabilities that sum to
+    one, or classes are not numbered from 0 without gaps. Source: ES 11.
+
+    >>> isotropic_mixture([[-4.0], [-2.0], [2.0], [4.0]], 0.1, component_classes=[0, 0, 1, 1]).weights
+    (0.5, 0.5)
+    """
+    centres, weight, classes = _checked(means, weights, component_classes)
+    deviations = torch.as_tensor(deviation, dtype=torch.float64)
+    if deviations.ndim > 1 or (deviations.ndim == 1 and len(deviations) != len(centres)):
+        raise InputError("deviation", deviation, f"one number or one for each of {len(centres)} components")
+    if not bool((torch.isfinite(deviations) & (deviations >= 0.0)).all()):
+        raise InputError("deviation", deviation, "finite standard deviations of at least 0")
+    return GaussianMixture(centres, deviations.expand(len(centres)).contiguous(), None, weight, classes)
+
+
+def full_mixture(
+    means: Sequence[Sequence[float]] | Tensor,
+    covariances: Tensor,
+    weights: Sequence[float] | Tensor | None = None,
+    component_classes: Sequence[int] | Tensor | None = None,
+) -> GaussianMixture:
+    """A mixture of N(mu_c, Sigma_c) with `covariances` (C, d, d), symmetric and positive definite.
+
+    The other arguments are those of `isotropic_mixture`, and so is what is raised; InputError also for a covariance
+    that is not symmetric or not positive definite.
+
+    >>> mixture = full_mixture([[0.0, 0.0], [1.0, 0.0]], torch.eye(2).expand(2, 2, 2))
+    >>> mixture.deviations.tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+    centres, weight, classes = _checked(means, weights, component_classes)
+    count, dimension = centres.shape
+    covariance = torch.as_tensor(covariances, dtype=torch.float64)
+    if covariance.shape != (count, dimension, dimension):
+        raise InputError("covariances", tuple(covariance.shape), f"the shape {(count, dimension, dimension)}")
+    if not bool(torch.isfinite(covariance).all()) or not torch.allclose(covariance, covariance.mT):
+        raise InputError("covariances", covariance.tolist(), "finite symmetric matrices")
+    variances, axes = torch.linalg.eigh(covariance)
+    if not bool((variances > 0.0).all()):
+        raise InputError("covariances", f"of eigenvalues {variances.min():.3g} and up", "positive definite matrices")
+    return GaussianMixture(centres, variances.sqrt(), axes, weight, classes)
+
+
+def _checked(
+    means: Sequence[Sequence[float]] | Tensor,
+    weights: Sequence[float] | Tensor | None,
+    component_classes: Sequence[int] | Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    centres = torch.as_tensor(means, dtype=torch.float64)
+    if centres.ndim != 2 or centres.shape[1] == 0 or not bool(torch.isfinite(centres).all()):
+        raise InputError("means", means, "finite numbers of shape (components, dimension)")
+    count = len(centres)
+    weight = torch.as_tensor([1.0 / count] * count if weights is None else weights, dtype=torch.float64)
+    if weight.shape != (count,) or not bool((weight > 0.0).all()) or abs(float(weight.sum()) - 1.0) > 1e-9:
+        raise InputError("weights", weights, f"{count} positive probabilities that sum to one")
+    classes = torch.arange(count) if component_classes is None else torch.as_tensor(component_classes)
+    numbered = classes.shape == (count,) and set(classes.tolist()) == set(range(int(classes.max()) + 1))
+    if not numbered or int(classes.max()) == 0:
+        raise InputError("component_classes", component_classes, f"{count} classes numbered 0, 1, ... without gaps")
+    return centres, weight, classes.to(torch.int64)

@@ -1,0 +1,271 @@
+"""Exact class entropies of Gaussian mixtures by quadrature: the truth that every estimate is compared with.
+
+Class entropy is a function of the log-snr alone; a process is a clock on it (FORMULAS "class entropy"). So everything
+here is computed in the variance-exploding frame at sigma = exp(-log_snr / 2), and `production_in_time` converts.
+Arrays of log-snr are float64 numpy of any shape; entropies are in nats.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from companion.errors import InputError
+from companion.forward import Process, noise_of
+from companion.theory.mixtures import GaussianMixture
+
+__all__ = [
+    "density",
+    "exact_entropy",
+    "exact_production",
+    "monte_carlo_entropy",
+    "production_in_time",
+]
+
+Array = NDArray[np.float64]
+
+# A Gaussian is negligible, 1e-18, beyond 9 deviations. Between two classes of the same width the posterior has a pole
+# pi / sqrt(kappa) deviations off the real line and the overlap is weighted by exp(-kappa/8): a step of 0.12
+# deviations leaves at most exp(-2 pi^2 / (0.12 sqrt(kappa)) - kappa/8) < 1e-12, whatever kappa.
+_FARTHEST_DEVIATION = 9.0
+_STEP = 0.12
+_MOST_NODES = 2**22
+
+
+def exact_entropy(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
+    """The class entropy H(Z | X_t) of a mixture at each log-snr, in nats, to about 1e-10.
+
+        H = - sum_i pi_i E_i log p(i | x)
+
+    By quadrature where it is cheap: dimension 1 or 2; isotropic components of one common deviation whose means span a
+    line or a plane, in any dimension; two isotropic components of different deviations, in any dimension. For a
+    partition pass `mixture.regroup(...)`. Raises InputError for other mixtures, for a log-snr that is not finite, and
+    where deviations differ so much that the grid would not fit into memory. Source: ES 7, 27.
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)       # kappa = 4 at sigma = 1
+    >>> float(exact_entropy(pair, 0.0).round(10))
+    0.3563163602
+    """
+    return _over_levels(mixture, log_snr, lambda m, x, sigma: _entropy_of(m.posterior(x, sigma)))
+
+
+def exact_production(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
+    """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
+
+        -dH/dlambda = (snr / 2) sum_i pi_i E_i | D_i - D |^2
+
+    Arguments, accuracy and errors are those of `exact_entropy`. Source: ES 33 in the natural variable, FORMULAS "class
+    entropy and its production".
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)       # -dH/dlambda = kappa * -dH/dkappa for two points
+    >>> float(exact_production(pair, 0.0).round(10))
+    0.2247997546
+    """
+    per_snr = _over_levels(mixture, log_snr, _spread_of_predictions)
+    production: Array = 0.5 * np.exp(np.asarray(log_snr, dtype=np.float64)) * per_snr
+    return production
+
+
+def production_in_time(mixture: GaussianMixture, process: Process, t: ArrayLike) -> Array:
+    """The class entropy produced per unit of a process's own time, dH/dt, in nats; t of any shape.
+
+        dH/dt = (g^2 / 2) sum_i pi_i E_i | s_i - s |^2 = -(dH/dlambda) g^2 / sigma^2
+
+    The same curve for every process, read on its clock. Raises InputError for times outside the process or at which
+    the log-snr is infinite, and as `exact_entropy` does. Source: ES 33.
+
+    >>> from companion.forward import variance_exploding
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> float(production_in_time(pair, variance_exploding(), 1.0).round(10))     # |dlambda/dt| = 2/t
+    0.4495995092
+    """
+    times = process.check_time(t)
+    rate = process.diffusion(times) / process.sigma(times) ** 2
+    return exact_production(mixture, process.log_snr(times)) * rate
+
+
+def density(mixture: GaussianMixture, process: Process, t: ArrayLike, x: ArrayLike) -> Array:
+    """The density p_t(x) of a one-dimensional mixture in a process's own frame; t and x broadcast.
+
+        p_t(x) = sum_c w_c N(x; alpha mu_c, alpha^2 s_c^2 + sigma^2)
+
+    Raises InputError for a mixture of another dimension, times outside the process, or a point without noise.
+    Source: ES 6, 11.
+
+    >>> from companion.forward import rectified_flow
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> float(density(pair, rectified_flow(), 1.0, 0.0).round(9))                # nothing but noise is left
+    0.39894228
+    """
+    if mixture.shape != (1,):
+        raise InputError("mixture", f"of shape {mixture.shape}", "a one-dimensional mixture")
+    times, positions = np.broadcast_arrays(process.check_time(t), np.asarray(x, dtype=np.float64))
+    alpha, sigma = process.alpha(times)[..., None], process.sigma(times)[..., None]
+    centre = alpha * mixture.means[:, 0].numpy()
+    width = np.sqrt((alpha * mixture.deviations.reshape(-1).numpy()) ** 2 + sigma**2)
+    if not np.all(width > 0.0):
+        raise InputError("t", t, "times with noise, since the mixture has points")
+    bells = np.exp(-0.5 * ((positions[..., None] - centre) / width) ** 2) / (width * math.sqrt(2.0 * math.pi))
+    result: Array = bells @ mixture.component_weights.numpy()
+    return result
+
+
+class _KnowsItsPosterior(Protocol):
+    def posterior(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+
+    def sample_noised(self, count: int, sigma: float, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+
+
+def monte_carlo_entropy(
+    model: _KnowsItsPosterior, log_snr: ArrayLike, count: int, generator: torch.Generator
+) -> tuple[Array, Array]:
+    """The class entropy of a mixture or a finite data set from `count` fresh noised samples a level, and its error.
+
+        H = mean over samples of the posterior's entropy
+
+    An independent estimate without bias: (entropy, standard error), both of the shape of `log_snr`, in nats. Raises
+    InputError for fewer than two samples or a log-snr that is not finite.
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> entropy, error = monte_carlo_entropy(pair, 0.0, 1000, torch.Generator().manual_seed(0))
+    >>> bool(abs(entropy - exact_entropy(pair, 0.0)) < 4.0 * error)
+    True
+    """
+    if count < 2:
+        raise InputError("count", count, "at least two samples")
+    levels = _checked_levels(log_snr)
+    moments = []
+    for sigma in noise_of(levels).ravel().tolist():
+        x, _ = model.sample_noised(count, sigma, generator)
+        entropies = _entropy_of(model.posterior(x, torch.full((count,), sigma, dtype=x.dtype)))
+        moments.append((float(entropies.mean()), float(entropies.std()) / math.sqrt(count)))
+    mean, error = np.array(moments).T.reshape(2, *levels.shape)
+    return mean, error
+
+
+Integrand = Callable[[GaussianMixture, Tensor, Tensor], Tensor]
+
+
+def _entropy_of(log_posterior: Tensor) -> Tensor:
+    # A class of probability zero has log-probability -inf and contributes nothing.
+    return -(log_posterior.exp() * log_posterior.clamp(min=-1e4)).sum(dim=1)
+
+
+def _spread_of_predictions(mixture: GaussianMixture, x: Tensor, sigma: Tensor) -> Tensor:
+    """sum_z p(z | x) |D_z - D|^2."""
+    posterior = mixture.posterior(x, sigma).exp()
+    classes = range(posterior.shape[1])
+    predictions = torch.stack([mixture(x, sigma, torch.full((len(x),), k)) for k in classes], dim=1)
+    mean = (posterior[:, :, None] * predictions).sum(dim=1, keepdim=True)
+    return (posterior * (predictions - mean).square().sum(dim=2)).sum(dim=1)
+
+
+def _over_levels(mixture: GaussianMixture, log_snr: ArrayLike, integrand: Integrand) -> Array:
+    levels = _checked_levels(log_snr)
+    reduced = _reduced(mixture)
+    values = [_average(reduced, sigma, integrand) for sigma in noise_of(levels).ravel().tolist()]
+    return np.array(values).reshape(levels.shape)
+
+
+def _checked_levels(log_snr: ArrayLike) -> Array:
+    levels = np.asarray(log_snr, dtype=np.float64)
+    if not np.all(np.isfinite(levels)):
+        raise InputError("log_snr", log_snr, "finite log-snr")
+    return levels
+
+
+def _reduced(mixture: GaussianMixture) -> GaussianMixture:
+    """The same classes in fewer dimensions: isotropic noise orthogonal to all means carries nothing if all share it."""
+    if (
+        mixture.axes is not None
+        or mixture.shape == (1,)
+        or not bool((mixture.deviations == mixture.deviations[0]).all())
+    ):
+        return mixture
+    centred = mixture.means - mixture.means[:1]
+    _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
+    rank = max(1, int((sizes > 1e-12 * sizes[0]).sum()))
+    return GaussianMixture(
+        means=centred @ directions[:rank].T,
+        deviations=mixture.deviations,
+        axes=None,
+        component_weights=mixture.component_weights,
+        component_classes=mixture.component_classes,
+    )
+
+
+def _average(mixture: GaussianMixture, sigma: float, integrand: Integrand) -> float:
+    """sum_c w_c E_c f(x), each expectation on a grid in the component's own standard units."""
+    (dimension,) = mixture.shape
+    if dimension <= 2:
+        units, shares = _plane_rule(_intervals(mixture, sigma, dimension), dimension)
+    elif mixture.axes is None and len(mixture.means) == 2:
+        units, shares = _radial_rule(_intervals(mixture, sigma, 2), dimension)
+        mixture = _aligned(mixture)
+    else:
+        raise InputError(
+            "mixture", f"of {len(mixture.means)} components in dimension {dimension}", "one that quadrature can handle"
+        )
+    level = torch.full((len(units),), sigma, dtype=torch.float64)
+    total = 0.0
+    for c, weight in enumerate(mixture.component_weights.tolist()):
+        offset = units * torch.sqrt(mixture.deviations[c] ** 2 + sigma**2)
+        if mixture.axes is not None:
+            offset = offset @ mixture.axes[c].T
+        total += weight * float(shares @ integrand(mixture, mixture.means[c] + offset, level))
+    return total
+
+
+def _intervals(mixture: GaussianMixture, sigma: float, dimension: int) -> int:
+    """How many steps to take over 2 * 9 deviations."""
+    width = torch.sqrt(mixture.deviations**2 + sigma**2)
+    # Seen from a wide component, what a narrow one does to the posterior is narrower still.
+    ratio = float(width.max() / width.min())
+    count = math.ceil(2.0 * _FARTHEST_DEVIATION * ratio / _STEP)
+    if count**dimension > _MOST_NODES:
+        raise InputError("mixture", f"of deviations {ratio:.3g} times apart", "deviations less far apart")
+    return count
+
+
+def _plane_rule(intervals: int, dimension: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of a standard normal in one or two dimensions, by the trapezoidal rule."""
+    u = torch.linspace(-_FARTHEST_DEVIATION, _FARTHEST_DEVIATION, intervals + 1, dtype=torch.float64)
+    share = torch.softmax(-0.5 * u**2, dim=0)
+    if dimension == 1:
+        return u[:, None], share
+    return torch.cartesian_prod(u, u), torch.outer(share, share).reshape(-1)
+
+
+def _aligned(mixture: GaussianMixture) -> GaussianMixture:
+    """Two isotropic components turned so that the first axis joins their means."""
+    means = torch.zeros_like(mixture.means)
+    means[1, 0] = torch.linalg.vector_norm(mixture.means[1] - mixture.means[0])
+    return GaussianMixture(means, mixture.deviations, None, mixture.component_weights, mixture.component_classes)
+
+
+@lru_cache(maxsize=8)
+def _radial_rule(intervals: int, dimension: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of a standard normal in `dimension` dimensions, for functions of x_1 and |x_2, ..., x_d|.
+
+    The radius of the other d - 1 coordinates, which has the density r^(d-2) e^(-r^2/2) up to a constant, is laid along
+    the second axis; its range may end at 0, where only Gauss's rule is accurate.
+    """
+    line, line_share = _plane_rule(intervals, 1)
+    typical = math.sqrt(dimension - 1.0)
+    first, last = max(0.0, typical - _FARTHEST_DEVIATION), typical + _FARTHEST_DEVIATION
+    nodes, gauss = map(torch.from_numpy, np.polynomial.legendre.leggauss(intervals))
+    radius = first + 0.5 * (last - first) * (nodes + 1.0)
+    radius_share = torch.softmax(gauss.log() + (dimension - 2) * radius.log() - 0.5 * radius**2, dim=0)
+    units = torch.zeros(len(line), len(radius), dimension, dtype=torch.float64)
+    units[:, :, 0], units[:, :, 1] = line, radius
+    return units.reshape(-1, dimension), torch.outer(line_share, radius_share).reshape(-1)
