@@ -1,0 +1,60 @@
+"""Real handwritten digits: the 1797 images of 8x8 pixels that come with scikit-learn, and the one way they are split.
+
+The images are the test part of the UCI "Optical Recognition of Handwritten Digits" data (E. Alpaydin and C. Kaynak).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+__all__ = ["CLASSES", "Digits", "held_out_digits", "training_digits"]
+
+CLASSES = tuple("0123456789")
+
+_HELD_OUT = 360
+_SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images and what they show: `images` float32 (n, 1, 8, 8) in [-1, 1], `labels` int64 (n,) from 0 to 9."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+
+def training_digits() -> Digits:
+    """The 1437 digits a model is trained on.
+
+    The split is stratified by class and drawn once, with seed 0. Pixels, integers 0 to 16 in the source, become
+    pixel / 8 - 1.
+
+    >>> digits = training_digits()
+    >>> tuple(digits.images.shape), digits.images.min().item(), digits.images.max().item()
+    ((1437, 1, 8, 8), -1.0, 1.0)
+    """
+    return _split()[0]
+
+
+def held_out_digits() -> Digits:
+    """The 360 digits that no training step sees, 35 to 37 of each class.
+
+    >>> held_out_digits().labels.bincount().tolist()
+    [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
+    """
+    return _split()[1]
+
+
+@cache
+def _split() -> tuple[Digits, Digits]:
+    source = load_digits()
+    images = torch.from_numpy((source.data / 8.0 - 1.0).astype(np.float32)).reshape(-1, 1, 8, 8)
+    labels = torch.from_numpy(source.target.astype(np.int64))
+    training, held_out = train_test_split(
+        np.arange(len(labels)), test_size=_HELD_OUT, stratify=source.target, random_state=_SPLIT_SEED
+    )
+    return Digits(images[training], labels[training]), Digits(images[held_out], labels[held_out])

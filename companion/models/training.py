@@ -1,0 +1,260 @@
+"""Training the small digits network: class-conditional diffusion, 160 thousand parameters, minutes on one thread.
+
+The network predicts v = alpha eps - sigma x_0 on the variance-preserving process of DDPM (1000 steps, beta growing
+linearly) and sees its label hidden, as the null class, a part of the time. What is kept is the exponential moving
+average of its weights. A run is a function of its settings, machine and versions: same seed and threads, same weights,
+whether or not it was stopped in between.
+"""
+
+import json
+import math
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from companion.errors import InputError
+from companion.models.digits import CLASSES, Digits
+from companion.models.files import write_text, written_whole
+
+__all__ = ["Settings", "train", "velocity_loss"]
+
+_CHECKPOINT = "checkpoint.safetensors"
+_CHECKPOINT_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines a training run; each field is written into the checkpoint and into the finished model.
+
+    `label_dropout` is the probability that a label is hidden, `average` the decay of the moving average of the
+    weights, `dropout` the network's own. Raises InputError for fewer than one step or thread, or a negative seed.
+
+    >>> Settings(steps=0)
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: steps is 0, expected at least 1
+    """
+
+    seed: int = 0
+    steps: int = 6000
+    threads: int = 1
+    batch: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    label_dropout: float = 0.15
+    average: float = 0.999
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("steps", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise InputError(name, getattr(self, name), f"at least {least}")
+
+
+def train(digits: Digits, folder: Path, settings: Settings, progress: bool = True) -> None:
+    """Trains on `digits` and leaves in `folder` what diffusers' `save_pretrained` writes, and `companion.json`.
+
+    Minimises E | v(x_t, t, c) - (alpha_t eps - sigma_t x_0) |^2 over t uniform on the 1000 steps, with AdamW and a
+    learning rate that warms up and falls to zero along a cosine (Ho et al. 2020; Salimans and Ho 2022 for v).
+
+    Every 500 steps, and at Ctrl-C, the whole state goes to `checkpoint.safetensors` in `folder`; the same call then
+    goes on from there and ends with the same bits. Ctrl-C raises KeyboardInterrupt after that file is written, with a
+    message that says so. Raises InputError when `folder` is a file, holds a finished model, or holds a checkpoint of
+    other settings.
+    """
+    _prepare(folder)
+    before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        # Everything random, dropout included, is drawn from the one global generator, whose state is checkpointed.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            run = _Run(settings)
+            checkpoint = folder / _CHECKPOINT
+            if checkpoint.exists():
+                run.restore(checkpoint)
+            _steps(run, digits, checkpoint, progress)
+    finally:
+        torch.set_num_threads(before)
+    _finish(run, folder)
+
+
+def velocity_loss(
+    network: UNet2DModel, images: torch.Tensor, labels: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor
+) -> torch.Tensor:
+    """The training loss | v(x_t, t, c) - (alpha_t eps - sigma_t x_0) |^2 per pixel, averaged over the batch.
+
+    `images` and `noise` are (batch, 1, 8, 8), `labels` and `timesteps` int64 (batch,); label 10 is the null class.
+    """
+    scheduler = _scheduler()
+    noisy = scheduler.add_noise(images, noise, timesteps)
+    target = scheduler.get_velocity(images, noise, timesteps)
+    predicted = network(noisy, timesteps, class_labels=labels).sample
+    return torch.nn.functional.mse_loss(predicted, target)
+
+
+class _Run:
+    """The state of a run: network, moving average, optimizer, and how many steps are behind it."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.step = 0
+        self.network = UNet2DModel(
+            sample_size=8,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+            norm_num_groups=8,
+            add_attention=False,
+            dropout=settings.dropout,
+            num_class_embeds=len(CLASSES) + 1,
+        )
+        self.average = {name: value.detach().clone() for name, value in self.network.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every number the next step depends on, by name."""
+        state = {"generator": torch.get_rng_state()}
+        for name, parameter in self.network.named_parameters():
+            state[f"network/{name}"] = parameter.detach()
+            state[f"average/{name}"] = self.average[name]
+            for moment, value in self.optimizer.state[parameter].items():
+                state[f"{moment}/{name}"] = value
+        return state
+
+    def save(self, path: Path) -> None:
+        described = {"settings": json.dumps(asdict(self.settings)), "step": str(self.step)}
+        with written_whole(path) as unfinished:
+            save_file(self.tensors(), unfinished, metadata=described)
+
+    def restore(self, path: Path) -> None:
+        try:
+            with safe_open(path, framework="pt") as stored:
+                described = stored.metadata() or {}
+                state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, not a dict
+            settings, step = json.loads(described["settings"]), int(described["step"])
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise InputError(
+                "checkpoint", path, f"a checkpoint of this command; remove it to start again ({error})"
+            ) from None
+        ours = asdict(self.settings)
+        differing = [name for name in ours if settings.get(name) != ours[name]]
+        if differing:
+            was = ", ".join(f"{name} {settings.get(name)}" for name in differing)
+            raise InputError(
+                "checkpoint", path, f"one of these settings, not of {was}; remove it or name another folder"
+            )
+        self.step = step
+        torch.set_rng_state(state["generator"])
+        for name, parameter in self.network.named_parameters():
+            parameter.data.copy_(state[f"network/{name}"])
+            self.average[name].copy_(state[f"average/{name}"])
+            moments = {moment: state[f"{moment}/{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = moments
+
+
+def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
+    settings, null = run.settings, len(CLASSES)
+    run.network.train()
+    bar = tqdm(total=settings.steps, initial=run.step, desc="training", unit="step", disable=not progress)
+    with bar, _interrupt_noted() as interrupted:
+        while run.step < settings.steps:
+            for group in run.optimizer.param_groups:
+                group["lr"] = settings.learning_rate * _rate(run.step, settings.steps)
+            chosen = torch.randint(len(digits.labels), (settings.batch,))
+            hidden = torch.rand(settings.batch) < settings.label_dropout
+            labels = torch.where(hidden, null, digits.labels[chosen])
+            timesteps = torch.randint(_scheduler().config.num_train_timesteps, (settings.batch,))
+            images = digits.images[chosen]
+            loss = velocity_loss(run.network, images, labels, timesteps, torch.randn_like(images))
+            run.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+            run.optimizer.step()
+            run.step += 1
+            # The decay grows to its final value, so that the average forgets the random start.
+            decay = min(settings.average, run.step / (run.step + 10.0))
+            for name, parameter in run.network.named_parameters():
+                run.average[name].lerp_(parameter.detach(), 1.0 - decay)
+            bar.update()
+            if run.step % 50 == 0:
+                bar.set_postfix(loss=f"{loss.item():.3f}")
+            if interrupted.is_set() or run.step % _CHECKPOINT_EVERY == 0:
+                run.save(checkpoint)
+            if interrupted.is_set():
+                raise KeyboardInterrupt(
+                    f"stopped after {run.step} of {settings.steps} steps, all kept in {checkpoint}; "
+                    "the same command goes on from there"
+                )
+
+
+def _rate(step: int, steps: int) -> float:
+    warm_up = min(1.0, (step + 1) / 100.0)
+    return warm_up * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+
+
+@contextmanager
+def _interrupt_noted() -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C into an event, seen when a step is complete; a second one stops at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # signals reach the main thread only
+        return
+
+    def note(number: int, frame: object) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@cache
+def _scheduler() -> DDPMScheduler:
+    # clip_sample would only matter to diffusers' own samplers; off, they draw what the network says.
+    return DDPMScheduler(
+        num_train_timesteps=1000, beta_schedule="linear", prediction_type="v_prediction", clip_sample=False
+    )
+
+
+def _prepare(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError("out", folder, "a folder, not a file")
+    if (folder / "companion.json").exists():
+        raise InputError("out", folder, "a folder that holds no finished model yet")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _finish(run: _Run, folder: Path) -> None:
+    run.network.load_state_dict(run.average)
+    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+        run.network.eval().save_pretrained(Path(unfinished) / "unet")
+        _scheduler().save_pretrained(Path(unfinished) / "scheduler")
+        for part in ("unet", "scheduler"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+            (Path(unfinished) / part).rename(folder / part)
+    described = {"name": "digits", "classes": CLASSES, "has_null": True, "training": asdict(run.settings)}
+    # Last, because a folder with companion.json is a finished model.
+    write_text(folder / "companion.json", json.dumps(described, indent=2) + "\n")
+    (folder / _CHECKPOINT).unlink(missing_ok=True)
