@@ -1,7 +1,7 @@
 """Write the two tables of the reproducibility page from book/figures.json.
 
     python tools/reproducibility.py                    the tables of the page, again, from the record
-    python tools/reproducibility.py --seconds FILE     first take the seconds of each chapter from FILE (JSON: name -> s)
+    python tools/reproducibility.py --seconds FILE     first take each chapter's seconds from FILE (JSON: name -> s)
 
 The record holds what cannot be read off a page: for each chapter its measured seconds, and for each figure
 

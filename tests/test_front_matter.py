@@ -1,0 +1,183 @@
+"""The pages before and after the chapters say only what is true of the repository beside them."""
+
+import dataclasses
+import importlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pybtex.database import parse_file
+
+from tools.reproducibility import page_with_tables
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+PAGES = sorted(BOOK.glob("*.md"))
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.md"))
+PAPERS = ["entropic_signature", "information_dynamics", "separability", "semantic_production"]
+MARKS = {"reproduced", "differs", "not yet"}
+
+
+def text_of(name: str) -> str:
+    return (BOOK / name).read_text(encoding="utf-8")
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of every table row of a page, heads and rules left out."""
+    rows = [re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    rules = {index for index, row in enumerate(cells) if all(set(cell) <= set("-: ") and cell for cell in row)}
+    return [row for index, row in enumerate(cells) if index not in rules and index + 1 not in rules]
+
+
+def resolved(name: str) -> object:
+    """What a dotted name stands for: a module, something in it, or a field of a dataclass in it."""
+    parts = name.split(".")
+    for depth in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:depth]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[depth:]:
+            fields = {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else set()
+            found = found.__dict__.get(part, part) if part in fields else getattr(found, part)
+        return found
+    raise ModuleNotFoundError(name)
+
+
+CODE_NAMES = sorted(
+    {name for page in PAGES for name in re.findall(r"`(companion(?:\.\w+)+)`", page.read_text("utf-8"))}
+)
+
+
+@pytest.mark.parametrize("name", CODE_NAMES)
+def test_every_name_of_the_code_that_a_page_gives_exists(name):
+    resolved(name)
+
+
+def test_a_name_that_does_not_exist_is_noticed():
+    with pytest.raises(AttributeError):
+        resolved("companion.forward.Process.entropy")
+    with pytest.raises(AttributeError):
+        resolved("companion.nowhere")
+
+
+def test_every_row_of_the_notation_is_complete():
+    rows = [row for row in rows_of(text_of("notation.md")) if len(row) == 5]
+    assert len(rows) >= 25
+    for row in rows:
+        assert all(row), f"an empty cell in {row}"
+
+
+def test_the_python_in_the_pages_compiles():
+    blocks = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)]
+    assert blocks
+    for block in blocks:
+        compile(block, "page", "exec")
+
+
+def items_of(paper: str) -> list[list[str]]:
+    text = text_of("measured_against_the_papers.md")
+    section = next(part for part in re.split(r"^## ", text, flags=re.M) if part.startswith(paper + ":"))
+    return [row for row in rows_of(section) if len(row) == 4]
+
+
+def figures_of(paper: str) -> set[int]:
+    """The numbers of the figures that a paper's table has a line for."""
+    numbers: set[int] = set()
+    for item in items_of(paper):
+        if found := re.match(r"Figures? (\d+)(?: to (\d+))?", item[0]):
+            numbers |= set(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return numbers
+
+
+@pytest.mark.parametrize(("paper", "count"), [("ES", 18), ("ID", 5), ("SI", 19), ("MS", 1)])
+def test_every_figure_of_the_papers_has_a_line(paper, count):
+    assert figures_of(paper) == set(range(1, count + 1))
+
+
+def test_the_main_paper_has_a_line_for_each_of_its_three_tables():
+    assert sum(item[0].startswith("Table") for item in items_of("ES")) == 3
+
+
+@pytest.mark.parametrize("paper", ["ES", "ID", "SI", "MS"])
+def test_a_mark_is_one_of_three_and_says_where(paper):
+    for name, shows, mark, where in items_of(paper):
+        assert mark in MARKS, f"{name}: {mark}"
+        assert shows
+        assert (mark == "not yet") == (where == ""), f"{name} is {mark}: {where or 'it does not say where'}"
+        for chapter in re.findall(r"\{doc\}`(/[^`]+)`", where):
+            assert (ROOT / f"{chapter[1:]}.md").exists(), f"{name} points to {chapter}"
+
+
+def test_the_account_is_dated():
+    assert re.search(r"\*As of 2\d{3}-\d\d-\d\d\.\*", text_of("measured_against_the_papers.md"))
+
+
+def test_the_floor_of_class_against_everything_is_a_divergence_of_two_distributions():
+    # Not the closed form of the page: a class that is one of `count` equal atoms against the uniform distribution on
+    # all of them, sides weighted equally. The entropy of the side given the atom is log 2 minus their divergence.
+    for count, written in [(2, 0.4774), (10, 0.1675), (1000, 0.0040)]:
+        sides = np.stack([np.eye(count)[0], np.full(count, 1 / count)]) / 2
+        atoms = sides.sum(axis=0)
+        posterior = sides / atoms
+        entropy = -np.sum(sides * np.log(posterior, where=posterior > 0, out=np.zeros_like(posterior)))
+        assert abs(entropy - written) < 0.00006  # the page rounds to four digits
+        assert f"| {count} | {1 / count:g} | {written:.4f} | {100 * entropy / np.log(2):.1f}% |" in text_of(
+            "measured_against_the_papers.md"
+        )
+    assert "{math}`0.1675`" in text_of("introduction.md")
+
+
+def test_the_reproducibility_page_is_what_its_record_says():
+    page = text_of("reproducibility.md")
+    assert page_with_tables(page, json.loads(text_of("figures.json"))) == page
+
+
+def figures_drawn_in(chapter: Path) -> list[str]:
+    """The labels of the figures that the cells of a chapter draw."""
+    options = re.findall(r"^```\{code-cell\}[^\n]*\n---\n(.*?)\n---$", chapter.read_text("utf-8"), flags=re.M | re.S)
+    figures = [yaml.safe_load(option).get("mystnb", {}).get("figure") for option in options]
+    return [figure["name"] for figure in figures if figure]
+
+
+def test_the_record_has_every_figure_of_every_chapter():
+    recorded = {(figure["chapter"], figure["label"]) for figure in json.loads(text_of("figures.json"))["figures"]}
+    drawn = {(chapter.stem, label) for chapter in CHAPTERS for label in figures_drawn_in(chapter)}
+    assert recorded == drawn
+
+
+def test_a_figure_of_an_unknown_chapter_and_a_page_without_its_marker_are_refused():
+    page, record = text_of("reproducibility.md"), json.loads(text_of("figures.json"))
+    figure = dict.fromkeys(["label", "shows", "device", "command"], "x") | {"seed": 0, "evaluations": 1, "seconds": 1.0}
+    with pytest.raises(ValueError, match="chapter nowhere, expected"):
+        page_with_tables(page, record | {"figures": [figure | {"chapter": "nowhere"}]})
+    with pytest.raises(ValueError, match="fields"):
+        page_with_tables(page, record | {"figures": [figure]})
+    with pytest.raises(ValueError, match="marker"):
+        page_with_tables(page.replace("% end of figures", ""), record)
+
+
+def test_the_four_papers_come_first_in_the_references_and_every_citation_is_there():
+    entries = list(parse_file(BOOK / "references.bib").entries)
+    assert entries[:4] == PAPERS
+    cited = {
+        key
+        for page in PAGES + CHAPTERS
+        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", page.read_text("utf-8"))
+        for key in keys.replace(" ", "").split(",")
+    }
+    assert set(PAPERS) <= cited <= set(entries)
+
+
+def test_the_title_to_cite_is_the_title_of_the_book():
+    title = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["title"]
+    assert f"{{{title}}}" in text_of("how_to_cite.md")
+
+
+def test_no_page_carries_an_address_of_its_own():
+    for page in PAGES:
+        assert not re.search(r"https?://", page.read_text("utf-8")), page.name
