@@ -8,14 +8,17 @@ whether or not it was stopped in between.
 
 import json
 import math
+import platform
 import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -61,6 +64,8 @@ class Settings:
         for name, least in (("seed", 0), ("steps", 1), ("threads", 1)):
             if getattr(self, name) < least:
                 raise InputError(name, getattr(self, name), f"at least {least}")
+        if self.seed >= 2**63:
+            raise InputError("seed", self.seed, "less than 2^63")
 
 
 def train(digits: Digits, folder: Path, settings: Settings, progress: bool = True) -> None:
@@ -106,11 +111,12 @@ def velocity_loss(
 
 
 class _Run:
-    """The state of a run: network, moving average, optimizer, and how many steps are behind it."""
+    """The state of a run: network, moving average, optimizer, and how many steps and seconds are behind it."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.step = 0
+        self.seconds = 0.0
         self.network = UNet2DModel(
             sample_size=8,
             in_channels=1,
@@ -140,16 +146,24 @@ class _Run:
         return state
 
     def save(self, path: Path) -> None:
-        described = {"settings": json.dumps(asdict(self.settings)), "step": str(self.step)}
+        described = {
+            "settings": json.dumps(asdict(self.settings)),
+            "step": str(self.step),
+            "seconds": str(self.seconds),
+        }
         with written_whole(path) as unfinished:
-            save_file(self.tensors(), unfinished, metadata=described)
+            try:
+                save_file(self.tensors(), unfinished, metadata=described)
+            except SafetensorError as error:  # a full disk, for one
+                raise OSError(f"{path} could not be written: {error}") from None
 
     def restore(self, path: Path) -> None:
         try:
             with safe_open(path, framework="pt") as stored:
                 described = stored.metadata() or {}
                 state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, not a dict
-            settings, step = json.loads(described["settings"]), int(described["step"])
+            settings = json.loads(described["settings"])
+            step, seconds = int(described["step"]), float(described["seconds"])
         except (SafetensorError, KeyError, ValueError) as error:
             raise InputError(
                 "checkpoint", path, f"a checkpoint of this command; remove it to start again ({error})"
@@ -161,7 +175,7 @@ class _Run:
             raise InputError(
                 "checkpoint", path, f"one of these settings, not of {was}; remove it or name another folder"
             )
-        self.step = step
+        self.step, self.seconds = step, seconds
         torch.set_rng_state(state["generator"])
         for name, parameter in self.network.named_parameters():
             parameter.data.copy_(state[f"network/{name}"])
@@ -176,6 +190,7 @@ def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
     bar = tqdm(total=settings.steps, initial=run.step, desc="training", unit="step", disable=not progress)
     with bar, _interrupt_noted() as interrupted:
         while run.step < settings.steps:
+            started = time.perf_counter()
             for group in run.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * _rate(run.step, settings.steps)
             chosen = torch.randint(len(digits.labels), (settings.batch,))
@@ -189,6 +204,7 @@ def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
             torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
             run.optimizer.step()
             run.step += 1
+            run.seconds += time.perf_counter() - started
             # The decay grows to its final value, so that the average forgets the random start.
             decay = min(settings.average, run.step / (run.step + 10.0))
             for name, parameter in run.network.named_parameters():
@@ -254,7 +270,15 @@ def _finish(run: _Run, folder: Path) -> None:
         for part in ("unet", "scheduler"):
             shutil.rmtree(folder / part, ignore_errors=True)
             (Path(unfinished) / part).rename(folder / part)
-    described = {"name": "digits", "classes": CLASSES, "has_null": True, "training": asdict(run.settings)}
+    described = {
+        "name": "digits",
+        "classes": CLASSES,
+        "has_null": True,
+        "training": asdict(run.settings),
+        "seconds": round(run.seconds),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in ("torch", "diffusers", "numpy", "scikit-learn", "safetensors")},
+    }
     # Last, because a folder with companion.json is a finished model.
     write_text(folder / "companion.json", json.dumps(described, indent=2) + "\n")
     (folder / _CHECKPOINT).unlink(missing_ok=True)

@@ -1,0 +1,154 @@
+"""Training: the same bits whether or not it was stopped, whole files or none, and a loss that falls."""
+
+import json
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from companion.cli import main
+from companion.errors import InputError
+from companion.models import training
+from companion.models.digits import training_digits
+from companion.models.training import Settings, train, velocity_loss
+from companion.models.unet import load
+
+SETTINGS = Settings(steps=12, batch=16)
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sends this process a real Ctrl-C while the given step is computed."""
+    counted = iter(range(1, 10**6))
+
+    def loss(*arguments: object) -> torch.Tensor:
+        if next(counted) == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return velocity_loss(*arguments)
+
+    monkeypatch.setattr(training, "velocity_loss", loss)
+
+
+def test_a_stopped_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch):
+    train(training_digits(), tmp_path / "whole", SETTINGS, progress=False)
+    for stop in (5, 3):  # stopped after 5 steps, then after 3 more
+        interrupt_after(stop, monkeypatch)
+        with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+            train(training_digits(), tmp_path / "stopped", SETTINGS, progress=False)
+        monkeypatch.undo()
+        assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["checkpoint.safetensors"]
+    train(training_digits(), tmp_path / "stopped", SETTINGS, progress=False)
+    for name in (WEIGHTS, "unet/config.json", "scheduler/scheduler_config.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes(), name
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == ["companion.json", "scheduler", "unet"]
+
+
+def test_another_seed_gives_other_weights_and_the_callers_random_numbers_stay(tmp_path):
+    before = torch.get_rng_state()
+    for seed in (0, 1):
+        train(training_digits(), tmp_path / str(seed), Settings(steps=2, batch=4, seed=seed), progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    zero, one = (load_file(tmp_path / seed / WEIGHTS)["conv_in.weight"] for seed in "01")
+    assert not torch.equal(zero, one)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    digits = training_digits()
+    for steps in (1, 60):
+        train(digits, tmp_path / str(steps), Settings(steps=steps), progress=False)
+    generator = torch.Generator().manual_seed(0)
+    timesteps = torch.randint(1000, (1437,), generator=generator)
+    noise = torch.randn(digits.images.shape, generator=generator)
+    with torch.no_grad():
+        first, last = (
+            velocity_loss(load(tmp_path / steps).network, digits.images, digits.labels, timesteps, noise).item()
+            for steps in ("1", "60")
+        )
+    # The target's mean square is near 1 (an untrained network scores about that); 60 steps reach half of it.
+    assert first > 0.9
+    assert last < 0.6
+
+
+def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path, monkeypatch):
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(training_digits(), tmp_path, SETTINGS, progress=False)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="not of seed 0, steps 12"):
+        train(training_digits(), tmp_path, Settings(steps=13, batch=16, seed=1), progress=False)
+
+
+@pytest.mark.parametrize("length", [0, 5, 100_000])
+def test_a_truncated_checkpoint_is_refused_in_one_line(tmp_path, monkeypatch, length):
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(training_digits(), tmp_path, SETTINGS, progress=False)
+    monkeypatch.undo()
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:length])
+    with pytest.raises(InputError, match="remove it to start again") as refused:
+        train(training_digits(), tmp_path, SETTINGS, progress=False)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_failed_save_leaves_the_old_checkpoint_and_nothing_else(tmp_path, monkeypatch):
+    def full_disk(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(training_digits(), tmp_path, SETTINGS, progress=False)
+    kept = (tmp_path / "checkpoint.safetensors").read_bytes()
+    interrupt_after(2, monkeypatch)
+    monkeypatch.setattr(training, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        train(training_digits(), tmp_path, SETTINGS, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == kept
+
+
+def test_training_works_outside_the_main_thread(tmp_path):
+    # Signals reach the main thread only, and a notebook may train in another one.
+    settings = Settings(steps=1, batch=2)
+    worker = threading.Thread(target=train, args=(training_digits(), tmp_path, settings, False))
+    worker.start()
+    worker.join()
+    assert (tmp_path / "companion.json").exists()
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("not a folder")
+    finished = tmp_path / "finished"
+    finished.mkdir()
+    (finished / "companion.json").write_text("{}")
+    for arguments, said in (
+        (["--out", str(taken)], "a folder, not a file"),
+        (["--out", str(taken / "below")], "taken/below"),
+        (["--out", str(finished)], "no finished model yet"),
+        (["--out", str(tmp_path / "new"), "--steps", "0"], "steps is 0, expected at least 1"),
+        (["--out", str(tmp_path / "new"), "--threads", "0"], "threads is 0, expected at least 1"),
+        (["--out", str(tmp_path / "new"), "--seed", "-1"], "seed is -1, expected at least 0"),
+        (["--out", str(tmp_path / "new"), "--seed", str(2**63)], "less than 2^63"),
+    ):
+        assert main(["train", "digits", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("companion: error: ")
+        assert said in error
+        assert error.count("\n") == 1
+    assert taken.read_text() == "not a folder"
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_stops_at_ctrl_c_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    interrupt_after(2, monkeypatch)
+    command = ["train", "digits", "--out", str(tmp_path), "--steps", "4", "--seed", "7"]
+    assert main(command) == 130
+    assert "stopped after 2 of 4 steps" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert json.loads((tmp_path / "companion.json").read_text())["training"]["seed"] == 7
+    assert load(tmp_path).has_null
