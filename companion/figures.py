@@ -1,0 +1,127 @@
+"""The one plot style of the book, and the two axes that every figure of a profile shares.
+
+    from companion.figures import COLOURS, figure, noise_axis, save
+
+    fig, axes = figure(1, 2)
+    axes[0].plot(log_snr, entropy, color=COLOURS[0])
+    noise_axis(axes[0])                       # log-snr from noise (left) to data (right), sigma on top
+    axes[0].set(ylabel="class entropy (nats)", title="Half of the class is decided at log-snr -0.1")
+
+Every figure's title states what it shows, every axis has its unit, and a figure never opens a window: a notebook shows
+it, `save` writes it. The panel is white in light and dark pages alike, and colours are told apart by colour-blind
+readers (Okabe and Ito's palette).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from companion.forward import noise_of
+
+__all__ = ["COLOURS", "DENSITY", "STYLE", "TRUTH", "figure", "noise_axis", "plot_with_error", "save"]
+
+# Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+TRUTH = "#000000"  # exact curves are black, estimates are coloured
+DENSITY = "Greys"  # the colour map of a density under coloured trajectories
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 160,
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "font.size": 9.5,
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "companion",
+}
+
+
+def figure(
+    rows: int = 1, columns: int = 1, width: float = 7.2, height: float = 2.9, **layout: Any
+) -> tuple[Figure, Any]:
+    """A figure in the book's style and its axes, as `matplotlib.pyplot.subplots` returns them.
+
+    `width` and `height` are in inches, the height of one row; `layout` goes to `subplots` (sharex, gridspec_kw, ...).
+
+    >>> fig, axes = figure(1, 2)
+    >>> len(axes)
+    2
+    """
+    import matplotlib.pyplot as plt  # here, so that reading the style never chooses a backend
+
+    mpl.rcParams.update(STYLE)
+    fig, axes = plt.subplots(rows, columns, figsize=(width, height * rows), **layout)
+    return fig, axes
+
+
+def noise_axis(axes: Axes, first: float | None = None, last: float | None = None, sigma: bool = True) -> None:
+    """Labels the x axis as log-snr, from noise on the left to data on the right, with sigma along the top.
+
+        sigma = exp(-log_snr / 2),    the noise of the variance-exploding frame
+
+    Call it after plotting; `first` and `last` set the limits. `sigma=False` leaves the top axis out, for a panel with
+    a long title.
+
+    >>> fig, axes = figure()
+    >>> noise_axis(axes, -4.0, 4.0)
+    >>> axes.get_xlim()
+    (np.float64(-4.0), np.float64(4.0))
+    """
+    lowest, highest = axes.get_xlim()
+    low, high = (lowest if first is None else first), (highest if last is None else last)
+    axes.set_xlim(low, high)
+    axes.set_xlabel("log-snr (noise → data)")
+    if not sigma:
+        return
+    top = axes.secondary_xaxis("top")
+    shown = [level for level in 10.0 ** np.arange(-4.0, 5.0) if noise_of(high) <= level <= noise_of(low)]
+    top.set_xticks([-2.0 * np.log(level) for level in shown], [f"{level:g}" for level in shown])
+    top.set_xlabel("noise level σ")
+
+
+def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, color: str, label: str) -> None:
+    """A curve with a band of two standard errors on either side.
+
+    >>> fig, axes = figure()
+    >>> plot_with_error(axes, [0.0, 1.0], [0.5, 0.1], [0.01, 0.01], COLOURS[0], "estimate")
+    >>> len(axes.lines), len(axes.collections)
+    (1, 1)
+    """
+    middle, half = np.asarray(y, dtype=np.float64), 2.0 * np.asarray(error, dtype=np.float64)
+    axes.plot(x, middle, color=color, label=label)
+    axes.fill_between(x, middle - half, middle + half, color=color, alpha=0.25, linewidth=0.0)
+
+
+def save(fig: Figure, path: Path | str) -> None:
+    """Writes a figure, in the format of the path's ending, and releases it.
+
+    >>> import tempfile
+    >>> fig, axes = figure()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(fig, Path(folder) / "figure.png")
+    ...     (Path(folder) / "figure.png").stat().st_size > 0
+    True
+    """
+    import matplotlib.pyplot as plt
+
+    fig.savefig(path)
+    plt.close(fig)
