@@ -1,0 +1,23 @@
+# Two commands: `make book` to read, `make test` to check. Both make their own environment on the first run.
+.PHONY: book test editions address colab screenshots clean
+
+book:          ## run every chapter once and build the pages
+	@sh tools/run.sh book
+
+test:          ## lint, types, unit tests, every chapter, the pages and their checks
+	@sh tools/run.sh test
+
+editions:      ## write the Colab edition of every chapter from its text
+	@sh tools/run.sh editions
+
+address:       ## make address URL=https://github.com/OWNER/NAME writes the published address everywhere
+	@sh tools/run.sh address '$(URL)'
+
+colab:         ## run every chapter alone in an empty folder, without the package
+	@sh tools/run.sh colab
+
+screenshots:   ## every built page, light and dark, in _build/screenshots
+	@sh tools/run.sh screenshots
+
+clean:         ## remove the environment and everything built
+	@rm -rf .venv .nbrun .cache _build companion.egg-info

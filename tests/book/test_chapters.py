@@ -1,0 +1,67 @@
+"""Every chapter: its two editions agree, it ran, and nothing in it would reach a reader as raw markup."""
+
+import json
+import os
+import re
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+
+from tools import book, editions
+from tools.book import ROOT
+
+CHAPTERS = [pytest.param(page, id=page.source.stem) for page in book.chapters()]
+REPORT = ROOT / ".nbrun" / "report.xml"
+built = pytest.mark.skipif(not os.environ.get("BOOK_BUILT"), reason="chapters are run by `make test` only")
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_colab_edition_is_the_one_written_from_the_text(page):
+    assert page.source.with_suffix(".ipynb").read_text(encoding="utf-8") == editions.edition(page), (
+        "run `make editions`"
+    )
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_set_up_cell_is_the_common_one_and_first(page):
+    first = next(cell for cell in book.read_cells(page).cells if cell.cell_type == "code")
+    assert first.source == editions.setup_cell(), "run `make editions`"
+    assert first.metadata["tags"] == ["hide-cell", "setup"]
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_colab_edition_shows_no_raw_markup(page):
+    notebook = nbformat.reads(page.source.with_suffix(".ipynb").read_text(encoding="utf-8"), as_version=4)
+    macros = "|".join(book.macros())
+    for cell in notebook.cells:
+        assert cell.cell_type == "markdown" or not cell.outputs
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"^```.*?^```|`[^`]*`", "", cell.source, flags=re.DOTALL | re.MULTILINE)
+            assert not re.search(r":::|```\{|\{[\w:-]+\}`|^\([\w-]+\)=|^%", prose, re.MULTILINE), cell.source
+            assert not re.search(rf"\\({macros})(?![A-Za-z])", prose), cell.source
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_no_code_cell_installs_by_a_bare_name_or_reads_a_file_beside_it(page):
+    for cell in book.read_cells(page).cells:
+        assert "pip install companion" not in cell.source
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_chapter_ran(page):
+    cases = [case for case in ElementTree.parse(REPORT).iter("testcase") if page.source.stem in str(case.attrib)]
+    assert len(cases) == 1, "it ran exactly once"
+    assert not [child.get("message") for child in cases[0] if child.tag in ("failure", "error", "skipped")]
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_every_cell_that_draws_says_what_it_shows(page):
+    executed = nbformat.read(ROOT / ".nbrun" / f"{page.source.stem}.ipynb", as_version=4)
+    for cell in executed.cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt.split()) >= 6, f"mystnb: image: alt: is missing above\n{cell.source}"
+    assert "application/vnd.jupyter.widget" not in json.dumps(executed), "widgets pull scripts from a network"

@@ -1,0 +1,31 @@
+"""The set-up cell, run where a Colab reader runs it: an empty folder, torch and diffusers there, the package not."""
+
+import pytest
+
+from tools import colab, editions
+
+
+@pytest.fixture(scope="module")
+def reader():
+    with colab.reader() as someone:
+        yield someone
+
+
+def test_without_the_package_or_a_source_it_asks_for_one_in_one_line(reader):
+    missing = reader.run("-c", "import torch, diffusers, companion")
+    assert "No module named 'companion'" in missing.stderr
+    asked = reader.run("-c", editions.setup_cell(), source="")
+    if '"git+' not in editions.setup_cell():
+        assert asked.returncode
+        assert "COMPANION_SOURCE" in asked.stderr
+        assert len(asked.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_it_installs_the_package_alone_and_the_package_imports(reader):
+    before = reader.installed()
+    done = reader.run("-c", f"{editions.setup_cell()}\nimport companion.forward\nprint(companion.__file__)")
+    assert done.returncode == 0, done.stderr
+    assert str(reader.python.parent.parent) in done.stdout
+    assert {name.split("-")[0] for name in reader.installed() - before} == {"companion"}
+    assert before <= reader.installed()

@@ -1,0 +1,181 @@
+"""`make book` and `make test`: every chapter executed once, and the pages built from that one execution.
+
+The chapters run through nbmake from their Colab edition, two at a time; what they put out is laid into jupyter-cache,
+whose key is the code cells, and Jupyter Book finds it there under the text edition of the same chapter. Each full run
+starts from an empty cache, because the cache does not see a change of the package.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+
+from tools import address, book, colab, editions, pages
+from tools.book import ROOT
+
+RUN = ROOT / ".nbrun"
+BUILD = ROOT / "_build"
+HTML = BUILD / "html"
+REPORT = RUN / "report.xml"
+SECONDS = BUILD / "seconds.json"
+STAMP = BUILD / "stamp"
+SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml", "book", "companion", "notebooks", "tools")
+
+# One thread a chapter: two chapters with as many threads as cores each take six times as long.
+SETTINGS = {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def make_book() -> None:
+    """The pages, executed and built unless nothing changed; prints where they are and what each chapter took."""
+    _bring_editions_up_to_date()
+    fingerprint = _fingerprint()
+    if STAMP.exists() and STAMP.read_text() == fingerprint and HTML.exists():
+        print("Nothing changed since the pages were built.")
+    elif not _execute_and_build(fingerprint):
+        sys.exit("The book was not built.")
+    _print_seconds()
+    print(f"\nOpen {HTML / 'index.html'}")
+
+
+def make_test() -> None:
+    """Lint, types, chapters, pages, then every test; pytest's own closing lines are the last."""
+    for step, command in (
+        ("lint", ["ruff", "check", "."]),
+        ("format", ["ruff", "format", "--check", "."]),
+        ("types", ["mypy"]),
+    ):
+        print(f"== {step}", flush=True)
+        if _python("-m", *command).returncode:
+            sys.exit(f"{step} failed")
+    built = _execute_and_build(_fingerprint())
+    if REPORT.exists() and built:
+        _print_seconds()
+    print("== tests", flush=True)
+    tests = _python("-m", "pytest", "-q", "-n", "2", "-rs", "--durations=5", BOOK_BUILT="1", MPLBACKEND="agg")
+    sys.exit(tests.returncode or not built)
+
+
+def make_editions() -> None:
+    """The Colab edition and the set-up cell of every chapter."""
+    changed = editions.write()
+    print("\n".join(changed) if changed else "Every edition is up to date.")
+
+
+def _bring_editions_up_to_date() -> None:
+    for path in editions.write():
+        print(f"{path} was out of date and was written again")
+
+
+def _execute_and_build(fingerprint: str) -> bool:
+    for leftover in (RUN, HTML, BUILD / ".doctrees", BUILD / ".jupyter_cache", BUILD / "jupyter_execute"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    STAMP.unlink(missing_ok=True)
+    return _execute() and _build(fingerprint)
+
+
+def _execute() -> bool:
+    print("== chapters, each executed once", flush=True)
+    RUN.mkdir()
+    for page in book.chapters():
+        shutil.copy(page.source.with_suffix(".ipynb"), RUN)
+    run = _python(
+        *("-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", "-n", "2", "-p", "no:doctest"),
+        *("--override-ini=addopts=", "--override-ini=filterwarnings=", "-p", "no:cacheprovider"),
+        *(f"--junit-xml={REPORT}", ".nbrun"),
+    )
+    if run.returncode:
+        return False
+    SECONDS.parent.mkdir(exist_ok=True)
+    SECONDS.write_text(json.dumps(dict(_seconds()), indent=1) + "\n")
+    cache = get_cache(BUILD / ".jupyter_cache")
+    for page in book.chapters():
+        executed = nbformat.read(RUN / f"{page.source.stem}.ipynb", as_version=4)
+        for cell in executed.cells:
+            cell.metadata.pop("execution", None)  # times of day, and part of the key
+        cache.cache_notebook_bundle(CacheBundleIn(executed, str(page.source)), overwrite=True, check_validity=False)
+    return True
+
+
+def _seconds() -> Iterator[tuple[str, float]]:
+    for case in ElementTree.parse(REPORT).iter("testcase"):
+        name = Path(f"{case.get('file') or case.get('classname')}").stem
+        yield name, round(float(case.get("time", "nan")), 1)
+
+
+def _build(fingerprint: str) -> bool:
+    print("== pages, warnings as errors", flush=True)
+    started = time.monotonic()
+    log = BUILD / "book.log"
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", ".", "-W", "-n", "--keep-going", "-q"]
+    with log.open("w", encoding="utf-8") as file:
+        # Through Python and not by its first line: a path with a space or of great length has no place in that.
+        built = _python(*command, stdout=file)
+    said = log.read_text(encoding="utf-8", errors="replace")
+    again = "Executed notebook in" in said
+    if built.returncode or again or not (HTML / "index.html").exists():
+        signs = ("WARNING", "ERROR", "Error", "Exception", "Executed notebook in")
+        print("\n".join(line for line in said.splitlines() if any(sign in line for sign in signs)) or said[-3000:])
+        print(
+            f"The pages were not built{': a chapter was executed twice' if again else ''}; see {log.relative_to(ROOT)}"
+        )
+        return False
+    pages.drop_unused_mathjax(HTML)
+    print(f"built in {time.monotonic() - started:.0f} s")
+    STAMP.write_text(fingerprint)
+    return True
+
+
+def _print_seconds() -> None:
+    seconds = json.loads(SECONDS.read_text())
+    width = max(len(page.title) for page in book.chapters())
+    print(f"\n{'chapter':{width}}  seconds")
+    for page in book.chapters():
+        print(f"{page.title:{width}}  {seconds[page.source.stem]:7.1f}")
+
+
+def _fingerprint() -> str:
+    """One hash of everything that the pages depend on: text, code, weights, lock, settings."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        top = ROOT / source
+        for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _python(*arguments: str, stdout: object = None, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    settings = {**os.environ, **SETTINGS, **environment}
+    settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{settings.get('PATH', '')}"
+    stderr = subprocess.STDOUT if stdout else None
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=settings, stdout=stdout, stderr=stderr)  # type: ignore[call-overload, no-any-return]
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "book": make_book,
+    "test": make_test,
+    "editions": make_editions,
+    "address": address.write,
+    "colab": colab.run_chapters,
+    "screenshots": lambda: pages.screenshots(HTML),
+}
+
+if __name__ == "__main__":
+    try:
+        COMMANDS[sys.argv[1]](*sys.argv[2:])
+    except ValueError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
+    except OSError as error:
+        sys.exit("The disk is full: make room and run the command again." if error.errno == 28 else str(error))

@@ -1,0 +1,103 @@
+"""A chapter as a Colab reader meets it: its .ipynb alone in an empty folder; torch and diffusers, but not the package.
+
+The environment is the locked one seen through links, without `companion`; the set-up cell installs the package into it
+from a git repository made of the working tree, named by COMPANION_SOURCE.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import book
+
+__all__ = ["Reader", "reader", "run_chapters"]
+
+_PACKAGE = ("companion", "pyproject.toml", "README.md", "LICENSE")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An empty folder, a Python without the package, and a git repository that holds it."""
+
+    folder: Path
+    python: Path
+    source: str
+
+    def run(self, *arguments: str, source: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Runs that Python in the folder with COMPANION_SOURCE set, and nothing of ours in its environment."""
+        ours = ("PYTHONPATH", "COMPANION_SOURCE", "VIRTUAL_ENV", "PYTHONHOME")
+        environment = {key: value for key, value in os.environ.items() if key not in ours}
+        environment |= {
+            "COMPANION_SOURCE": self.source if source is None else source,
+            "PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}",
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "OMP_NUM_THREADS": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as "no isolation": setuptools is in the environment already
+        }
+        return subprocess.run(
+            [str(self.python), *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def installed(self) -> set[str]:
+        """The distributions of that Python, by the names of their folders."""
+        return {path.name for path in _site_packages(self.python.parent.parent).glob("*.dist-info")}
+
+
+@contextmanager
+def reader() -> Iterator[Reader]:
+    """Makes such a reader and takes everything away afterwards."""
+    with tempfile.TemporaryDirectory() as temporary:
+        top = Path(temporary)
+        venv.create(top / "environment", with_pip=False, symlinks=True)
+        site_packages = _site_packages(top / "environment")
+        for entry in Path(sysconfig.get_path("purelib")).iterdir():
+            if "companion" not in entry.name.lower() and "__pycache__" not in entry.name:
+                (site_packages / entry.name).symlink_to(entry)
+        repository = top / "repository"
+        repository.mkdir()
+        for name in _PACKAGE:
+            kept = shutil.ignore_patterns("__pycache__")
+            source = book.ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, repository / name, ignore=kept)
+            else:
+                shutil.copy(source, repository)
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "state"]):
+            identity = ["-c", "user.name=reader", "-c", "user.email=reader@localhost", "-c", "commit.gpgsign=false"]
+            subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
+        folder = top / "empty"
+        folder.mkdir()
+        python = top / "environment" / "bin" / "python"
+        yield Reader(folder, python, f"git+{repository.as_uri()}")
+
+
+def run_chapters() -> None:
+    """Runs every chapter whole as such a reader would; exits with 1 if one fails."""
+    failed = False
+    for page in book.chapters():
+        with reader() as someone:
+            shutil.copy(page.source.with_suffix(".ipynb"), someone.folder)
+            name = f"{page.source.stem}.ipynb"
+            done = someone.run("-m", "jupyter", "execute", name, "--timeout=600")
+            failed |= bool(done.returncode)
+            print(f"{page.title}: {'failed' if done.returncode else 'runs'}", flush=True)
+            if done.returncode:
+                print(done.stderr[-2000:], file=sys.stderr)
+    sys.exit(int(failed))
+
+
+def _site_packages(environment: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)}))
