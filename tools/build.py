@@ -108,15 +108,14 @@ def _execute() -> bool:
 
 def _seconds() -> Iterator[tuple[str, float]]:
     for case in ElementTree.parse(REPORT).iter("testcase"):
-        name = Path(f"{case.get('file') or case.get('classname')}").stem
-        yield name, round(float(case.get("time", "nan")), 1)
+        yield Path(case.get("name", "")).stem, round(float(case.get("time", "nan")), 1)
 
 
 def _build(fingerprint: str) -> bool:
     print("== pages, warnings as errors", flush=True)
     started = time.monotonic()
     log = BUILD / "book.log"
-    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", ".", "-W", "-n", "--keep-going", "-q"]
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
     with log.open("w", encoding="utf-8") as file:
         # Through Python and not by its first line: a path with a space or of great length has no place in that.
         built = _python(*command, stdout=file)

@@ -19,6 +19,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 __all__ = ["main", "page_with_tables"]
 
@@ -46,20 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def page_with_tables(page: str, record: dict) -> str:
+def page_with_tables(page: str, record: dict[str, Any]) -> str:
     """The page with both tables made new; ValueError if a figure lacks a field or the page lacks a marker."""
     page = _between(page, "chapters", _chapter_table(record))
     return _between(page, "figures", _figure_table(record))
 
 
-def _with_seconds(record: dict, measured: dict) -> dict:
+def _with_seconds(record: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     unknown = set(measured) - set(record["seconds"])
     if unknown:
         raise ValueError(f"seconds for {sorted(unknown)}, expected chapters of the record: {sorted(record['seconds'])}")
-    return record["seconds"] | {name: round(float(value), 1) for name, value in measured.items()}
+    seconds: dict[str, Any] = record["seconds"]
+    return seconds | {name: round(float(value), 1) for name, value in measured.items()}
 
 
-def _chapter_table(record: dict) -> list[str]:
+def _chapter_table(record: dict[str, Any]) -> list[str]:
     rows = [
         f"| {{doc}}`/notebooks/{name}` | {'not measured' if seconds is None else format(seconds, '.0f')} |"
         for name, seconds in record["seconds"].items()
@@ -67,14 +69,14 @@ def _chapter_table(record: dict) -> list[str]:
     return [f"Measured on {record['measured']}: {record['device']}.", "", "| Chapter | Seconds |", "|---|---:|", *rows]
 
 
-def _figure_table(record: dict) -> list[str]:
+def _figure_table(record: dict[str, Any]) -> list[str]:
     if not record["figures"]:
         return ["No figure is recorded yet."]
     head = ["| Figure | Shows | Seed | Evaluations | Seconds | Computed |", "|---|---|---:|---:|---:|---|"]
     return head + [_figure_row(figure, record) for figure in record["figures"]]
 
 
-def _figure_row(figure: dict, record: dict) -> str:
+def _figure_row(figure: dict[str, Any], record: dict[str, Any]) -> str:
     if set(figure) != FIELDS:
         raise ValueError(f"figure {figure.get('label')}: fields {sorted(figure)}, expected {sorted(FIELDS)}")
     if figure["chapter"] not in record["seconds"]:
