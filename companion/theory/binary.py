@@ -1,8 +1,8 @@
 """Two Gaussian classes of equal isotropic covariance: class entropy, its variance and its production, as one integral.
 
-Everything depends on the control parameter kappa = alpha^2 |mu_1 - mu_2|^2 / (alpha^2 s^2 + sigma^2) alone (ES 13). The
+Everything depends on the control parameter kappa = alpha^2 |mu_1 - mu_2|^2 / (alpha^2 s^2 + sigma^2) alone (ES 15). The
 log-odds of the two classes is normal, L ~ N(eta + kappa/2, kappa) under the first class and N(eta - kappa/2, kappa)
-under the second, eta the prior log-odds (ES 14), so that over the mixture with weights pi and 1 - pi
+under the second, eta the prior log-odds (ES 14, 16, 17), so that over the mixture with weights pi and 1 - pi
 
     E f(L) = 2 sqrt(pi (1 - pi)) e^(-kappa/8) int N(L; eta, kappa) cosh(L/2) f(L) dL.
 
@@ -35,7 +35,7 @@ def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s
         kappa = alpha^2 distance^2 / (alpha^2 s^2 + sigma^2)
 
     `s` is the standard deviation of both classes; all four broadcast. In the variance-exploding frame alpha is 1.
-    Raises InputError where alpha^2 s^2 + sigma^2 is not positive: two clean points have no finite kappa. Source: ES 13.
+    Raises InputError where alpha^2 s^2 + sigma^2 is not positive: two clean points have no finite kappa. Source: ES 15.
 
     >>> float(control_parameter(1.0, 1.0, 2.0, 0.0))
     4.0
@@ -66,7 +66,7 @@ def entropy(kappa: ArrayLike, weight: float = 0.5) -> Array:
         H(kappa) = E h_b(L)
 
     Accurate to rounding, relatively, until it underflows near kappa = 5700; `log_entropy` does not underflow.
-    Raises InputError for a negative or NaN kappa, or a weight that is not between 0 and 1. Source: ES 15, 48.
+    Raises InputError for a negative or NaN kappa, or a weight that is not between 0 and 1. Source: ES 7, 14.
 
     >>> entropy([0.0, 4.0]).round(8)
     array([0.69314718, 0.35631636])
@@ -96,7 +96,7 @@ def production(kappa: ArrayLike, weight: float = 0.5) -> Array:
         -dH/dkappa = E[ gamma (1 - gamma) ] / 2
 
     Times kappa it is the production per unit of log kappa. Raises as `entropy` does. Source: ES 33 with |s_1 - s_2|^2
-    = kappa / v, FORMULAS "binary partition".
+    = kappa / v.
 
     >>> float(production(0.0))
     0.125

@@ -83,7 +83,7 @@ class GaussianMixture:
 
             p(x | z) = sum_{c in z} (w_c / w_z) N(x; mu_c, Sigma_c + sigma^2 I)
 
-        Source: ES 11. Raises InputError for an unknown class.
+        Source: ES 12. Raises InputError for an unknown class.
 
         >>> standard = isotropic_mixture([[0.0], [0.0]], 1.0)
         >>> zero = torch.zeros(1, dtype=torch.float64)
@@ -95,7 +95,7 @@ class GaussianMixture:
         return torch.logsumexp(joint, dim=1) - self.component_weights[components].sum().log()
 
     def posterior(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """log p(z | x) of every class in the mixture's own weights: x (batch, d) to (batch, K), by log-sum-exp (ES 41).
+        """log p(z | x) of every class in the mixture's own weights: x (batch, d) to (batch, K), by log-sum-exp (ES 46).
 
         >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
         >>> at = torch.full((1, 1), 0.5, dtype=torch.float64)

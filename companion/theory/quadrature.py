@@ -1,6 +1,6 @@
 """Exact class entropies of Gaussian mixtures by quadrature: the truth that every estimate is compared with.
 
-Class entropy is a function of the log-snr alone; a process is a clock on it (FORMULAS "class entropy"). So everything
+Class entropy is a function of the log-snr alone; a process is a clock on it. So everything
 here is computed in the variance-exploding frame at sigma = exp(-log_snr / 2), and `production_in_time` converts.
 Arrays of log-snr are float64 numpy of any shape; entropies are in nats.
 """
@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from torch import Tensor
 
 from companion.errors import InputError
@@ -22,6 +23,7 @@ from companion.theory.mixtures import GaussianMixture
 __all__ = [
     "density",
     "exact_entropy",
+    "exact_half_level",
     "exact_production",
     "monte_carlo_entropy",
     "production_in_time",
@@ -45,7 +47,7 @@ def exact_entropy(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
     By quadrature where it is cheap: dimension 1 or 2; isotropic components of one common deviation whose means span a
     line or a plane, in any dimension; two isotropic components of different deviations, in any dimension. For a
     partition pass `mixture.regroup(...)`. Raises InputError for other mixtures, for a log-snr that is not finite, and
-    where deviations differ so much that the grid would not fit into memory. Source: ES 7, 27.
+    where deviations differ so much that the grid would not fit into memory. Source: ES 7.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)       # kappa = 4 at sigma = 1
@@ -60,8 +62,8 @@ def exact_production(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
 
         -dH/dlambda = (snr / 2) sum_i pi_i E_i | D_i - D |^2
 
-    Arguments, accuracy and errors are those of `exact_entropy`. Source: ES 33 in the natural variable, FORMULAS "class
-    entropy and its production".
+    Arguments, accuracy and errors are those of `exact_entropy`. Source: ES 33, with the snr as
+    the time.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)       # -dH/dlambda = kappa * -dH/dkappa for two points
@@ -71,6 +73,29 @@ def exact_production(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
     per_snr = _over_levels(mixture, log_snr, _spread_of_predictions)
     production: Array = 0.5 * np.exp(np.asarray(log_snr, dtype=np.float64)) * per_snr
     return production
+
+
+def exact_half_level(mixture: GaussianMixture) -> float:
+    """The log-snr at which half of the class entropy is left: H(Z | X_t) = H(Z) / 2.
+
+    For two equally probable classes of one width it lies where kappa = 4.17605. Raises InputError where classes overlap
+    so much that more than half of H(Z) is never resolved, and as `exact_entropy` does.
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> round(exact_half_level(isotropic_mixture([[-1.0], [1.0]], 0.0)), 5)      # log(4.17605 / 4)
+    0.04307
+    """
+    half = -0.5 * sum(weight * math.log(weight) for weight in mixture.weights)
+    first, last = -20.0, 20.0
+    while exact_entropy(mixture, first) < half:
+        first -= 20.0
+    while exact_entropy(mixture, last) > half:
+        last += 20.0
+        if last > 60.0:
+            raise InputError(
+                "mixture", "of overlapping classes", "one whose clean classes leave less than half of H(Z)"
+            )
+    return float(brentq(lambda level: float(exact_entropy(mixture, level)) - half, first, last, xtol=1e-10))
 
 
 def production_in_time(mixture: GaussianMixture, process: Process, t: ArrayLike) -> Array:
@@ -98,7 +123,7 @@ def density(mixture: GaussianMixture, process: Process, t: ArrayLike, x: ArrayLi
         p_t(x) = sum_c w_c N(x; alpha mu_c, alpha^2 s_c^2 + sigma^2)
 
     Raises InputError for a mixture of another dimension, times outside the process, or a point without noise.
-    Source: ES 6, 11.
+    Source: ES 6, 12.
 
     >>> from companion.forward import rectified_flow
     >>> from companion.theory.mixtures import isotropic_mixture

@@ -97,7 +97,7 @@ def test_production_is_minus_the_derivative_of_the_entropy(weight, kappa):
 
 def test_half_entropy_and_the_landmarks_of_the_curve():
     half = brentq(lambda kappa: float(binary.entropy(kappa)) - 0.5 * np.log(2.0), 1.0, 10.0, xtol=1e-12)
-    assert half == pytest.approx(4.17605, abs=5e-6)  # FORMULAS, six digits
+    assert half == pytest.approx(4.17605, abs=5e-6)  # six digits of a separate quadrature
     # VP, s = 1, delta = 2: the production per t peaks at t_S - 0.205501748 with height 0.479515971, for every d.
     d = 1e4
     shift = np.linspace(-0.2056, -0.2054, 2001)

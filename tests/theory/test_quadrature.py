@@ -23,6 +23,7 @@ from companion.theory.mixtures import full_mixture, isotropic_mixture
 from companion.theory.quadrature import (
     density,
     exact_entropy,
+    exact_half_level,
     exact_production,
     monte_carlo_entropy,
     production_in_time,
@@ -132,18 +133,31 @@ def test_density_integrates_to_one_and_ends_in_the_data(process):
     assert float(density(FOUR, process, 0.0, 3.0)) == pytest.approx(stats.norm.pdf(0.0) / 0.2 / 4.0)
 
 
-def test_partitions_obey_the_chain_rule():
-    """H(four) = H(which pair) + the average of H(which in the pair): the grouping property of entropy."""
-    pairs = FOUR.regroup([[0, 1], [2, 3]])
-    left, right = FOUR.regroup([[0], [1]]), FOUR.regroup([[2], [3]])
-    inside = exact_entropy(FOUR, LEVELS) - exact_entropy(pairs, LEVELS)
-    alone = 0.5 * (exact_entropy(left, LEVELS) + exact_entropy(right, LEVELS))
-    assert np.all(inside >= alone - 1e-12)  # asked within the whole mixture, the other pair's points confuse as well
-    np.testing.assert_allclose(inside[LEVELS >= 0.0], alone[LEVELS >= 0.0], atol=2e-3)  # once the pair is decided
+def test_prop_grouping():
+    """H(four) = H(which pair) + the mean of H(which of the pair): the grouping property, exact at every level."""
+    weighted = isotropic_mixture([[-5.0], [-3.0], [3.0], [5.0]], 0.2, [0.1, 0.2, 0.3, 0.4])
+    for mixture in (FOUR, weighted):
+        share = sum(mixture.weights[:2])
+        pairs, left, right = (mixture.regroup(g) for g in ([[0, 1], [2, 3]], [[0], [1]], [[2], [3]]))
+        for quantity in (exact_entropy, exact_production):
+            parts = quantity(pairs, LEVELS) + share * quantity(left, LEVELS) + (1.0 - share) * quantity(right, LEVELS)
+            np.testing.assert_allclose(quantity(mixture, LEVELS), parts, atol=1e-10, rtol=0.0)
+
+
+def test_half_level_is_where_half_is_left():
+    pair = isotropic_mixture([[-1.0], [1.0]], 0.25)
+    kappa = binary.control_parameter(1.0, noise_of(exact_half_level(pair)), 2.0, 0.25)
+    assert float(kappa) == pytest.approx(4.17605, abs=5e-6)  # six digits of a separate quadrature
+    tiny = isotropic_mixture([[-1e-6], [1e-6]], 0.0)
+    assert exact_half_level(tiny) == pytest.approx(np.log(4.17605 / 4e-12), abs=2e-6)
+    huge = isotropic_mixture([[-1e6], [1e6]], 0.0)
+    assert exact_half_level(huge) == pytest.approx(np.log(4.17605 / 4e12), abs=2e-6)
+    with pytest.raises(InputError, match="overlapping"):
+        exact_half_level(isotropic_mixture([[-1.0], [1.0]], 2.0))
 
 
 def test_one_class_against_all_has_the_papers_floor():
-    """A class against the whole mixture, balanced: q = 1/10 of the whole leaves 0.16755 nats (FORMULAS, partitions)."""
+    """A class against the whole mixture, balanced: q = 1/10 of the whole leaves 0.16755 nats."""
     means = [[4.0 * k] for k in [0, *range(10)]]
     against_all = isotropic_mixture(means, 0.0, [0.5] + [0.05] * 10, [0] + [1] * 10)
     assert float(exact_entropy(against_all, 10.0)) == pytest.approx(0.16755, abs=5e-6)
