@@ -60,7 +60,7 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     digits.add_argument("--out", type=Path, default=Path("digits-model"), help="folder for the finished model")
     digits.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    digits.add_argument("--steps", type=int, default=6000, help="optimizer steps, 128 images each")
+    digits.add_argument("--steps", type=int, default=5000, help="optimizer steps, 128 images each")
     digits.add_argument("--threads", type=int, default=1, help="processor threads")
     digits.set_defaults(command=_train_digits)
 

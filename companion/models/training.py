@@ -51,7 +51,7 @@ class Settings:
     """
 
     seed: int = 0
-    steps: int = 6000
+    steps: int = 5000
     threads: int = 1
     batch: int = 128
     learning_rate: float = 2e-3
