@@ -61,7 +61,7 @@ def make_test() -> None:
     if REPORT.exists() and built:
         _print_seconds()
     print("== tests", flush=True)
-    tests = _python("-m", "pytest", "-q", "-n", "2", "-rs", "--durations=5", BOOK_BUILT="1", MPLBACKEND="agg")
+    tests = _python("-m", "pytest", "-q", "-n", "2", "-rfEs", "--durations=5", BOOK_BUILT="1", MPLBACKEND="agg")
     sys.exit(tests.returncode or not built)
 
 
@@ -80,7 +80,10 @@ def _execute_and_build(fingerprint: str) -> bool:
     for leftover in (RUN, HTML, BUILD / ".doctrees", BUILD / ".jupyter_cache", BUILD / "jupyter_execute"):
         shutil.rmtree(leftover, ignore_errors=True)
     STAMP.unlink(missing_ok=True)
-    return _execute() and _build(fingerprint)
+    built = _execute() and _build(fingerprint)
+    if not built and shutil.disk_usage(ROOT).free < 5e7:
+        sys.exit("The disk is full: make room and run the command again.")
+    return built
 
 
 def _execute() -> bool:

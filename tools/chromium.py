@@ -51,11 +51,16 @@ class Visit:
 
     def screenshot(self, file: Path, scheme: str) -> None:
         """The whole page as a PNG, in the reader's `light` or `dark` scheme."""
-        self.evaluate(f"document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}'; 0")
-        time.sleep(0.4)
-        answer = self.browser.call(
-            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True}, self.session
+        height = self.evaluate(
+            f"""document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}';
+            document.head.insertAdjacentHTML('beforeend',
+              '<style>* {{ transition: none !important; animation: none !important }}</style>');
+            document.documentElement.scrollHeight"""
         )
+        metrics = {"width": 1280, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.call("Emulation.setDeviceMetricsOverride", metrics, self.session)
+        self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 500)))")
+        answer = self.browser.call("Page.captureScreenshot", {"format": "png"}, self.session)
         file.write_bytes(base64.b64decode(answer["data"]))
 
 

@@ -20,8 +20,8 @@ _TEXT = """
 _UNSET = "[...document.querySelectorAll('main .math')].filter(e => !e.querySelector('mjx-container')).length"
 _ALT = "[...document.querySelectorAll('main img')].map(e => [e.getAttribute('src'), e.getAttribute('alt') || ''])"
 
-# The theme loads one of its scripts twice; it says so and works.
-_HARMLESS = ("THEBE_JS_URL",)
+# The theme's own: one of its scripts is loaded twice, and the first visit finds no colour scheme chosen.
+_HARMLESS = ("THEBE_JS_URL", "Got invalid theme mode")
 _RAW = ("\\(", "\\)", "\\[", "$$", ":::", "{eq}", "{ref}", "{cite", "{numref}", "{doc}", "{prf:")
 
 
