@@ -22,14 +22,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from companion.forward import noise_of
+from companion.forward import noise_of, ornstein_uhlenbeck
+from companion.theory.mixtures import GaussianMixture
+from companion.theory.quadrature import density
 
-__all__ = ["COLOURS", "DENSITY", "STYLE", "TRUTH", "figure", "noise_axis", "plot_with_error", "save"]
+__all__ = ["COLOURS", "STYLE", "TRUTH", "draw_paths", "figure", "noise_axis", "plot_with_error", "save"]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 TRUTH = "#000000"  # exact curves are black, estimates are coloured
-DENSITY = "Greys"  # the colour map of a density under coloured trajectories
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 110,
@@ -96,6 +97,43 @@ def noise_axis(axes: Axes, first: float | None = None, last: float | None = None
     shown = [level for level in 10.0 ** np.arange(-4.0, 5.0) if noise_of(high) <= level <= noise_of(low)]
     top.set_xticks([-2.0 * np.log(level) for level in shown], [f"{level:g}" for level in shown])
     top.set_xlabel("noise level σ")
+
+
+def draw_paths(axes: Axes, mixture: GaussianMixture, log_snr: ArrayLike, paths: ArrayLike, colours: list[str]) -> None:
+    """Trajectories on the density of a one-dimensional mixture, from noise to data, in the variance-preserving frame.
+
+    `paths` (levels, count) are states of the variance-exploding frame at increasing `log_snr` (levels,); `colours` has
+    one colour a trajectory. At every level the density is scaled to the same height, or points would outshine
+    everything.
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> fig, axes = figure()
+    >>> draw_paths(axes, isotropic_mixture([[-1.0], [1.0]], 0.0), [-1.0, 1.0], [[0.5], [1.0]], [COLOURS[0]])
+    >>> len(axes.lines)
+    1
+    """
+    process = ornstein_uhlenbeck()
+    levels, states = np.asarray(log_snr, dtype=np.float64), np.asarray(paths, dtype=np.float64)
+    preserved = process.alpha(process.time(levels))[:, None] * states
+    columns = np.linspace(levels[0], levels[-1], 400)
+    reach = 1.1 * float(np.abs(preserved).max())
+    x = np.linspace(-reach, reach, 400)
+    values = density(mixture, process, process.time(columns), x[:, None])
+    image = values / values.max(axis=0)
+    axes.imshow(
+        image,
+        origin="lower",
+        aspect="auto",
+        extent=(float(levels[0]), float(levels[-1]), -reach, reach),
+        cmap="Greys",
+        vmin=0.0,
+        vmax=1.6,  # black is kept for the curves
+        interpolation="bilinear",
+    )
+    for path, colour in zip(preserved.T, colours, strict=True):
+        axes.plot(levels, path, color=colour, linewidth=0.8)
+    axes.set_ylim(-reach, reach)
+    axes.set_ylabel("state α x (data units)")
 
 
 def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, color: str, label: str) -> None:
