@@ -149,7 +149,8 @@ def cosine(offset: float = 0.008) -> Process:
     def integrated(t: Array) -> Array:
         with np.errstate(divide="ignore"):
             # cos(pi/2) is 6e-17 in floating point; as a sine of what is left to go it is exactly zero.
-            return -2.0 * np.log(np.sin(rate * (1.0 - t)) / np.cos(rate * offset))
+            total: Array = -2.0 * np.log(np.sin(rate * (1.0 - t)) / np.cos(rate * offset))
+            return total
 
     return _variance_preserving(
         "cosine",
@@ -189,7 +190,7 @@ def rectified_flow() -> Process:
 
     def over_alpha(numerator: Array, t: Array) -> Array:
         with np.errstate(divide="ignore"):
-            return numerator / (1.0 - t)
+            return np.divide(numerator, 1.0 - t)
 
     return Process(
         name="flow",

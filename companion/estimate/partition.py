@@ -1,0 +1,174 @@
+"""Partitions: which decision is measured, with which priors, and the entropy that no amount of signal removes.
+
+A side of a partition is a mixture of branches. A branch is a class, 0 to K-1, or NULL, the model's own unconditional
+prediction. Sides usually are disjoint groups of classes (ES 25); the second side may also hold everything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from companion.denoiser import Denoiser
+from companion.errors import InputError
+from companion.theory.binary import binary_entropy
+
+__all__ = ["NULL", "Partition", "classes_first", "parse_partition", "partition"]
+
+NULL = -1
+
+_COMPLEMENTS = ("others", "all", "null")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A yes-or-no question about the class: does the sample come from the first side or from the second?
+
+    `first` and `second` map branches to their weights inside the side, which sum to one; `prior` is the probability
+    of the first side (ES 25, 101). `whole` holds the weights of the classes behind the null branch, for the floor.
+
+    >>> Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5).floor
+    0.0
+    """
+
+    label: str
+    first: dict[int, float]
+    second: dict[int, float]
+    prior: float
+    whole: tuple[float, ...] = ()
+
+    @property
+    def branches(self) -> tuple[int, ...]:
+        """Every branch of either side, classes first."""
+        return tuple(sorted({*self.first, *self.second}, key=classes_first))
+
+    @property
+    def log_odds(self) -> float:
+        """The log-odds of the first side before anything is seen."""
+        return float(np.log(self.prior) - np.log1p(-self.prior))
+
+    @property
+    def entropy(self) -> float:
+        """The entropy before anything is seen, in nats."""
+        return float(binary_entropy(self.log_odds))
+
+    @property
+    def floor(self) -> float:
+        """The entropy that is left when the class is known, in nats, for classes that can be told apart.
+
+        A class z of both sides leaves the side open: with a_z, b_z its weights in the sides and pi the prior,
+
+            floor = sum_z (pi a_z + (1 - pi) b_z) h( pi a_z / (pi a_z + (1 - pi) b_z) ).
+
+        The null branch counts as the mixture of all classes. One class of ten against the whole, balanced: 0.1675.
+
+        >>> tenth = {k: 0.1 for k in range(10)}
+        >>> round(Partition("3|all", {3: 1.0}, tenth, 0.5).floor, 5)
+        0.16755
+        """
+        total = 0.0
+        for k in {*self._classes(self.first), *self._classes(self.second)}:
+            first = self.prior * self._classes(self.first).get(k, 0.0)
+            second = (1.0 - self.prior) * self._classes(self.second).get(k, 0.0)
+            if first > 0.0 and second > 0.0:
+                total += (first + second) * float(binary_entropy(np.log(first / second)))
+        return total
+
+    def _classes(self, side: dict[int, float]) -> dict[int, float]:
+        return dict(enumerate(self.whole)) if NULL in side else side
+
+
+def partition(
+    model: Denoiser, first: Sequence[int], second: Sequence[int] | str = "others", prior: str | float = "balanced"
+) -> Partition:
+    """The partition of classes `first` against `second`, each side weighted by the model's class weights.
+
+    `second` is a group of classes, or "others" (the classes not in `first`), "all" (the mixture of all classes, the
+    first ones included) or "null" (the model's unconditional branch). `prior` is "balanced" (1/2, ES 102), "true"
+    (in proportion to the classes' weights, ES 101), or the first side's probability. Raises InputError for an unknown
+    class, an empty side, a class named twice, a null branch the model does not have, or a prior outside (0, 1).
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
+    >>> partition(three, [0], "others").second
+    {1: 0.5, 2: 0.5}
+    >>> partition(three, [0], [0, 1])
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: partition is 0|0,1, expected sides that share no class
+    """
+    count = len(model.classes)
+    if isinstance(second, str):
+        if second not in _COMPLEMENTS:
+            raise InputError("second", second, f"a group of classes or one of {', '.join(_COMPLEMENTS)}")
+        if second == "null" and not model.has_null:
+            raise InputError("partition", "against null", "a model with a null class")
+        others = [k for k in range(count) if k not in first]
+        group = {"others": others, "all": list(range(count)), "null": [NULL]}[second]
+        name = second
+    else:
+        group = list(second)
+        name = ",".join(_name(model, k) for k in group)
+    label = ",".join(_name(model, k) for k in first) + "|" + name
+    for side in (first, group):
+        if not side:
+            raise InputError("partition", label, "at least one class on each side")
+        if len(set(side)) < len(side):
+            raise InputError("partition", label, "no class named twice on a side")
+        if not all(k == NULL or 0 <= k < count for k in side):
+            raise InputError("partition", label, f"classes among {', '.join(model.classes)}")
+    if name != "all" and set(first) & set(group):
+        raise InputError("partition", label, "sides that share no class")
+    share = {k: sum(model.weights) if k == NULL else model.weights[k] for k in {*first, *group}}
+    totals = [sum(share[k] for k in side) for side in (first, group)]
+    if prior == "balanced":
+        probability = 0.5
+    elif prior == "true":
+        probability = totals[0] / sum(totals)
+    elif isinstance(prior, float) and 0.0 < prior < 1.0:
+        probability = prior
+    else:
+        raise InputError("prior", prior, '"balanced", "true", or a probability between 0 and 1')
+    sides = [{k: share[k] / total for k in side} for side, total in zip((first, group), totals, strict=True)]
+    return Partition(label, sides[0], sides[1], probability, tuple(model.weights))
+
+
+def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced") -> Partition:
+    """The partition that a person writes as "3|8", "0,6,8,9|1,4,7", "3|others", "3|all" or "3|null".
+
+    Classes are named as the model names them. Raises InputError as `partition` does, and for text of another form.
+
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
+    >>> parse_partition(three, "0|1,2").label
+    '0|1,2'
+    >>> parse_partition(three, "0|7")
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: partition is 0|7, expected classes among 0, 1, 2
+    """
+    parts = text.split("|")
+    if len(parts) != 2:
+        raise InputError("partition", text, 'two sides with one "|" between, such as 3|8 or 0,6|1,4')
+    sides: list[list[int]] = []
+    for part in parts:
+        names = [name.strip() for name in part.split(",") if name.strip()]
+        if not names:
+            raise InputError("partition", text, "at least one class on each side")
+        if part is parts[1] and names[0] in _COMPLEMENTS and names[0] not in model.classes and len(names) == 1:
+            return partition(model, sides[0], names[0], prior)
+        if not set(names) <= set(model.classes):
+            raise InputError("partition", text, f"classes among {', '.join(model.classes)}")
+        sides.append([model.classes.index(name) for name in names])
+    return partition(model, sides[0], sides[1], prior)
+
+
+def classes_first(branch: int) -> tuple[bool, int]:
+    """The order of branches everywhere: classes in their own order, then the null branch."""
+    return branch == NULL, branch
+
+
+def _name(model: Denoiser, k: int) -> str:
+    if k == NULL:
+        return "null"
+    return model.classes[k] if 0 <= k < len(model.classes) else str(k)
