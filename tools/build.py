@@ -132,6 +132,10 @@ def _build(fingerprint: str) -> bool:
         )
         return False
     pages.drop_unused_mathjax(HTML)
+    for page in book.chapters():  # what the theme offers for download is the text edition with its directives raw
+        offered = HTML / "_sources" / f"{page.path}.ipynb"
+        if offered.exists():
+            shutil.copy(page.source.with_suffix(".ipynb"), offered)
     print(f"built in {time.monotonic() - started:.0f} s")
     STAMP.write_text(fingerprint)
     return True

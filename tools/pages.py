@@ -18,7 +18,7 @@ _TEXT = """
   return copy.textContent; })()
 """
 _UNSET = "[...document.querySelectorAll('main .math')].filter(e => !e.querySelector('mjx-container')).length"
-_ALT = "[...document.querySelectorAll('main img')].map(e => [e.getAttribute('src'), e.getAttribute('alt') || ''])"
+_ALT = "[...document.querySelectorAll('article img')].map(e => [e.getAttribute('src'), e.getAttribute('alt') || ''])"
 
 # The theme's own: one of its scripts is loaded twice, and the first visit finds no colour scheme chosen.
 _HARMLESS = ("THEBE_JS_URL", "Got invalid theme mode")
