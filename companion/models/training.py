@@ -56,7 +56,7 @@ class Settings:
     batch: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
-    dropout: float = 0.1
+    dropout: float = 0.2
     label_dropout: float = 0.15
     average: float = 0.999
 
