@@ -20,6 +20,10 @@ from tools import book
 
 __all__ = ["Reader", "reader", "run_chapters"]
 
+_EXECUTE = """
+import sys, nbclient, nbformat
+nbclient.NotebookClient(nbformat.read(sys.argv[1], as_version=4), timeout=600).execute()
+"""
 _PACKAGE = ("companion", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -90,8 +94,7 @@ def run_chapters() -> None:
     for page in book.chapters():
         with reader() as someone:
             shutil.copy(page.source.with_suffix(".ipynb"), someone.folder)
-            name = f"{page.source.stem}.ipynb"
-            done = someone.run("-m", "jupyter", "execute", name, "--timeout=600")
+            done = someone.run("-c", _EXECUTE, f"{page.source.stem}.ipynb")
             failed |= bool(done.returncode)
             print(f"{page.title}: {'failed' if done.returncode else 'runs'}", flush=True)
             if done.returncode:

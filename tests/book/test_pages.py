@@ -4,6 +4,7 @@ import os
 from urllib.parse import unquote
 
 import pytest
+from docutils.nodes import make_id
 
 from tools import book, chromium, pages
 from tools.book import ROOT
@@ -37,11 +38,9 @@ def test_the_page_is_whole_without_a_network(page, browser):
 def test_the_numbers_on_the_page_are_those_of_the_sources(page):
     html = (HTML / f"{page.path}.html").read_text(encoding="utf-8")
     told = {
-        name.lower().replace("_", "-"): label.number
-        for name, label in book.labels().items()
-        if label.page == page.path and label.number
+        make_id(name): label.number for name, label in book.labels().items() if label.page == page.path and label.number
     }
-    shown = {name.lower().replace("_", "-"): number for name, number in pages.numbers(html).items()}
+    shown = {make_id(name): number for name, number in pages.numbers(html).items()}
     assert {name: shown.get(name) for name in told} == told
 
 
