@@ -6,6 +6,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
@@ -13,6 +14,7 @@ from scipy.optimize import brentq
 
 from companion.errors import InputError
 from companion.theory import binary
+from companion.theory.mixtures import isotropic_mixture
 
 ROWS = json.loads((Path(__file__).parent / "reference_values.json").read_text())["rows"]
 KAPPA = np.array([row["kappa"] for row in ROWS])
@@ -106,6 +108,15 @@ def test_half_entropy_and_the_landmarks_of_the_curve():
     height = 2.0 * kappa * binary.production(kappa)  # kappa = 4 d e^-2t, so dkappa/dt = -2 kappa
     assert shift[height.argmax()] == pytest.approx(-0.205501748, abs=1e-7)
     assert height.max() == pytest.approx(0.479515971, abs=5e-10)
+
+
+def test_speciation_at_kappa_four():
+    """The slope of the denoiser at the midpoint is kappa / 4: above 1 the midpoint is a minimum of the density."""
+    pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    for sigma in (0.5, 1.0, 2.0):
+        level = torch.full((1,), sigma, dtype=torch.float64)
+        slope = torch.func.jacrev(lambda x, level=level: pair(x, level, None))(torch.zeros(1, 1, dtype=torch.float64))
+        assert float(slope) == pytest.approx(float(binary.control_parameter(1.0, sigma, 2.0, 0.0)) / 4.0, rel=1e-12)
 
 
 def test_control_parameter_does_not_see_the_process():
