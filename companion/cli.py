@@ -1,9 +1,10 @@
-"""The command line: `companion train digits` and what else a person calls by name.
+"""The command line: `companion profile` measures when a model decides, `companion train digits` trains a small one.
 
 A command is a function from parsed arguments to nothing; its parser names it with `set_defaults(command=...)`.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,12 +40,77 @@ def _parser() -> argparse.ArgumentParser:
         prog="companion",
         description="Class entropy along diffusion trajectories: when a diffusion model decides what it draws.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n  companion train digits --out my-digits --seed 1",
+        epilog="examples:\n"
+        '  companion profile --model digits --partition "3|8" --out 3-or-8\n'
+        "  companion train digits --out my-digits --seed 1",
     )
     parser.add_argument("--version", action="version", version=f"companion {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_profile(commands)
     _add_train(commands)
     return parser
+
+
+def _add_profile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "profile",
+        help="when a model decides between two sides of a partition of its classes",
+        description="Measure the class entropy of a partition along a model's denoising trajectories: how sure the\n"
+        "state is of its class, level by level of noise, and when it was decided.",
+        epilog="partitions:\n"
+        "  3|8                class 3 against class 8\n"
+        "  0,6,8,9|1,4,7      one group of classes against another\n"
+        "  3|others           class 3 against the mixture of all other classes\n"
+        "  3|all              class 3 against the mixture of all classes, itself included: ends at a floor\n"
+        "  3|null             class 3 against the network's own unconditional branch, as published\n\n"
+        "writes OUT/profile.json (open it with companion.estimate.profile.Profile.load) and OUT/profile.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--model", default="digits", help='a shipped model ("digits", the default) or a folder')
+    command.add_argument("--partition", required=True, help='two sides, such as "3|8"; see below')
+    command.add_argument("--samples", type=int, default=300, help="trajectories, over both sides (default 300)")
+    command.add_argument("--levels", type=int, default=64, help="noise levels, equally spaced in log-snr (default 64)")
+    command.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    command.add_argument("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
+    command.add_argument("--method", choices=["default", "published"], default="default", help="the estimator")
+    command.add_argument("--out", type=Path, default=Path("profile"), help='folder of the result (default "profile")')
+    command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+    command.set_defaults(command=_profile)
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    # Imported here, so that --help does not wait for torch.
+    from tqdm import tqdm
+
+    from companion.estimate.entropy import DEFAULT, PUBLISHED
+    from companion.estimate.partition import parse_partition
+    from companion.estimate.profile import default_levels, expected_cost, profile
+    from companion.figures import draw_profile, figure, save
+    from companion.files import written_whole
+    from companion.models.unet import load
+
+    model = load(arguments.model)
+    partition = parse_partition(model, arguments.partition, arguments.prior)
+    levels = default_levels(model, arguments.levels)
+    method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise InputError("--out", arguments.out, "a folder, not a file")
+    evaluations, seconds = expected_cost(model, partition, levels, arguments.samples, method)
+    print(f"{evaluations} evaluations of {model.name}, about {seconds:.0f} s", file=sys.stderr)
+    with tqdm(total=len(levels) + method.from_nothing, unit="level", desc=partition.label, leave=False) as bar:
+        result = profile(model, partition, levels, arguments.samples, arguments.seed, method, progress=bar.update)
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    result.save(arguments.out / "profile.json")
+    fig, axes = figure(1, 2)
+    draw_profile(axes, result)
+    with written_whole(arguments.out / "profile.png") as unfinished:
+        save(fig, unfinished)
+    if arguments.json:
+        print(json.dumps({**result.as_dict(), "half_entropy_log_snr": result.half_entropy.value}, allow_nan=False))
+    else:
+        print(result.summary())
+        print(f"  written to                {arguments.out / 'profile.json'} and profile.png")
 
 
 def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

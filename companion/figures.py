@@ -22,11 +22,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from companion.estimate.profile import Profile
 from companion.forward import noise_of, ornstein_uhlenbeck
 from companion.theory.mixtures import GaussianMixture
 from companion.theory.quadrature import density
 
-__all__ = ["COLOURS", "STYLE", "TRUTH", "draw_paths", "figure", "noise_axis", "plot_with_error", "save"]
+__all__ = ["COLOURS", "STYLE", "TRUTH", "draw_paths", "draw_profile", "figure", "noise_axis", "plot_with_error", "save"]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -147,6 +148,39 @@ def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, co
     middle, half = np.asarray(y, dtype=np.float64), 2.0 * np.asarray(error, dtype=np.float64)
     axes.plot(x, middle, color=color, label=label)
     axes.fill_between(x, middle - half, middle + half, color=color, alpha=0.25, linewidth=0.0)
+
+
+def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
+    """One profile on two panels: entropy with its floor and half-entropy level, production with its window.
+
+    `axes` are two axes of one figure; bands are two standard errors on either side.
+
+    >>> from companion.estimate.partition import partition
+    >>> from companion.estimate.profile import profile
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> fig, axes = figure(1, 2)
+    >>> draw_profile(axes, profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50))
+    >>> axes[0].get_ylabel()
+    'class entropy (nats)'
+    """
+    left, right = axes
+    plot_with_error(left, profile.log_snr, profile.entropy, profile.entropy_se, color, profile.partition)
+    plot_with_error(right, profile.log_snr, profile.production, profile.production_se, color, profile.partition)
+    half = profile.half_entropy.value
+    if profile.floor > 0.0:
+        left.axhline(profile.floor, color=TRUTH, linestyle=":", linewidth=1.0, label=f"floor {profile.floor:.4f}")
+        left.legend()
+    left.set_title("half decided: not reached" if half is None else f"{profile.partition}: half decided at {half:.2f}")
+    left.set_ylabel("class entropy (nats)")
+    edges = [edge.value for edge in profile.window]
+    if edges[0] is not None and edges[1] is not None:
+        right.axvspan(edges[0], edges[1], color=color, alpha=0.08, linewidth=0.0)
+        right.set_title(f"decided between {edges[0]:.2f} and {edges[1]:.2f}")
+    right.set_ylabel("production (nats per unit log-snr)")
+    for panel in (left, right):
+        panel.set_ylim(bottom=0.0)
+        noise_axis(panel, sigma=False)
 
 
 def save(fig: Figure, path: Path | str) -> None:

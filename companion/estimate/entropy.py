@@ -94,10 +94,7 @@ def measure(
         raise InputError("partitions", partitions, "at least one partition")
     grid = check_levels(model, log_snr)
     branches = sorted({branch for each in partitions for branch in each.branches}, key=classes_first)
-    shares = np.full(len(branches), 1.0 / len(branches))
-    if len(partitions) == 1:
-        only = partitions[0]
-        shares = np.array([0.5 * (only.first.get(b, 0.0) + only.second.get(b, 0.0)) for b in branches])
+    shares = partitions[0].shares if len(partitions) == 1 else [1.0 / len(branches)] * len(branches)
     owner = np.repeat(np.arange(len(branches)), allot(samples, shares))
 
     tallies = [_Tally(each, branches, owner, method) for each in partitions]

@@ -43,6 +43,11 @@ class Partition:
         return tuple(sorted({*self.first, *self.second}, key=classes_first))
 
     @property
+    def shares(self) -> list[float]:
+        """The share of the paths that each branch draws when both sides get half of them."""
+        return [0.5 * (self.first.get(b, 0.0) + self.second.get(b, 0.0)) for b in self.branches]
+
+    @property
     def log_odds(self) -> float:
         """The log-odds of the first side before anything is seen."""
         return float(np.log(self.prior) - np.log1p(-self.prior))

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from companion import __version__
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.entropy import DEFAULT, Measurement, Method, measure
+from companion.estimate.entropy import DEFAULT, Measurement, Method, allot, measure
 from companion.estimate.partition import Partition
-from companion.forward import log_snr_levels
-from companion.models.files import write_text
+from companion.estimate.trajectories import check_levels, check_model, predict
+from companion.files import write_text
+from companion.forward import log_snr_levels, noise_of
 
-__all__ = ["Estimate", "Profile", "default_levels", "profile", "profiles", "weighted_mean"]
+__all__ = ["Estimate", "Profile", "default_levels", "expected_cost", "profile", "profiles", "weighted_mean"]
 
 Array = NDArray[np.float64]
 
@@ -78,13 +79,14 @@ class Profile:
     def save(self, path: str | Path) -> None:
         """Write the profile as one JSON file, whole or not at all; InputError where no file can be written."""
         target = Path(path)
-        values = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()
-        }
         try:
-            write_text(target, json.dumps({"format": _FORMAT, **values}, indent=1, allow_nan=False) + "\n")
+            write_text(target, json.dumps({"format": _FORMAT, **self.as_dict()}, indent=1, allow_nan=False) + "\n")
         except OSError as error:
             raise InputError("path", target, f"a file that can be written ({error.strerror})") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by its name, arrays as lists, estimates as [value, lower, upper]: what JSON can hold."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
 
     @staticmethod
     def load(path: str | Path) -> "Profile":
@@ -109,14 +111,6 @@ class Profile:
         values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
         values["window"] = (Estimate(*values["window"][0]), Estimate(*values["window"][1]))
         return Profile(**values)
-
-    def plot(self, ax: Axes, label: str | None = None, color: str | None = None) -> None:
-        """Draw the entropy with a band of two standard errors, and the floor where it is not zero."""
-        (line,) = ax.plot(self.log_snr, self.entropy, label=label or self.partition, color=color)
-        low, high = self.entropy - 2.0 * self.entropy_se, self.entropy + 2.0 * self.entropy_se
-        ax.fill_between(self.log_snr, low, high, alpha=0.25, linewidth=0, color=line.get_color())
-        if self.floor > 0.0:
-            ax.axhline(self.floor, linestyle=":", color=line.get_color())
 
     def summary(self) -> str:
         """A few lines that a person reads."""
@@ -194,6 +188,31 @@ def default_levels(model: Denoiser, count: int = 64) -> Array:
     """
     lowest, highest = model.log_snr_range
     return log_snr_levels(count, max(lowest, -10.0), min(highest, 10.0))
+
+
+def expected_cost(
+    model: Denoiser, partition: Partition, log_snr: ArrayLike, samples: int, method: Method = DEFAULT
+) -> tuple[int, float]:
+    """The evaluations that `profile` will make, and the seconds expected from timing one small call of the model.
+
+    Raises InputError where `profile` would for its levels, its samples or its model.
+
+    >>> from companion.estimate.partition import partition
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> expected_cost(pair, partition(pair, [0], [1]), np.linspace(-8.0, 4.0, 20), samples=100)[0]
+    4200
+    """
+    levels = check_levels(model, log_snr)
+    allot(samples, partition.shares)
+    check_model(model, partition.branches, levels)
+    evaluations = samples * len(partition.branches) * (len(levels) + method.from_nothing)
+    tried = min(samples, 128)
+    x, sigma = torch.zeros(tried, int(np.prod(model.shape))), float(noise_of(levels[0]))
+    predict(model, partition.branches[:1], x, sigma, tried)  # the first call also warms up
+    start = time.perf_counter()
+    predict(model, partition.branches[:1], x, sigma, tried)
+    return evaluations, evaluations / tried * (time.perf_counter() - start)
 
 
 def _profile(

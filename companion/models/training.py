@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from companion.errors import InputError
+from companion.files import write_text, written_whole
 from companion.models.digits import CLASSES, Digits
-from companion.models.files import write_text, written_whole
 
 __all__ = ["Settings", "train", "velocity_loss"]
 

@@ -11,7 +11,7 @@ __all__ = ["write_text", "written_whole"]
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")  # the ending tells the format
     try:
         yield unfinished
         os.replace(unfinished, path)
