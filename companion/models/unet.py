@@ -87,7 +87,7 @@ class UNetDenoiser:
         Raises InputError outside `log_snr_range`.
 
         >>> float(load("digits").timestep(0.0).round(1))
-        258.8
+        258.1
         """
         asked = np.asarray(log_snr, dtype=np.float64)
         lowest, highest = self.log_snr_range
@@ -185,7 +185,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> UNetDenoiser:
         raise InputError("sample_size", config.sample_size, "the height and width of a sample in the configuration")
     if config.out_channels not in (config.in_channels, 2 * config.in_channels):
         raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
-    described = json.dumps([prediction, {key: config[key] for key in sorted(config) if not key.startswith("_")}])
+    # As stored, because another version of diffusers may know further options.
+    written = {key: value for key, value in sorted(_json(inner / "config.json").items()) if not key.startswith("_")}
     return UNetDenoiser(
         network=network,
         timesteps=timesteps,
@@ -200,7 +201,7 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> UNetDenoiser:
         digest=digest_of(
             *(value for _, value in sorted(network.state_dict().items())),
             torch.from_numpy(clock),
-            torch.frombuffer(bytearray(described.encode()), dtype=torch.uint8),
+            torch.frombuffer(bytearray(json.dumps([prediction, written]).encode()), dtype=torch.uint8),
         ),
     )
 
