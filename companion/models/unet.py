@@ -92,11 +92,10 @@ class UNetDenoiser:
         asked = np.asarray(log_snr, dtype=np.float64)
         lowest, highest = self.log_snr_range
         # sigma arrives in float32, which puts the ends of the range off by a few units in the seventh digit.
-        if not np.all((asked >= lowest - 1e-4) & (asked <= highest + 1e-4)):
-            wrong = asked[~((asked >= lowest - 1e-4) & (asked <= highest + 1e-4))].flat[0]
-            raise InputError(
-                "log-snr", f"{wrong:.6g}", f"{lowest:.6g} to {highest:.6g}, what {self.name} was trained on"
-            )
+        outside = ~((asked >= lowest - 1e-4) & (asked <= highest + 1e-4))
+        if np.any(outside):
+            expected = f"{lowest:.6g} to {highest:.6g}, what {self.name} was trained on"
+            raise InputError("log-snr", f"{asked[outside].flat[0]:.6g}", expected)
         if self.prediction == "flow":
             times = (self.timesteps[-1] + 1.0) * _frame(asked, "flow")[1]
         else:
