@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 _FARTHEST_DEVIATION = 9.0
 _STEP = 0.12
 _MOST_NODES = 2**22
+_ROWS = 2**14  # states in one call of the mixture: few calls, and all of them in the processor's cache
 
 
 def exact_entropy(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
@@ -198,8 +199,16 @@ def _spread_of_predictions(mixture: GaussianMixture, x: Tensor, sigma: Tensor) -
 def _over_levels(mixture: GaussianMixture, log_snr: ArrayLike, integrand: Integrand) -> Array:
     levels = _checked_levels(log_snr)
     reduced = _reduced(mixture)
-    values = [_average(reduced, sigma, integrand) for sigma in noise_of(levels).ravel().tolist()]
-    return np.array(values).reshape(levels.shape)
+    sigma = torch.from_numpy(noise_of(levels).ravel())
+    intervals = _intervals(reduced, sigma)
+    values = torch.empty_like(sigma)
+    for count in sorted(set(intervals.tolist())):
+        units, shares = _rule(reduced, count)
+        alike, at_once = torch.nonzero(intervals == count)[:, 0], max(1, _ROWS // len(units))
+        for first in range(0, len(alike), at_once):
+            rows = alike[first : first + at_once]
+            values[rows] = _average(reduced, sigma[rows], units, shares, integrand)
+    return values.numpy().reshape(levels.shape)
 
 
 def _checked_levels(log_snr: ArrayLike) -> Array:
@@ -211,11 +220,8 @@ def _checked_levels(log_snr: ArrayLike) -> Array:
 
 def _reduced(mixture: GaussianMixture) -> GaussianMixture:
     """The same classes in fewer dimensions: isotropic noise orthogonal to all means carries nothing if all share it."""
-    if (
-        mixture.axes is not None
-        or mixture.shape == (1,)
-        or not bool((mixture.deviations == mixture.deviations[0]).all())
-    ):
+    shared = mixture.axes is None and bool((mixture.deviations == mixture.deviations[0]).all())
+    if mixture.shape == (1,) or not shared:
         return mixture
     centred = mixture.means - mixture.means[:1]
     _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
@@ -229,37 +235,41 @@ def _reduced(mixture: GaussianMixture) -> GaussianMixture:
     )
 
 
-def _average(mixture: GaussianMixture, sigma: float, integrand: Integrand) -> float:
-    """sum_c w_c E_c f(x), each expectation on a grid in the component's own standard units."""
+def _intervals(mixture: GaussianMixture, sigma: Tensor) -> Tensor:
+    """How many steps to take over 2 * 9 deviations at each sigma."""
+    width = torch.sqrt(mixture.deviations.reshape(-1) ** 2 + sigma[:, None] ** 2)
+    # Seen from a wide component, what a narrow one does to the posterior is narrower still.
+    ratio = width.amax(dim=1) / width.amin(dim=1)
+    count = torch.ceil(2.0 * _FARTHEST_DEVIATION * ratio / _STEP).to(torch.int64)
+    if int(count.max()) ** min(2, mixture.shape[0]) > _MOST_NODES:
+        raise InputError("mixture", f"of deviations {float(ratio.max()):.3g} times apart", "deviations less far apart")
+    return count
+
+
+def _rule(mixture: GaussianMixture, intervals: int) -> tuple[Tensor, Tensor]:
+    """Nodes (n, d) and weights (n,) for what the mixture asks of a standard normal."""
     (dimension,) = mixture.shape
     if dimension <= 2:
-        units, shares = _plane_rule(_intervals(mixture, sigma, dimension), dimension)
-    elif mixture.axes is None and len(mixture.means) == 2:
-        units, shares = _radial_rule(_intervals(mixture, sigma, 2), dimension)
+        return _plane_rule(intervals, dimension)
+    if mixture.axes is None and len(mixture.means) == 2:
+        return _radial_rule(intervals, dimension)
+    given = f"of {len(mixture.means)} components in dimension {dimension}"
+    raise InputError("mixture", given, "one that quadrature can handle")
+
+
+def _average(mixture: GaussianMixture, sigma: Tensor, units: Tensor, shares: Tensor, integrand: Integrand) -> Tensor:
+    """sum_c w_c E_c f(x) at each sigma, each expectation on a grid in the component's own standard units."""
+    if mixture.shape[0] > 2:
         mixture = _aligned(mixture)
-    else:
-        raise InputError(
-            "mixture", f"of {len(mixture.means)} components in dimension {dimension}", "one that quadrature can handle"
-        )
-    level = torch.full((len(units),), sigma, dtype=torch.float64)
-    total = 0.0
+    at = sigma.repeat_interleave(len(units))
+    total = torch.zeros_like(sigma)
     for c, weight in enumerate(mixture.component_weights.tolist()):
-        offset = units * torch.sqrt(mixture.deviations[c] ** 2 + sigma**2)
+        width = torch.sqrt(mixture.deviations[c] ** 2 + sigma[:, None, None] ** 2)
+        offset = (units * width).reshape(len(at), -1)
         if mixture.axes is not None:
             offset = offset @ mixture.axes[c].T
-        total += weight * float(shares @ integrand(mixture, mixture.means[c] + offset, level))
+        total += weight * (integrand(mixture, mixture.means[c] + offset, at).reshape(len(sigma), -1) @ shares)
     return total
-
-
-def _intervals(mixture: GaussianMixture, sigma: float, dimension: int) -> int:
-    """How many steps to take over 2 * 9 deviations."""
-    width = torch.sqrt(mixture.deviations**2 + sigma**2)
-    # Seen from a wide component, what a narrow one does to the posterior is narrower still.
-    ratio = float(width.max() / width.min())
-    count = math.ceil(2.0 * _FARTHEST_DEVIATION * ratio / _STEP)
-    if count**dimension > _MOST_NODES:
-        raise InputError("mixture", f"of deviations {ratio:.3g} times apart", "deviations less far apart")
-    return count
 
 
 def _plane_rule(intervals: int, dimension: int) -> tuple[Tensor, Tensor]:
