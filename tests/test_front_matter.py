@@ -176,6 +176,16 @@ def test_the_four_papers_come_first_in_the_references_and_every_citation_is_ther
     assert set(PAPERS) <= cited <= set(entries)
 
 
+def test_every_label_to_cite_is_in_its_chapter():
+    labels = re.findall(r"`(notebooks/\w+)\.html#(?:equation-)?([\w-]+)`", text_of("how_to_cite.md"))
+    assert len(labels) >= 5
+    for page, label in labels:
+        chapter = (ROOT / f"{page}.md").read_text("utf-8")
+        assert re.search(rf"(^:label: |\$\$ \(|^\(|^ +name: ){label}\)?(=|$)", chapter, flags=re.M), (
+            f"{page} has no {label}"
+        )
+
+
 def test_the_title_to_cite_is_the_title_of_the_book():
     title = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["title"]
     assert f"{{{title}}}" in text_of("how_to_cite.md")
