@@ -76,8 +76,8 @@ def train(digits: Digits, folder: Path, settings: Settings, progress: bool = Tru
 
     Every 500 steps, and at Ctrl-C, the whole state goes to `checkpoint.safetensors` in `folder`; the same call then
     goes on from there and ends with the same bits. Ctrl-C raises KeyboardInterrupt after that file is written, with a
-    message that says so. Raises InputError when `folder` is a file, holds a finished model, or holds a checkpoint of
-    other settings.
+    message that says so. Raises InputError when `folder` is a file, holds a model, or holds a checkpoint of other
+    settings.
     """
     _prepare(folder)
     before = torch.get_num_threads()
@@ -257,8 +257,10 @@ def _scheduler() -> DDPMScheduler:
 def _prepare(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError("out", folder, "a folder, not a file")
-    if (folder / "companion.json").exists():
-        raise InputError("out", folder, "a folder that holds no finished model yet")
+    # A run that ended while its parts were put in place has them beside its checkpoint, and may replace them.
+    somebodys = (folder / "unet").exists() and not (folder / _CHECKPOINT).exists()
+    if (folder / "companion.json").exists() or somebodys:
+        raise InputError("out", folder, "a folder that holds no model yet")
     folder.mkdir(parents=True, exist_ok=True)
 
 
