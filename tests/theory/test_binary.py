@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 from scipy.optimize import brentq
@@ -73,6 +73,7 @@ def test_shapes_and_ends():
     assert binary.variance(0.0) == pytest.approx(0.0, abs=1e-30)
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(weight=st.floats(0.001, 0.999), kappa=st.floats(1e-3, 60.0))
 def test_entropy_with_weights_is_the_integral_over_both_classes(weight, kappa):
     prior = np.log(weight / (1.0 - weight))
@@ -88,6 +89,7 @@ def test_entropy_with_weights_is_the_integral_over_both_classes(weight, kappa):
     assert binary.entropy(kappa, weight) == pytest.approx(direct, abs=1e-11)  # quad's own tolerance, summed
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 100.0))
 def test_production_is_minus_the_derivative_of_the_entropy(weight, kappa):
     step = 1e-4 * kappa
