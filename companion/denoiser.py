@@ -104,7 +104,8 @@ class FunctionDenoiser:
             raise InputError("classes", self.classes, "at least two class names, all different")
         if not self.weights:
             object.__setattr__(self, "weights", (1.0 / len(self.classes),) * len(self.classes))
-        if len(self.weights) != len(self.classes) or min(self.weights) <= 0 or abs(sum(self.weights) - 1.0) > 1e-9:
+        positive = all(weight > 0.0 for weight in self.weights)
+        if len(self.weights) != len(self.classes) or not positive or abs(sum(self.weights) - 1.0) > 1e-9:
             raise InputError("weights", self.weights, f"{len(self.classes)} positive probabilities that sum to one")
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:

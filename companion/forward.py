@@ -93,7 +93,7 @@ def linear(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
 
         b = beta_min + (beta_max - beta_min) t,    B = int_0^t b,    alpha = e^(-B/2),    sigma^2 = 1 - e^-B.
 
-    Source: FORMULAS "VP with schedule b(t)", ES 1-6. Raises InputError unless 0 < beta_min < beta_max.
+    Source: ES 1-6. Raises InputError unless 0 < beta_min < beta_max.
 
     >>> float(linear().drift(np.array(1.0)))
     -10.0
@@ -147,10 +147,12 @@ def cosine(offset: float = 0.008) -> Process:
     rate = 0.5 * np.pi / (1.0 + offset)
 
     def integrated(t: Array) -> Array:
+        # Near the data 1 - alpha is small, near the noise alpha is: each half is written in what is small there.
+        lost = 2.0 * np.sin(0.5 * rate * t) ** 2 + np.sin(rate * t) * np.tan(rate * offset)
+        kept = np.sin(rate * (1.0 - t)) / np.cos(rate * offset)
         with np.errstate(divide="ignore"):
-            # cos(pi/2) is 6e-17 in floating point; as a sine of what is left to go it is exactly zero.
-            total: Array = -2.0 * np.log(np.sin(rate * (1.0 - t)) / np.cos(rate * offset))
-            return total
+            total: Array = -2.0 * np.where(t < 0.5, np.log1p(-np.minimum(lost, 0.9)), np.log(kept))
+        return total
 
     return _variance_preserving(
         "cosine",

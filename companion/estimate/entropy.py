@@ -5,7 +5,7 @@ On the paths of a partition's branches the log-odds of its sides is
     L = log p(x | A) / p(x | B) + log pi / (1 - pi),    p(x | A) = sum_{z in A} a_z p(x | z),
 
 and H(Z | X) = E h_b(L), the expectation over both sides in the partition's weights (ES 26, 99). The production is
-measured directly, not by differentiating (FORMULAS, the binary partition form):
+measured directly, not by differentiating (ES 37 in the snr, with both sides' expectations as one):
 
     -dH/dlambda = (snr / 2) E[ gamma (1 - gamma) |D_A - D_B|^2 ],    gamma = logistic(L).
 """

@@ -6,7 +6,7 @@ Data the model has not seen is not: there y = x / sigma^2 is the exact chain
     dy = x_0 dsnr + dB,
 
 and the log-likelihood of branch z grows by the Ito increment D_z . dy - |D_z|^2 dsnr / 2, D at the noisier end of the
-step, on whatever path (FORMULAS, "on any other path"; ES 107-110).
+step, on whatever path (ES 107-110).
 """
 
 from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ Brownian motion with a drift, its clock the snr:
 
     dy = D_g(y) dsnr + dB.
 
-One step with the drift held is the Gaussian reverse kernel of stochastic DDIM (FORMULAS of ES, Algorithm 1, 107-110).
+One step with the drift held is the Gaussian reverse kernel of stochastic DDIM (ES Algorithm 1, 107-110).
 Every branch z is scored on every path, against the branch g that drew it: the log-likelihood ratio of z to g grows by
 
     -(1/2) |D_z - D_g|^2 dsnr + (D_z - D_g) . dB.
