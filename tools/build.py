@@ -34,6 +34,9 @@ SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml", "boo
 # One thread a chapter: two chapters with as many threads as cores each take six times as long.
 SETTINGS = {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
+# A chapter imports after its set-up cell, and shows a value by naming it last.
+_CHAPTER_RULES = ("--line-length=120", "--select=E,F,W,B,UP,NPY", "--ignore=E402")
+
 
 def make_book() -> None:
     """The pages, executed and built unless nothing changed; prints where they are and what each chapter took."""
@@ -51,6 +54,7 @@ def make_test() -> None:
     """Lint, types, chapters, pages, then every test; pytest's own closing lines are the last."""
     for step, command in (
         ("lint", ["ruff", "check", "."]),
+        ("lint of the chapters' code", ["ruff", "check", "--isolated", *_CHAPTER_RULES, *_notebooks()]),
         ("format", ["ruff", "format", "--check", "."]),
         ("types", ["mypy"]),
     ):
@@ -69,6 +73,10 @@ def make_editions() -> None:
     """The Colab edition and the set-up cell of every chapter."""
     changed = editions.write()
     print("\n".join(changed) if changed else "Every edition is up to date.")
+
+
+def _notebooks() -> list[str]:
+    return [f"{page.path}.ipynb" for page in book.chapters()]
 
 
 def _bring_editions_up_to_date() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools import colab, editions
+from tools import book, colab, editions
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +29,10 @@ def test_it_installs_the_package_alone_and_the_package_imports(reader):
     assert str(reader.python.parent.parent) in done.stdout
     assert {name.split("-")[0] for name in reader.installed() - before} == {"companion"}
     assert before <= reader.installed()
+    package = reader.python.parent.parent.glob("lib/*/site-packages/companion")
+    missing = _files(book.ROOT / "companion") - _files(next(package))
+    assert not missing, "weights and result files ship with the package: see package-data in pyproject.toml"
+
+
+def _files(folder):
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"}
