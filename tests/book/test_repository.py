@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+import companion
 from tools import address, book, set_up
 from tools.blocks import Directive, Equation, Target, Text, parse
 from tools.book import ROOT
@@ -94,6 +95,7 @@ def test_the_citation_file_is_complete():
             },
         },
     )
+    assert citation["version"] == companion.__version__
     assert "the companion's contributors" in read("LICENSE")
     assert "CC BY 4.0" in read("LICENSE-text.md")
 
