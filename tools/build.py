@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 import nbformat
@@ -32,7 +33,7 @@ STAMP = BUILD / "stamp"
 SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml", "book", "companion", "notebooks", "tools")
 
 # One thread a chapter: two chapters with as many threads as cores each take six times as long.
-SETTINGS = {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONDONTWRITEBYTECODE": ""}
+SETTINGS = {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
 
 # A chapter imports after its set-up cell, and shows a value by naming it last.
 _CHAPTER_RULES = ("--line-length=120", "--select=E,F,W,B,UP,NPY", "--ignore=E402")
@@ -59,14 +60,14 @@ def make_test() -> None:
         ("types", ["mypy"]),
     ):
         print(f"== {step}", flush=True)
-        if _python("-m", *command).returncode:
+        if _python("-m", *command):
             sys.exit(f"{step} failed")
     built = _execute_and_build(_fingerprint())
     if REPORT.exists() and built:
         _print_seconds()
     print("== tests", flush=True)
     tests = _python("-m", "pytest", "-q", "-n", "2", "-rfEs", "--durations=5", BOOK_BUILT="1", MPLBACKEND="agg")
-    sys.exit(tests.returncode or not built)
+    sys.exit(tests or not built)
 
 
 def make_editions() -> None:
@@ -99,12 +100,12 @@ def _execute() -> bool:
     RUN.mkdir()
     for page in book.chapters():
         shutil.copy(page.source.with_suffix(".ipynb"), RUN)
-    run = _python(
+    failed = _python(
         *("-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", "-n", "2", "-p", "no:doctest"),
         *("--override-ini=addopts=", "--override-ini=filterwarnings=", "-p", "no:cacheprovider"),
         *(f"--junit-xml={REPORT}", ".nbrun"),
     )
-    if run.returncode:
+    if failed:
         return False
     SECONDS.parent.mkdir(exist_ok=True)
     SECONDS.write_text(json.dumps(dict(_seconds()), indent=1) + "\n")
@@ -129,15 +130,14 @@ def _build(fingerprint: str) -> bool:
     command = [str(Path(sys.executable).parent / "jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
     with log.open("w", encoding="utf-8") as file:
         # Through Python and not by its first line: a path with a space or of great length has no place in that.
-        built = _python(*command, stdout=file)
+        failed = _python(*command, output=file)
     said = log.read_text(encoding="utf-8", errors="replace")
     again = "Executed notebook in" in said
-    if built.returncode or again or not (HTML / "index.html").exists():
+    if failed or again or not (HTML / "index.html").exists():
         signs = ("WARNING", "ERROR", "Error", "Exception", "Executed notebook in")
         print("\n".join(line for line in said.splitlines() if any(sign in line for sign in signs)) or said[-3000:])
-        print(
-            f"The pages were not built{': a chapter was executed twice' if again else ''}; see {log.relative_to(ROOT)}"
-        )
+        why = ": the editions of a chapter differ, run `make editions`" if again else ""
+        print(f"The pages were not built{why}; see {log.relative_to(ROOT)}")
         return False
     pages.drop_unused_mathjax(HTML)
     for page in book.chapters():  # what the theme offers for download is the text edition with its directives raw
@@ -168,11 +168,12 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _python(*arguments: str, stdout: object = None, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+def _python(*arguments: str, output: IO[str] | None = None, **environment: str) -> int:
+    """Runs this Python with the settings of every run, and returns its exit status."""
     settings = {**os.environ, **SETTINGS, **environment}
     settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{settings.get('PATH', '')}"
-    stderr = subprocess.STDOUT if stdout else None
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=settings, stdout=stdout, stderr=stderr)  # type: ignore[call-overload, no-any-return]
+    errors = subprocess.STDOUT if output else None
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=settings, stdout=output, stderr=errors).returncode
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

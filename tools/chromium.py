@@ -133,6 +133,8 @@ class Browser:
     @contextmanager
     def visit(self, file: Path) -> Iterator[Visit]:
         """Opens a file of the disk and waits until it is loaded and its formulas are set."""
+        if not file.exists():
+            raise FileNotFoundError(f"{file} was not built")
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         visit = self._visits[session] = Visit(self, session)
