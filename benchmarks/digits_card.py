@@ -18,9 +18,9 @@ from scipy.stats import mannwhitneyu
 from sklearn.svm import SVC
 from tqdm import tqdm
 
+from companion.files import write_text
 from companion.forward import log_snr_levels, noise_of
 from companion.models.digits import CLASSES, Digits, held_out_digits, training_digits
-from companion.models.files import write_text
 from companion.models.training import velocity_loss
 from companion.models.unet import UNetDenoiser, load
 
@@ -29,6 +29,8 @@ GENERATED = 1000
 # At 100 levels the steps are coarse enough to draw digits that are too typical, and so too near to the training images.
 GENERATION_LEVELS = log_snr_levels(400, -9.0, 8.0)
 CHAIN_LEVELS = log_snr_levels(256, -8.0, 8.0)
+# Each held-out image is noised this many times, so that the noise drawn matters less than which images were held out.
+CHAINS = 3
 # An entropy below this many nats is not compared: there one image of 360 decides.
 SMALL = 0.02
 
@@ -67,7 +69,9 @@ def measure(model: UNetDenoiser) -> dict[str, object]:
             # One-sided: small when generated digits lie nearer to the training images than held-out ones do.
             "p_generated_nearer": float(mannwhitneyu(*distances, alternative="less").pvalue),
         },
-        "chain": calibration(chain_log_likelihoods(model, held_out), held_out.labels),
+        "chain": calibration(
+            np.stack([chain_log_likelihoods(model, held_out, SEED + chain) for chain in range(CHAINS)]), held_out.labels
+        ),
         "seconds": round(time.perf_counter() - started),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in ("torch", "diffusers", "numpy", "scipy", "scikit-learn")},
@@ -116,13 +120,13 @@ def quartiles(values: np.ndarray) -> list[float]:
     return [float(value) for value in np.quantile(values, (0.25, 0.5, 0.75))]
 
 
-def chain_log_likelihoods(model: UNetDenoiser, digits: Digits) -> np.ndarray:
+def chain_log_likelihoods(model: UNetDenoiser, digits: Digits, seed: int) -> np.ndarray:
     """Log-likelihoods (level, image, class) accumulated along real digits noised by the exact forward chain.
 
     The path is the data's, dy = x_0 dsnr + sqrt(dsnr) xi, and the model only scores it: dL_z = D_z . dy - |D_z|^2
     dsnr / 2, with D_z read before the step (Ito; ES 107-110 on a path that is not the model's own).
     """
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     snr = np.exp(CHAIN_LEVELS)
     images = digits.images
 
@@ -144,27 +148,33 @@ def chain_log_likelihoods(model: UNetDenoiser, digits: Digits) -> np.ndarray:
 
 
 def calibration(log_likelihoods: np.ndarray, labels: torch.Tensor) -> dict[str, object]:
-    """Cross entropy against mean posterior entropy at every level, for the ten classes and for the 45 pairs."""
-    true = log_likelihoods[:, np.arange(len(labels)), labels]
-    log_posterior = log_likelihoods - np.logaddexp.reduce(log_likelihoods, axis=2, keepdims=True)
-    ten_cross = -log_posterior[:, np.arange(len(labels)), labels]
-    ten_entropy = -(np.exp(log_posterior) * log_posterior).sum(axis=2)
+    """Cross entropy against mean posterior entropy at every level, for the ten classes and for the 45 pairs.
+
+    `log_likelihoods` is (chain, level, image, class). Chains of one image are averaged first: standard errors are over
+    images.
+    """
+    images = np.arange(len(labels))
+    log_posterior = log_likelihoods - np.logaddexp.reduce(log_likelihoods, axis=-1, keepdims=True)
+    ten_cross = -log_posterior[..., images, labels]
+    ten_entropy = -(np.exp(log_posterior) * log_posterior).sum(axis=-1)
 
     # Each image stands in nine pairs, its own class against another; their mean is one value per image, so that the
     # standard error counts images and not pairs.
-    gap = log_likelihoods - true[:, :, None]
+    gap = log_likelihoods - log_likelihoods[..., images, labels][..., None]
     against = np.arange(len(CLASSES)) != labels.numpy()[:, None]
     pair_cross = np.logaddexp(0.0, gap)
     pair_entropy = pair_cross - gap / (1.0 + np.exp(-gap))
-    pairs = ((values * against).sum(axis=2) / (len(CLASSES) - 1) for values in (pair_cross, pair_entropy))
+    pairs = ((values * against).sum(axis=-1) / (len(CLASSES) - 1) for values in (pair_cross, pair_entropy))
 
     three_or_eight = (labels == 3) | (labels == 8)
-    final = log_likelihoods[-1, three_or_eight]
+    final = log_likelihoods[:, -1]
+    eight = final[:, three_or_eight, 8] > final[:, three_or_eight, 3]
     return {
-        "ten_classes": compared(ten_cross, ten_entropy),
-        "all_pairs": compared(*pairs),
-        "accuracy": float((log_likelihoods[-1].argmax(axis=1) == labels.numpy()).mean()),
-        "accuracy_3_8": float(((final[:, 8] > final[:, 3]) == (labels[three_or_eight] == 8).numpy()).mean()),
+        "chains": len(log_likelihoods),
+        "ten_classes": compared(ten_cross.mean(axis=0), ten_entropy.mean(axis=0)),
+        "all_pairs": compared(*(values.mean(axis=0) for values in pairs)),
+        "accuracy": float((final.argmax(axis=-1) == labels.numpy()).mean()),
+        "accuracy_3_8": float((eight == (labels[three_or_eight] == 8).numpy()).mean()),
     }
 
 
@@ -244,8 +254,8 @@ The same machine is right on {100 * accuracy["held_out"]:.1f}% of the held-out d
 Held-out: {listed(near["held_out"])}. Mann-Whitney test against "generated digits are nearer":
 p = {near["p_generated_nearer"]:.3g}.
 
-**Held-out digits**, noised by the exact forward chain at {len(CHAIN_LEVELS)} levels equally spaced in log-snr, the
-posterior of the class accumulated along it. Right at the end: {100 * chain["accuracy"]:.1f}%;
+**Held-out digits**, each noised {chain["chains"]} times by the exact forward chain at {len(CHAIN_LEVELS)} levels
+equally spaced in log-snr, the posterior of the class accumulated along it. Right at the end: {100 * chain["accuracy"]:.1f}%;
 3 against 8: {100 * chain["accuracy_3_8"]:.1f}%.
 Cross entropy against mean posterior entropy, where either exceeds {SMALL} nats:
 ten classes, {verdict(chain["ten_classes"])};
