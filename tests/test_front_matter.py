@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pybtex.database import parse_file
 
-from tools.reproducibility import page_with_tables
+from tools.reproducibility import page_with_tables, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -137,7 +137,9 @@ def test_the_floor_of_class_against_everything_is_a_divergence_of_two_distributi
 
 def test_the_reproducibility_page_is_what_its_record_says():
     page = text_of("reproducibility.md")
-    assert page_with_tables(page, json.loads(text_of("figures.json"))) == page
+    assert page_with_tables(page, json.loads(text_of("figures.json")), shipped()) == page, (
+        "python -m tools.reproducibility"
+    )
 
 
 def figures_drawn_in(chapter: Path) -> list[str]:
@@ -148,20 +150,25 @@ def figures_drawn_in(chapter: Path) -> list[str]:
 
 
 def test_the_record_has_every_figure_of_every_chapter():
-    recorded = {(figure["chapter"], figure["label"]) for figure in json.loads(text_of("figures.json"))["figures"]}
+    figures = json.loads(text_of("figures.json"))["figures"]
+    recorded = {(figure["chapter"], figure["label"]) for figure in figures}
     drawn = {(chapter.stem, label) for chapter in CHAPTERS for label in figures_drawn_in(chapter)}
-    assert recorded == drawn
+    assert recorded == drawn, "python -m tools.measure"
+    assert all(figure["shows"] for figure in figures)
 
 
-def test_a_figure_of_an_unknown_chapter_and_a_page_without_its_marker_are_refused():
+def test_what_the_record_cannot_mean_is_refused():
     page, record = text_of("reproducibility.md"), json.loads(text_of("figures.json"))
-    figure = dict.fromkeys(["label", "shows", "device", "command"], "x") | {"seed": 0, "evaluations": 1, "seconds": 1.0}
+    figure = {"label": "fig-x", "shows": "x", "seed": 0, "evaluations": 1, "seconds": 1.0, "results": []}
+    known = next(iter(record["seconds"]))
     with pytest.raises(ValueError, match="chapter nowhere, expected"):
-        page_with_tables(page, record | {"figures": [figure | {"chapter": "nowhere"}]})
+        page_with_tables(page, record | {"figures": [figure | {"chapter": "nowhere"}]}, {})
+    with pytest.raises(ValueError, match="expected some of"):
+        page_with_tables(page, record | {"figures": [figure | {"chapter": known, "results": ["x"]}]}, {})
     with pytest.raises(ValueError, match="fields"):
-        page_with_tables(page, record | {"figures": [figure]})
+        page_with_tables(page, record | {"figures": [figure]}, {})
     with pytest.raises(ValueError, match="marker"):
-        page_with_tables(page.replace("% end of figures", ""), record)
+        page_with_tables(page.replace("% end of figures", ""), record, shipped())
 
 
 def test_the_four_papers_come_first_in_the_references_and_every_citation_is_there():

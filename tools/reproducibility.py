@@ -1,7 +1,7 @@
-"""Write the two tables of the reproducibility page from book/figures.json.
+"""Write the tables of the reproducibility page from book/figures.json and the shipped results.
 
-    python tools/reproducibility.py                    the tables of the page, again, from the record
-    python tools/reproducibility.py --seconds FILE     first take each chapter's seconds from FILE (JSON: name -> s)
+    python -m tools.reproducibility                    the tables of the page, again
+    python -m tools.reproducibility --seconds FILE     first take each chapter's seconds from FILE (JSON: name -> s)
 
 The record holds what cannot be read off a page: for each chapter its measured seconds, and for each figure
 
@@ -9,10 +9,9 @@ The record holds what cannot be read off a page: for each chapter its measured s
     label        the label of the figure in that chapter
     shows        what one sees, in a few words
     seed         the seed of its random numbers, or null where there are none
-    evaluations  calls of the denoiser on one sample, or null where there is no denoiser
-    seconds      what computing it took, on `device`
-    device       where, or null for the two cores of the book's build
-    command      what writes the shipped result, or null where the chapter itself computes everything
+    evaluations  calls of the denoiser on one sample while the chapter runs, or null where there are none
+    seconds      what the cell that draws it takes
+    results      the shipped results it reads, by their names in companion/results
 """
 
 import argparse
@@ -21,17 +20,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main", "page_with_tables"]
+__all__ = ["PAGE", "RECORD", "RESULTS", "main", "page_with_tables", "shipped"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "book" / "figures.json"
 PAGE = ROOT / "book" / "reproducibility.md"
-FIELDS = {"chapter", "label", "shows", "seed", "evaluations", "seconds", "device", "command"}
+RESULTS = ROOT / "companion" / "results"
+FIELDS = {"chapter", "label", "shows", "seed", "evaluations", "seconds", "results"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Rewrite the page, and the record if seconds are given; 1 with one line when the input does not fit."""
-    parser = argparse.ArgumentParser(description="Write the tables of book/reproducibility.md from book/figures.json.")
+    parser = argparse.ArgumentParser(description="Write the tables of book/reproducibility.md.")
     parser.add_argument("--seconds", type=Path, help="JSON file: chapter name -> measured seconds")
     options = parser.parse_args(arguments)
     record = json.loads(RECORD.read_text(encoding="utf-8"))
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.seconds:
             record["seconds"] = _with_seconds(record, json.loads(options.seconds.read_text(encoding="utf-8")))
             RECORD.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        page = page_with_tables(PAGE.read_text(encoding="utf-8"), record)
+        page = page_with_tables(PAGE.read_text(encoding="utf-8"), record, shipped())
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
@@ -47,49 +47,80 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def page_with_tables(page: str, record: dict[str, Any]) -> str:
-    """The page with both tables made new; ValueError if a figure lacks a field or the page lacks a marker."""
+def shipped() -> dict[str, dict[str, Any]]:
+    """Every shipped result by its name."""
+    paths = sorted(RESULTS.rglob("*.json"))
+    return {str(path.relative_to(RESULTS).with_suffix("")): json.loads(path.read_text("utf-8")) for path in paths}
+
+
+def page_with_tables(page: str, record: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
+    """The page with its tables made new; ValueError if a figure does not fit or the page lacks a marker."""
     page = _between(page, "chapters", _chapter_table(record))
-    return _between(page, "figures", _figure_table(record))
+    page = _between(page, "figures", _figure_table(record, set(results)))
+    return _between(page, "results", _result_table(results))
 
 
-def _with_seconds(record: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+def _with_seconds(record: dict[str, Any], measured: dict[str, float]) -> dict[str, float]:
     unknown = set(measured) - set(record["seconds"])
     if unknown:
         raise ValueError(f"seconds for {sorted(unknown)}, expected chapters of the record: {sorted(record['seconds'])}")
-    seconds: dict[str, Any] = record["seconds"]
-    return seconds | {name: round(float(value), 1) for name, value in measured.items()}
+    return record["seconds"] | {name: round(float(value), 1) for name, value in measured.items()}
 
 
 def _chapter_table(record: dict[str, Any]) -> list[str]:
     rows = [
-        f"| {{doc}}`/notebooks/{name}` | {'not measured' if seconds is None else format(seconds, '.0f')} |"
+        [f"{{doc}}`/notebooks/{name}`", "not measured" if seconds is None else format(seconds, ".0f")]
         for name, seconds in record["seconds"].items()
     ]
-    return [f"Measured on {record['measured']}: {record['device']}.", "", "| Chapter | Seconds |", "|---|---:|", *rows]
+    first = f"Measured on {record['measured']}: {record['device']}."
+    return [first, "", "| Chapter | Seconds |", "|---|---:|", *map(_row, rows)]
 
 
-def _figure_table(record: dict[str, Any]) -> list[str]:
-    if not record["figures"]:
-        return ["No figure is recorded yet."]
-    head = ["| Figure | Shows | Seed | Evaluations | Seconds | Computed |", "|---|---|---:|---:|---:|---|"]
-    return head + [_figure_row(figure, record) for figure in record["figures"]]
+def _figure_table(record: dict[str, Any], results: set[str]) -> list[str]:
+    head = ["| Figure | Shows | Seed | Evaluations | Seconds | Reads |", "|---|---|---:|---:|---:|---|"]
+    return head + [_figure_row(figure, set(record["seconds"]), results) for figure in record["figures"]]
 
 
-def _figure_row(figure: dict[str, Any], record: dict[str, Any]) -> str:
+def _figure_row(figure: dict[str, Any], chapters: set[str], results: set[str]) -> str:
     if set(figure) != FIELDS:
         raise ValueError(f"figure {figure.get('label')}: fields {sorted(figure)}, expected {sorted(FIELDS)}")
-    if figure["chapter"] not in record["seconds"]:
-        raise ValueError(f"figure {figure['label']}: chapter {figure['chapter']}, expected {sorted(record['seconds'])}")
-    cells = [
-        f"{{numref}}`{figure['label']}`",
-        figure["shows"],
-        "none" if figure["seed"] is None else str(figure["seed"]),
-        "none" if figure["evaluations"] is None else format(figure["evaluations"], ","),
-        format(figure["seconds"], ".1f"),
-        (f"`{figure['command']}`" if figure["command"] else "in the chapter")
-        + (f", on {figure['device']}" if figure["device"] else ""),
+    if figure["chapter"] not in chapters:
+        raise ValueError(f"figure {figure['label']}: chapter {figure['chapter']}, expected {sorted(chapters)}")
+    if not set(figure["results"]) <= results:
+        raise ValueError(f"figure {figure['label']}: results {figure['results']}, expected some of {sorted(results)}")
+    return _row(
+        [
+            f"{{numref}}`{figure['label']}`",
+            figure["shows"],
+            _count(figure["seed"]),
+            _count(figure["evaluations"]),
+            format(figure["seconds"], ".1f"),
+            ", ".join(f"`{name}`" for name in figure["results"]) or "nothing",
+        ]
+    )
+
+
+def _result_table(results: dict[str, dict[str, Any]]) -> list[str]:
+    rows = [
+        [
+            f"`{name}`",
+            f"`{result['command']}`",
+            _count(result["seed"]),
+            _count(result["evaluations"]),
+            format(result["seconds"], ".0f"),
+            result["device"],
+        ]
+        for name, result in results.items()
     ]
+    head = ["| Result | Written by | Seed | Evaluations | Seconds | Device |", "|---|---|---:|---:|---:|---|"]
+    return head + [_row(row) for row in rows]
+
+
+def _count(value: int | None) -> str:
+    return "none" if value is None else format(value, ",")
+
+
+def _row(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
