@@ -255,8 +255,8 @@ Held-out: {listed(near["held_out"])}. Mann-Whitney test against "generated digit
 p = {near["p_generated_nearer"]:.3g}.
 
 **Held-out digits**, each noised {chain["chains"]} times by the exact forward chain at {len(CHAIN_LEVELS)} levels
-equally spaced in log-snr, the posterior of the class accumulated along it. Right at the end: {100 * chain["accuracy"]:.1f}%;
-3 against 8: {100 * chain["accuracy_3_8"]:.1f}%.
+equally spaced in log-snr, the posterior of the class accumulated along it. Right at the end:
+{100 * chain["accuracy"]:.1f}%; 3 against 8: {100 * chain["accuracy_3_8"]:.1f}%.
 Cross entropy against mean posterior entropy, where either exceeds {SMALL} nats:
 ten classes, {verdict(chain["ten_classes"])};
 all 45 pairs together, {verdict(chain["all_pairs"])}.
