@@ -20,18 +20,24 @@ beside it. The last row of the class embedding is the null class. A `companion.j
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
+from tqdm import TqdmWarning
 
 from companion.denoiser import digest_of
 from companion.errors import InputError
+
+with warnings.catch_warnings():
+    # In a notebook without widgets diffusers would have its progress bars announced as missing; none is ever shown.
+    warnings.simplefilter("ignore", TqdmWarning)
+    import diffusers
 
 __all__ = ["SHIPPED", "UNetDenoiser", "load"]
 
