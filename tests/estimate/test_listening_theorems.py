@@ -1,0 +1,199 @@
+"""Each statement of the chapter "Listening to the posterior" against a computation of its own, by its label."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from companion.denoiser import FunctionDenoiser
+from companion.estimate.entropy import DEFAULT, PUBLISHED, measure
+from companion.estimate.partition import partition
+from companion.estimate.profile import profile, weighted_mean
+from companion.estimate.trajectories import trajectories
+from companion.forward import edm_levels, log_snr_levels, noise_of
+from companion.theory import binary
+from companion.theory.mixtures import isotropic_mixture
+from companion.theory.quadrature import exact_entropy, exact_production
+
+NEAR = isotropic_mixture([[-2.0], [2.0]], 1.0)
+UNEQUAL = isotropic_mixture([[-0.5, 0.0], [0.5, 0.0]], [0.5, 1.0])
+ROUNDING = 1e-9  # of sums over some sixty steps of numbers up to a hundred, in float64
+
+
+@given(
+    st.floats(0.05, 80.0),
+    st.floats(0.02, 0.99),
+    st.lists(st.floats(-5.0, 5.0), min_size=9, max_size=9),
+)
+def test_prop_two_forms(sigma, share, numbers):
+    """A step of the natural variable y, and the Gaussian kernel in x, lead to the same state."""
+    x, guess, noise = np.array(numbers).reshape(3, 3)
+    after = share * sigma
+    dsnr = after**-2 - sigma**-2
+    natural = after**2 * (x / sigma**2 + guess * dsnr + np.sqrt(dsnr) * noise)
+    kept = (after / sigma) ** 2
+    kernel = kept * x + (1.0 - kept) * guess + after * np.sqrt(1.0 - kept) * noise
+    np.testing.assert_allclose(natural, kernel, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mixture", [NEAR, UNEQUAL], ids=["equal", "unequal"])
+@pytest.mark.parametrize("own", [0, 1])
+def test_thm_log_odds(mixture, own):
+    """The accumulated increments are the log-ratio of the kernels' densities along the path, for coarse steps too."""
+    levels, paths = log_snr_levels(12, -5.0, 4.0), 50
+    sigma = torch.from_numpy(noise_of(levels))
+    generator = torch.Generator().manual_seed(3)  # the noise that `trajectories` draws, in its order
+    shape = (paths, *mixture.shape)
+    x = torch.randn(shape, dtype=torch.float64, generator=generator) * sigma[0]
+    total = torch.zeros(paths, dtype=torch.float64)
+    run = trajectories(mixture, (0, 1), [own] * paths, levels, seed=3, from_nothing=False)
+    for step, level in enumerate(run):
+        np.testing.assert_allclose(level.held[:, 1 - own], total.numpy(), atol=ROUNDING)
+        np.testing.assert_allclose(level.held[:, own], 0.0)
+        if step + 1 == len(levels):
+            break
+        kept = (sigma[step + 1] / sigma[step]) ** 2
+        noisy = sigma[step].expand(paths)
+        means = [kept * x + (1.0 - kept) * mixture(x, noisy, torch.full((paths,), z)) for z in (0, 1)]
+        variance = sigma[step + 1] ** 2 * (1.0 - kept)
+        x = means[own] + variance.sqrt() * torch.randn(shape, dtype=torch.float64, generator=generator)
+        squares = [((x - mean) ** 2).sum(dim=1) for mean in means]
+        total += (squares[own] - squares[1 - own]) / (2.0 * variance)
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0.5], [0.8, 0.2]])
+def test_prop_partition_production(weights):
+    """E[gamma (1 - gamma) |D_A - D_B|^2] snr / 2 over fresh samples is the derivative of the exact entropy."""
+    mixture = isotropic_mixture([[-0.5], [0.5]], [0.5, 1.0], weights)
+    count = 40000
+    for log_snr in (-2.0, 0.0, 2.0):
+        sigma = torch.full((count,), float(noise_of(log_snr)), dtype=torch.float64)
+        x, _ = mixture.sample_noised(count, float(sigma[0]), torch.Generator().manual_seed(1))
+        posterior = mixture.posterior(x, sigma).exp()
+        apart = mixture(x, sigma, torch.zeros(count).long()) - mixture(x, sigma, torch.ones(count).long())
+        values = 0.5 * np.exp(log_snr) * (posterior.prod(dim=1) * apart.square().sum(dim=1)).numpy()
+        step = 1e-4
+        slope = exact_entropy(mixture, log_snr - step) - exact_entropy(mixture, log_snr + step)
+        error = values.std() / np.sqrt(count)
+        assert abs(values.mean() - slope / (2.0 * step)) < 4.0 * error  # four standard errors
+        assert exact_production(mixture, log_snr) == pytest.approx(slope / (2.0 * step), rel=1e-5)
+
+
+@pytest.mark.parametrize("mixture", [NEAR, UNEQUAL], ids=["equal", "unequal"])
+def test_prop_truncation(mixture):
+    """Started at a level, a run leaves out what the level knows: kappa/8 of the means for little signal."""
+    distance = float((mixture.means[0] - mixture.means[1]).norm())
+    for sigma in (40.0, 80.0):
+        levels = edm_levels(4, sigma_max=sigma)
+        known = np.log(2.0) - float(exact_entropy(mixture, levels[0]))
+        # the next order is of relative size kappa and d (s_A^2 - s_B^2)^2 snr / distance^2, below 0.01 for both
+        assert known == pytest.approx(distance**2 / (8.0 * sigma**2), rel=0.01)
+        asked = partition(mixture, [0], [1])
+        published, default = (profile(mixture, asked, levels, 40, 0, method) for method in (PUBLISHED, DEFAULT))
+        assert published.entropy[0] == pytest.approx(np.log(2.0), abs=1e-12)
+        assert published.truncation == pytest.approx(known, rel=0.05)
+        assert abs(default.entropy[0] - np.log(2.0) + known) < 0.05 * known
+
+
+def without_noise(mixture, log_snr, method):
+    """E h_b(L) where |D_A - D_B| depends on the level only: L has a normal law, and the sums are on a single path."""
+    run = list(trajectories(mixture, (0, 1), [0], log_snr, 0, method.from_nothing))
+    spread, step = np.array([(level.gram[0, 1, 1], level.dsnr) for level in run]).T
+    variance = np.cumsum(step * spread) - step * spread
+    drift = variance.copy()
+    if method.averaged:
+        drift[1:] = np.cumsum(step[:-1] * (spread[:-1] + spread[1:])) / 2.0
+    xi = np.linspace(-9.0, 9.0, 401)
+    bell = np.exp(-0.5 * xi**2) / np.exp(-0.5 * xi**2).sum()
+    expectation = binary.binary_entropy(0.5 * drift[:, None] + np.sqrt(variance)[:, None] * xi) @ bell
+    return expectation[-len(log_snr) :], variance[-len(log_snr) :]
+
+
+@pytest.mark.parametrize("method", [PUBLISHED, replace(DEFAULT, control=False)], ids=["published", "averaged"])
+def test_prop_bias_is_the_expectation_of_the_estimate(method):
+    levels = edm_levels(32)
+    expected, variance = without_noise(NEAR, levels, method)
+    if method is PUBLISHED:
+        np.testing.assert_allclose(expected, binary.entropy(variance), rtol=1e-9)
+    (found,), _ = measure(NEAR, [partition(NEAR, [0], [1])], levels, 4000, 5, method)
+    entropy, error = weighted_mean(found.entropy_of_path, found)
+    assert np.all(np.abs(entropy - expected) < 4.5 * error + 1e-12)  # 32 dependent levels, four and a half errors
+    assert np.abs(expected - exact_entropy(NEAR, levels)).max() > 0.003  # or the line above could not tell
+
+
+def test_prop_bias_to_leading_order():
+    levels = log_snr_levels(1024, -8.0, 4.0)
+    kappa = binary.control_parameter(1.0, noise_of(levels), 4.0, 1.0)
+    xi = np.linspace(-9.0, 9.0, 401)
+    bell = np.exp(-0.5 * xi**2) / np.exp(-0.5 * xi**2).sum()
+    log_odds = 0.5 * kappa[:, None] + np.sqrt(kappa)[:, None] * xi
+    undecided = 0.25 / np.cosh(0.5 * log_odds) ** 2
+    for method, factor in ((PUBLISHED, -undecided), (DEFAULT, (log_odds - 1.0) * undecided)):
+        # from nothing in both, so that truncation is not in the difference
+        found, variance = without_noise(NEAR, levels, replace(method, from_nothing=True))
+        bias = found - binary.entropy(kappa)
+        # a step is 0.012 in log-snr: so much smaller, times a small number, is the next order
+        np.testing.assert_allclose(bias, 0.5 * (variance - kappa) * (factor @ bell), atol=0.03 * np.abs(bias).max())
+
+
+@pytest.mark.parametrize("grid", [edm_levels, lambda n: log_snr_levels(n, -10.0, 10.0)], ids=["edm", "log-snr"])
+def test_prop_bias_is_of_first_order(grid):
+    for method, least in ((PUBLISHED, 1.9), (DEFAULT, 1.8)):  # 2 in the limit, which the default reaches later
+        worst = []
+        for count in (512, 1024):
+            expected, _ = without_noise(NEAR, grid(count), method)
+            worst.append(np.abs(expected - exact_entropy(NEAR, grid(count))).max())
+        assert least < worst[0] / worst[1] < 2.1
+
+
+def test_prop_both_ends():
+    """On the forward chain the two readings of the noise differ by half the integrated difference of the traces."""
+    generator = np.random.default_rng(0)
+    dimension, first, second, paths, steps, last = 4, 0.5, 0.7, 2000, 2000, 4.0
+    clean = first * generator.standard_normal((paths, dimension))
+    dsnr = last / steps
+    y, added = np.zeros((paths, dimension)), np.zeros(paths)
+
+    def apart(y, snr):
+        """D_A - D_B of two centred Gaussians: s^2 y / (1 + s^2 snr)."""
+        return y * (first**2 / (1.0 + first**2 * snr) - second**2 / (1.0 + second**2 * snr))
+
+    for step in range(steps):
+        before = apart(y, step * dsnr)
+        dy = clean * dsnr + np.sqrt(dsnr) * generator.standard_normal(y.shape)
+        y = y + dy
+        added += 0.5 * ((apart(y, (step + 1) * dsnr) - before) * dy).sum(axis=1)
+    expected = 0.5 * dimension * np.log((1.0 + first**2 * last) / (1.0 + second**2 * last))
+    # sixteen paths' worth of quadratic variation each leave 1% at these steps
+    assert added.mean() == pytest.approx(expected, rel=0.01)
+    assert expected < -0.5
+
+
+def opinion(x, sigma, condition):
+    """A denoiser that belongs to no distribution at all."""
+    sign = 1.0 - 2.0 * condition[:, None]
+    return sign * (1.0 + 0.5 * torch.sin(3.0 * x)) + 0.3 * torch.cos(x) / (1.0 + sigma[:, None])
+
+
+OPINION = FunctionDenoiser(opinion, shape=(2,), classes=("first", "second"), dtype=torch.float64)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(2, 5), st.floats(-3.0, 0.0), st.floats(1.0, 4.0), st.integers(0, 1000), st.sampled_from([0.5, 0.8]))
+def test_prop_controls(count, first, span, seed, prior):
+    """What the controls take away has mean zero at every level, for coarse steps and for any denoiser."""
+    levels = log_snr_levels(count, first, first + span)
+    asked, found = partition(OPINION, [0], [1], prior), []
+    for control in (False, True):
+        (measured,), _ = measure(OPINION, [asked], levels, 1000, seed, replace(DEFAULT, control=control))
+        found.append(measured)
+    removed, error = weighted_mean(found[0].entropy_of_path - found[1].entropy_of_path, measured)
+    # some twenty dependent numbers, each within five standard errors
+    assert np.all(np.abs(removed) < 5.0 * error + 1e-12)
+    assert (
+        weighted_mean(found[1].entropy_of_path, measured)[1][-1]
+        < weighted_mean(found[0].entropy_of_path, measured)[1][-1]
+    )
