@@ -43,7 +43,8 @@ class Settings:
 
     `label_dropout` is the probability that a label is hidden, `average` the decay of the moving average of the
     weights, `dropout` the network's own: without it, generated digits lie nearer to the training images than held-out
-    digits do, and the posterior is too sure of itself. Raises InputError for fewer than one step or thread, or a negative seed.
+    digits do, and the posterior is too sure of itself. Raises InputError for fewer than one step or thread, or for a
+    seed that is negative or 2^63 and more.
 
     >>> Settings(steps=0)
     Traceback (most recent call last):
