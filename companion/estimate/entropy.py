@@ -27,6 +27,8 @@ __all__ = ["DEFAULT", "PUBLISHED", "Measurement", "Method", "allot", "log_odds",
 
 Array = NDArray[np.float64]
 
+_FEWEST_TO_CONTROL = 50
+
 
 @dataclass(frozen=True)
 class Method:
@@ -149,7 +151,8 @@ class _Tally:
         C_2 = sum_k E[ h(S_k) | path, branch ] - sum_z p(z | path) E[ h(S_k) | path, z ],
 
     the expectations over one normal variable, by quadrature. h minus both is what the path's own history did not
-    foresee; the coefficients are the regression's.
+    foresee; the coefficients are the regression's. Fewer than 50 paths are left uncorrected: their coefficients would
+    be fitted to chance, and the standard error too small.
     """
 
     def __init__(self, partition: Partition, branches: Sequence[int], owner: NDArray[np.int64], method: Method):
@@ -159,6 +162,7 @@ class _Tally:
         self.stratum = np.searchsorted(self.columns, owner[self.rows])
         first, second = _log_weights(partition, partition.branches)
         self.weights = partition.prior * np.exp(first) + (1.0 - partition.prior) * np.exp(second)
+        self.control = method.control and len(self.rows) >= _FEWEST_TO_CONTROL
         self.controls = np.zeros((len(self.rows), 2))
         self.entropy: list[Array] = []
         self.production: list[Array] = []
@@ -172,12 +176,12 @@ class _Tally:
             odds = log_odds(self.partition, self.partition.branches, likelihood)
             entropy = binary_entropy(odds)
             self.log_odds.append(odds)
-            self.entropy.append(self._controlled(entropy) if self.method.control else entropy)
+            self.entropy.append(self._controlled(entropy) if self.control else entropy)
             direction = np.subtract(*self._shares(likelihood))
             gap = np.einsum("ni,nij,nj->n", direction, gram, direction)
             undecided = expit(odds) * expit(-odds)
             self.production.append(0.5 * np.exp(level.log_snr) * undecided * gap)
-        if self.method.control and level.dsnr > 0.0:
+        if self.control and level.dsnr > 0.0:
             self._advance(held, gram, level.noise[inside], level.dsnr)
 
     def result(self, log_snr: Array) -> Measurement:
