@@ -77,17 +77,19 @@ SETTINGS = (
 )
 
 
-def covered(setting: Setting, method: Method, levels: int, samples: int, seeds: int) -> dict[str, float]:
-    """How far the estimate is from the truth over seeds 0, 1, ...: all errors in nats, at the worst level."""
+def covered(
+    setting: Setting, method: Method, levels: int, samples: int, seeds: int, first_seed: int = 0
+) -> dict[str, float]:
+    """How far the estimate is from the truth over `seeds` seeds: all errors in nats, at the worst level."""
     log_snr = setting.levels(levels)
     truth = setting.truth(log_snr)
     chosen = partition(setting.mixture, setting.first, "others", setting.prior)
     errors, inside, start = [], [], time.perf_counter()
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         found = profile(setting.mixture, chosen, log_snr, samples, seed, method)
         errors.append(found.entropy - truth)
         inside.append(np.all(np.abs(errors[-1]) <= 3.0 * found.entropy_se + MARGIN + found.truncation))
-    bias, spread = np.mean(errors, axis=0), np.std(errors, axis=0, ddof=1)
+    bias, spread = np.mean(errors, axis=0), np.std(errors, axis=0)
     worst = int(np.argmax(np.abs(bias)))
     return {
         "inside": int(np.sum(inside)),

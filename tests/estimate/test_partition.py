@@ -1,0 +1,101 @@
+"""Partitions: weights and priors by hand, floors against their formula and against the entropy of clean data."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from companion.denoiser import FunctionDenoiser
+from companion.errors import InputError
+from companion.estimate.partition import NULL, Partition, parse_partition, partition
+from companion.theory.mixtures import isotropic_mixture
+
+THREE = isotropic_mixture([[-2.0], [0.0], [3.0]], 0.1, [0.5, 0.3, 0.2])
+TEN = isotropic_mixture([[float(k)] for k in range(10)], 0.0)
+
+
+def test_sides_keep_the_models_proportions():
+    group = partition(THREE, [0], [1, 2], prior="true")
+    assert group.first == {0: 1.0}
+    assert group.second == pytest.approx({1: 0.6, 2: 0.4})
+    assert group.prior == pytest.approx(0.5)
+    assert partition(THREE, [1], [2], "true").prior == pytest.approx(0.6)  # renormalised on both sides (ES 99)
+    assert partition(THREE, [1], [2]).prior == 0.5
+    assert group.shares == pytest.approx([0.5, 0.3, 0.2])
+    assert partition(THREE, [0], "null").branches == (0, NULL)
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(0.05, 0.95))
+def test_floor_is_the_entropy_of_the_side_given_the_class(weights, prior):
+    """H(side | class) from the joint table, for class 0 against the whole."""
+    share = np.array(weights) / np.sum(weights)
+    against_all = Partition("0|all", {0: 1.0}, dict(enumerate(share)), prior)
+    joint = np.stack([prior * (np.arange(len(share)) == 0), (1.0 - prior) * share])
+    given_class = joint / joint.sum(axis=0)
+    logs = np.log(np.where(given_class > 0.0, given_class, 1.0))
+    assert against_all.floor == pytest.approx(-np.sum(joint * logs), abs=1e-12)
+    through_null = Partition("0|null", {0: 1.0}, {NULL: 1.0}, prior, tuple(share))
+    assert through_null.floor == pytest.approx(against_all.floor, abs=1e-12)
+
+
+def test_floors_of_the_formula_sheet():
+    assert partition(TEN, [3], "all").floor == pytest.approx(0.16755, abs=5e-6)
+    assert partition(isotropic_mixture([[0.0], [1.0]], 0.0), [0], "all").floor == pytest.approx(0.47739, abs=5e-6)
+    assert partition(TEN, [3], "others").floor == 0.0
+
+
+@pytest.mark.parametrize("text", ["3|8", "0,6,8,9|1,4,7", "3|others", "3|all", "3|null", " 3 | 8 "])
+def test_text_means_what_it_says(text):
+    first, second = text.replace(" ", "").split("|")
+    side = second if second in ("others", "all", "null") else [int(k) for k in second.split(",")]
+    assert parse_partition(TEN, text) == partition(TEN, [int(k) for k in first.split(",")], side)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3", "two sides"),
+        ("3|8|9", "two sides"),
+        ("", "two sides"),
+        ("|8", "at least one class on each side"),
+        ("3|", "at least one class on each side"),
+        (",|8", "at least one class on each side"),
+        ("3|12", "classes among 0, 1, 2"),
+        ("cat|3", "classes among 0, 1, 2"),
+        ("-1|3", "classes among 0, 1, 2"),
+        ("all|3", "classes among 0, 1, 2"),
+        ("3|3", "sides that share no class"),
+        ("3,4|4,5", "sides that share no class"),
+        ("3,3|4", "no class named twice"),
+        ("0,1,2,3,4,5,6,7,8,9|others", "at least one class on each side"),
+    ],
+)
+def test_bad_text_is_named(text, expected):
+    with pytest.raises(InputError, match=expected) as raised:
+        parse_partition(TEN, text)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (([0], [7]), "classes among"),
+        (([-5], [1]), "classes among"),
+        (([], [1]), "at least one class"),
+        (([0], []), "at least one class"),
+        (([0], "rest"), "a group of classes or one of others, all, null"),
+        (([0], [1], "fair"), "balanced"),
+        (([0], [1], 0.0), "a probability between 0 and 1"),
+        (([0], [1], 1.0), "a probability between 0 and 1"),
+        (([0], [1], float("nan")), "a probability between 0 and 1"),
+    ],
+)
+def test_bad_partitions_are_named(arguments, expected):
+    with pytest.raises(InputError, match=expected):
+        partition(THREE, *arguments)
+
+
+def test_null_needs_a_null_class():
+    model = FunctionDenoiser(lambda x, sigma, z: x, shape=(1,), classes=("a", "b"))
+    with pytest.raises(InputError, match="a model with a null class"):
+        parse_partition(model, "a|null")

@@ -1,0 +1,181 @@
+"""Profiles: intervals against exact levels, and files that come back whole or are refused."""
+
+import json
+import math
+import tempfile
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from companion.errors import InputError
+from companion.estimate.entropy import DEFAULT, PUBLISHED
+from companion.estimate.partition import partition
+from companion.estimate.profile import Estimate, Profile, default_levels, expected_cost, profile, profiles
+from companion.forward import log_snr_levels
+from companion.theory.binary import control_parameter, production
+from companion.theory.mixtures import isotropic_mixture
+from companion.theory.quadrature import exact_entropy
+
+PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
+ASKED = partition(PAIR, [0], [1])
+LEVELS = log_snr_levels(40, -6.0, 5.0)
+FOUND = profile(PAIR, ASKED, LEVELS, 200, seed=4)
+
+
+def same(one, other):
+    for field in fields(Profile):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(b, np.ndarray):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+        else:
+            assert a == b, field.name
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+curve = st.lists(finite, min_size=3, max_size=3).map(np.array)
+estimate = st.builds(Estimate, *[st.none() | finite] * 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(curve, curve, curve, estimate, estimate, estimate, finite, st.text(), st.integers(0, 2**63))
+def test_round_trip(entropy, error, rate, half, early, peak, number, text, seed):
+    """To the last bit, whatever the numbers, names in any script."""
+    changed = replace(
+        FOUND, entropy=entropy, entropy_se=error, production=rate, half_entropy=half, window=(early, half), peak=peak,
+        truncation=number, partition=text, model=text, seed=seed, log_snr=rate, production_se=error,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        changed.save(Path(folder) / "profile.json")
+        same(Profile.load(Path(folder) / "profile.json"), changed)
+        assert [path.name for path in Path(folder).iterdir()] == ["profile.json"]
+
+
+def test_a_real_profile_comes_back_and_its_file_is_strict_json(tmp_path):
+    FOUND.save(tmp_path / "profile.json")
+    same(Profile.load(str(tmp_path / "profile.json")), FOUND)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.7, 0.99])
+def test_truncated_file_is_refused(tmp_path, kept):
+    target = tmp_path / "profile.json"
+    FOUND.save(target)
+    content = target.read_bytes()
+    target.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(InputError, match="a whole file") as raised:
+        Profile.load(target)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04\x95pickle",
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"format": "companion profile 1"}',
+        b'{"format": "other"}',
+        b"\xff\xfe",
+    ],
+)
+def test_foreign_file_is_refused(tmp_path, content):
+    (tmp_path / "profile.json").write_bytes(content)
+    with pytest.raises(InputError, match="a whole file"):
+        Profile.load(tmp_path / "profile.json")
+
+
+def test_places_that_hold_no_file(tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="a file that can be written"):
+        FOUND.save(tmp_path / "file" / "profile.json")
+    with pytest.raises(InputError, match="a file that can be written"):
+        FOUND.save(tmp_path / "nowhere" / "profile.json")
+    for missing in (tmp_path, tmp_path / "nowhere.json"):
+        with pytest.raises(InputError, match="a file written by save"):
+            Profile.load(missing)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_numbers_that_json_cannot_hold_leave_no_file(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(FOUND, truncation=math.nan).save(tmp_path / "profile.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_entropy_interval_holds_the_exact_level():
+    """kappa = 16 / (1 + sigma^2) = 4.17605. 95% intervals, widened by 0.02 for the steps: 13 of 16 seeds or more, which
+    a true 95% misses once in 140."""
+    exact = -np.log(16.0 / 4.17605 - 1.0)
+    levels = log_snr_levels(96, -6.0, 4.0)
+    inside = 0
+    for seed in range(16):
+        half = profile(PAIR, ASKED, levels, 200, seed).half_entropy
+        assert half.lower < half.value < half.upper
+        inside += half.lower - 0.02 <= exact <= half.upper + 0.02
+    assert inside >= 13
+
+
+def test_peak_and_window():
+    """The peak of the exact production per log-snr, inside an interval widened by the width of a step."""
+    fine = np.linspace(-6.0, 5.0, 2001)
+    kappa = control_parameter(1.0, np.exp(-0.5 * fine), 4.0, 1.0)
+    exact = fine[np.argmax(production(kappa) * kappa / (1.0 + np.exp(fine)))]
+    step = LEVELS[1] - LEVELS[0]
+    assert FOUND.peak.lower - step <= exact <= FOUND.peak.upper + step
+    assert FOUND.window[0].value < FOUND.half_entropy.value
+    assert FOUND.window[1].value is None  # the classes overlap: kappa = 16 leaves 0.076 nats, more than a tenth
+
+
+def test_what_the_curve_does_not_determine_is_said():
+    """Levels that end before half is known."""
+    short = profile(PAIR, ASKED, log_snr_levels(8, -6.0, -3.0), 100, 0)
+    assert short.half_entropy == Estimate(None, None, None)
+    assert str(short.half_entropy) == "not determined"
+    assert "half decided at log-snr   not determined" in short.summary()
+
+
+@pytest.mark.parametrize("method", [DEFAULT, PUBLISHED], ids=lambda method: method.name)
+def test_truncation_covers_what_the_top_level_drops(method):
+    """From log-snr -3, where 0.08 nats are known: the published rule drops them and says how many; ours counts them."""
+    levels = log_snr_levels(16, -3.0, 3.0)
+    found = profile(PAIR, ASKED, levels, 2000, 0, method)
+    truth = exact_entropy(PAIR, levels[0])
+    assert abs(found.entropy[0] - truth) <= 3.0 * found.entropy_se[0] + found.truncation
+    if method is PUBLISHED:
+        variance = np.exp(3.0)  # production of undecided paths: snr |D_A - D_B|^2 / 8, D_A - D_B = 4 v / (1 + v)
+        assert found.entropy[0] == pytest.approx(np.log(2.0), abs=1e-12)
+        assert found.truncation == pytest.approx(2.0 * variance / (1.0 + variance) ** 2, rel=1e-9)
+    else:
+        assert abs(found.entropy[0] - truth) < 0.1 * (np.log(2.0) - truth)
+        assert found.truncation < 0.2 * (np.log(2.0) - truth)
+
+
+def test_cost_is_what_the_run_costs():
+    for method in (DEFAULT, PUBLISHED):
+        evaluations, seconds = expected_cost(PAIR, ASKED, LEVELS, 50, method)
+        assert evaluations == profile(PAIR, ASKED, LEVELS, 50, 0, method).evaluations
+        assert seconds > 0.0
+
+
+def test_one_run_names_its_whole_cost():
+    three = isotropic_mixture([[-2.0], [0.0], [2.0]], 1.0)
+    found = profiles(three, [partition(three, [0], [1]), partition(three, [0], "others")], LEVELS, 90)
+    assert [each.samples for each in found] == [60, 90]
+    assert {each.evaluations for each in found} == {90 * 3 * 41}
+
+
+def test_default_levels_stay_in_the_models_range():
+    assert default_levels(PAIR).tolist() == np.linspace(-10.0, 10.0, 64).tolist()
+    with pytest.raises(InputError, match="at least two noise levels"):
+        default_levels(PAIR, 1)

@@ -1,0 +1,138 @@
+"""Trajectories against the laws they must follow: the reverse kernel, the likelihood ratio, the exact marginals."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from companion.denoiser import FunctionDenoiser
+from companion.errors import InputError
+from companion.estimate.partition import NULL
+from companion.estimate.trajectories import check_levels, trajectories
+from companion.forward import edm_levels, log_snr_levels, noise_of
+from companion.theory.mixtures import isotropic_mixture
+
+PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
+UNEQUAL = isotropic_mixture([[-0.5, 0.0], [0.5, 0.0]], [0.5, 1.0])
+
+
+@pytest.mark.parametrize("from_nothing", [True, False])
+def test_held_ratio_is_that_of_the_reverse_kernels(from_nothing):
+    """FORMULAS' kernel, alpha = 1: mean and variance of x_s given x_t, and L from squared distances to both means."""
+    levels = log_snr_levels(12, -4.0, 4.0)
+    run = list(trajectories(UNEQUAL, (0, 1), [0, 1, 1], levels, 3, from_nothing))
+    odds = np.zeros(3)
+    for here, there in itertools.pairwise(run):
+        after = _state(there)
+        if np.isfinite(here.log_snr):
+            sigma2, after2 = noise_of(here.log_snr) ** 2, noise_of(there.log_snr) ** 2
+            means = after2 / sigma2 * _state(here) + (1.0 - after2 / sigma2) * here.predictions.numpy()
+            variance = (sigma2 - after2) * after2 / sigma2
+        else:  # nothing is known: y = D snr + noise, so that x = y / snr
+            means, variance = here.predictions.numpy(), noise_of(there.log_snr) ** 2
+        distance = ((after - means) ** 2).sum(axis=2)
+        odds = odds + (distance[1] - distance[0]) / (2.0 * variance)
+        np.testing.assert_allclose(there.held[:, 0] - there.held[:, 1], odds, rtol=1e-9, atol=1e-9)
+
+
+def _state(level):
+    """x from the prediction of class 0, an affine function of it (ES 11): D = mu + s^2 / (s^2 + sigma^2) (x - mu)."""
+    mean, variance = UNEQUAL.means[0].numpy(), 0.25
+    return mean + (level.predictions[0].numpy() - mean) * (variance + noise_of(level.log_snr) ** 2) / variance
+
+
+@pytest.mark.parametrize("branch", [0, 1, NULL])
+def test_paths_end_as_samples_of_their_branch(branch):
+    """Kolmogorov-Smirnov against the exact marginal: 2000 paths; p > 1e-3 fails once in 1000 seeds, and this is one."""
+    levels = log_snr_levels(128, -6.0, 5.0)
+    seen = []
+    model = FunctionDenoiser(
+        lambda x, sigma, z: (seen.append(x), PAIR(x, sigma, z))[1],
+        shape=(1,),
+        classes=("0", "1"),
+        has_null=True,
+        dtype=torch.float64,
+    )
+    for _ in trajectories(model, (branch,), np.zeros(2000, dtype=int), levels, 0, batch=2000):
+        pass
+    wide = np.sqrt(1.0 + float(noise_of(levels[-1])) ** 2)
+    means = {0: [-2.0], 1: [2.0], NULL: [-2.0, 2.0]}[branch]
+    ends = seen[-1][:, 0].numpy()
+    result = stats.kstest(ends, lambda x: np.mean([stats.norm(mean, wide).cdf(x) for mean in means], axis=0))
+    assert result.pvalue > 1e-3
+
+
+def test_batch_size_changes_nothing():
+    """Exact, for isotropic classes: each state's D is computed alone. The null branch sums, so it may lose an ulp."""
+    levels = edm_levels(10)
+    owner = [0, 1, 0, 1, 1]
+    whole = list(trajectories(UNEQUAL, (0, 1), owner, levels, 7, batch=5))
+    parts = list(trajectories(UNEQUAL, (0, 1), owner, levels, 7, batch=2))
+    for a, b in zip(whole, parts, strict=True):
+        for name in ("held", "averaged", "gram", "noise"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    whole = list(trajectories(UNEQUAL, (0, 1, NULL), [*owner, 2], levels, 7, batch=6))
+    parts = list(trajectories(UNEQUAL, (0, 1, NULL), [*owner, 2], levels, 7, batch=1))
+    np.testing.assert_allclose(whole[-1].averaged, parts[-1].averaged, rtol=1e-9, atol=1e-9)
+
+
+def test_same_seed_same_paths_and_another_seed_others():
+    first, again, other = (list(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 0.0, 2.0], seed)) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first[-1].averaged, again[-1].averaged)
+    assert not np.array_equal(first[-1].averaged, other[-1].averaged)
+
+
+def test_both_sums_agree_for_points():
+    """Points: D does not move along the path, so that the mean over both ends of a step is its left end."""
+    last = list(trajectories(isotropic_mixture([[-1.0], [1.0]], 0.0), (0, 1), [0, 1], [-3.0, 0.0, 3.0], 0))[-1]
+    np.testing.assert_allclose(last.averaged, last.held, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([1.0], "at least two noise levels"),
+        ([], "at least two noise levels"),
+        ([[0.0, 1.0]], "at least two noise levels"),
+        ([0.0, 2.0, 1.0], "increasing levels"),
+        ([0.0, 0.0], "increasing levels"),
+        ([0.0, np.nan], "finite levels"),
+        ([0.0, 20.0], "levels in -14.000 to 14.000"),
+    ],
+)
+def test_bad_levels_are_named(levels, expected):
+    model = FunctionDenoiser(lambda x, sigma, z: x, shape=(1,), classes=("a", "b"))
+    with pytest.raises(InputError, match=expected):
+        check_levels(model, levels)
+
+
+def _mean_of_class(x, z):
+    return (2.0 * z - 1.0).reshape(-1, 1).expand_as(x).to(x.dtype)
+
+
+def _nan_at_low_noise(x, sigma, z):
+    return torch.where(sigma[:, None] < 0.5, torch.nan, _mean_of_class(x, z))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (_nan_at_low_noise, r"not finite at log-snr 2\.00"),
+        (lambda x, sigma, z: _mean_of_class(x, z)[:, :1, None], "the shape of its input"),
+        (lambda x, sigma, z: _mean_of_class(x, z).sum(), "the shape of its input"),
+        (lambda x, sigma, z: 0.5 * x, "a or b, with one output for both, expected labels that move"),
+    ],
+)
+def test_a_network_that_misbehaves_is_named(function, expected):
+    model = FunctionDenoiser(function, shape=(1,), classes=("a", "b"))
+    with pytest.raises(InputError, match=expected) as raised:
+        list(trajectories(model, (0, 1), [0, 1], [-2.0, 0.0, 1.0, 2.0], 0))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_null_branch_must_exist():
+    model = FunctionDenoiser(lambda x, sigma, z: _mean_of_class(x, z), shape=(1,), classes=("a", "b"))
+    with pytest.raises(InputError, match="a model with a null class"):
+        list(trajectories(model, (0, NULL), [0, 1], [-2.0, 2.0], 0))

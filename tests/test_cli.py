@@ -1,0 +1,88 @@
+"""The command line: what it writes and prints, and the one line and nothing else that bad input leaves."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from companion.cli import main
+from companion.estimate.profile import Profile
+
+SMALL = ["profile", "--samples", "8", "--levels", "4"]
+
+
+def test_profile_writes_a_result_and_a_figure_and_says_the_cost_first(tmp_path, capsys):
+    folder = tmp_path / "a new folder"
+    assert main([*SMALL, "--partition", "3|8", "--seed", "5", "--out", str(folder)]) == 0
+    output, errors = capsys.readouterr()
+    found = Profile.load(folder / "profile.json")
+    assert sorted(path.name for path in folder.iterdir()) == ["profile.json", "profile.png"]
+    assert (folder / "profile.png").read_bytes().startswith(b"\x89PNG")
+    assert (found.seed, found.samples, len(found.log_snr), found.partition) == (5, 8, 4, "3|8")
+    assert output.startswith(found.summary())
+    assert errors.startswith(f"{found.evaluations} evaluations of digits, about ")
+
+
+def test_json_is_the_saved_result(tmp_path, capsys):
+    assert main([*SMALL, "--samples", "16", "--partition", "0,6,8,9|1,4,7", "--json", "--out", str(tmp_path)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    saved = Profile.load(tmp_path / "profile.json")
+    for name in ("log_snr", "entropy", "entropy_se", "production"):
+        np.testing.assert_array_equal(printed[name], getattr(saved, name))
+    assert printed["half_entropy_log_snr"] == saved.half_entropy.value
+    assert printed["evaluations"] == saved.evaluations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--partition", "3|12"], "partition is 3|12, expected classes among 0, 1, 2"),
+        (["--partition", "3|"], "partition is 3|, expected at least one class on each side"),
+        (["--partition", "3,8|8"], "sides that share no class"),
+        (["--partition", "3"], "two sides"),
+        (["--partition", "3|8", "--levels", "1"], "at least two noise levels"),
+        (["--partition", "3|8", "--samples", "0"], "samples is 0, expected at least 4"),
+        (["--partition", "3|8", "--samples", "3"], "samples is 3, expected at least 4"),
+        (["--partition", "3|8", "--model", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected):
+    folder = tmp_path / "result"
+    assert main([*SMALL, "--out", str(folder), *arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("companion: error: ") and errors.count("\n") == 1
+    assert expected in errors
+    assert not folder.exists()
+
+
+def test_an_output_folder_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "result").write_text("mine", encoding="utf-8")
+    for out in ("result", "result/inside"):
+        assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path / out)]) == 2
+        errors = capsys.readouterr().err.splitlines()
+        assert errors[-1].startswith("companion: error: ") and "result" in errors[-1]
+    assert (tmp_path / "result").read_text(encoding="utf-8") == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_help_is_enough(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["profile", "--help"])
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0
+    for word in ("3|8", "0,6,8,9|1,4,7", "3|all", "--samples", "--levels", "--seed", "--json", "profile.json"):
+        assert word in shown
+
+
+def test_the_installed_command_is_this_one():
+    """A process of its own: one line, status 2, no traceback."""
+    command = [sys.executable, "-m", "companion.cli", *SMALL, "--partition", "cat|dog", "--out", "never-made"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "companion: error: partition is cat|dog, expected classes among 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
+    )
+    assert ended.stdout == ""
