@@ -64,7 +64,8 @@ def _with_seconds(record: dict[str, Any], measured: dict[str, float]) -> dict[st
     unknown = set(measured) - set(record["seconds"])
     if unknown:
         raise ValueError(f"seconds for {sorted(unknown)}, expected chapters of the record: {sorted(record['seconds'])}")
-    return record["seconds"] | {name: round(float(value), 1) for name, value in measured.items()}
+    seconds: dict[str, float] = record["seconds"]
+    return seconds | {name: round(float(value), 1) for name, value in measured.items()}
 
 
 def _chapter_table(record: dict[str, Any]) -> list[str]:
