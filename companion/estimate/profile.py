@@ -263,7 +263,7 @@ def _profile(
 
 
 def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
-    """The stratified mean of values (paths, levels), sum_z W_z mean_z, and its standard error. (ES 26)."""
+    """The stratified mean of values (paths, levels), sum_z W_z mean_z, and its standard error (ES 26)."""
     mean, variance = np.zeros(values.shape[1]), np.zeros(values.shape[1])
     for stratum, weight in enumerate(measured.weights):
         members = values[measured.stratum == stratum]
