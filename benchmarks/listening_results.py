@@ -34,7 +34,7 @@ from companion.theory.quadrature import exact_entropy
 SEED = 0
 PATHS = 20000  # for a bias: its standard error is about 0.0005 nats
 LEVELS = (16, 32, 64, 128, 256)
-SAMPLES = (30, 100, 300, 1000, 3000)
+SAMPLES = (50, 100, 300, 1000, 3000)
 SEEDS = 40
 STEPS = (
     PUBLISHED,

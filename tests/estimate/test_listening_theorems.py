@@ -92,7 +92,7 @@ def test_prop_truncation(mixture):
         # the next order is of relative size kappa and d (s_A^2 - s_B^2)^2 snr / distance^2, below 0.01 for both
         assert known == pytest.approx(distance**2 / (8.0 * sigma**2), rel=0.01)
         asked = partition(mixture, [0], [1])
-        published, default = (profile(mixture, asked, levels, 40, 0, method) for method in (PUBLISHED, DEFAULT))
+        published, default = (profile(mixture, asked, levels, 200, 0, method) for method in (PUBLISHED, DEFAULT))
         assert published.entropy[0] == pytest.approx(np.log(2.0), abs=1e-12)
         assert published.truncation == pytest.approx(known, rel=0.05)
         assert abs(default.entropy[0] - np.log(2.0) + known) < 0.05 * known
@@ -170,6 +170,18 @@ def test_prop_both_ends():
     # sixteen paths' worth of quadratic variation each leave 1% at these steps
     assert added.mean() == pytest.approx(expected, rel=0.01)
     assert expected < -0.5
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.001])
+def test_eq_floor(share):
+    """The floor is the entropy of the side given the class, by summing over classes, and what clean data leave."""
+    mixture = isotropic_mixture([[-1.0], [1.0]], 0.0, [share, 1.0 - share])
+    floor = partition(mixture, [0], "all").floor
+    assert floor == pytest.approx((1.0 + share) / 2.0 * binary.binary_entropy(np.log(1.0 / share)), rel=1e-12)
+    sides = np.array([[0.5, 0.0], [0.5 * share, 0.5 * (1.0 - share)]])  # side by class, both sides equally probable
+    given_class = sides / sides.sum(axis=0)
+    logs = np.log(np.where(given_class > 0.0, given_class, 1.0))
+    assert floor == pytest.approx(-(sides * logs).sum(), rel=1e-12)
 
 
 def opinion(x, sigma, condition):
