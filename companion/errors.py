@@ -13,4 +13,5 @@ class InputError(ValueError):
     """
 
     def __init__(self, argument: str, value: object, expected: str):
-        super().__init__(f"{argument} is {value}, expected {expected}")
+        shown = " ".join(str(value).split())  # an array prints over many lines
+        super().__init__(f"{argument} is {shown if len(shown) <= 120 else shown[:117] + '...'}, expected {expected}")
