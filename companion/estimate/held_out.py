@@ -96,15 +96,18 @@ def calibration(log_likelihood: Array, labels: ArrayLike, log_snr: ArrayLike, we
     """Compare the posterior p(z | path) = softmax(log_likelihood + log weights) with the true `labels`.
 
     `log_likelihood` is (samples, levels, classes) as `log_likelihoods` returns it, `labels` (samples,) int, and
-    `weights` (classes,) the prior probabilities.
+    `weights` (classes,) the prior probabilities. Raises InputError unless there is one class a sample.
 
     >>> even = calibration(np.zeros((4, 1, 2)), [0, 1, 0, 1], [0.0], [0.5, 0.5])
     >>> float(even.cross_entropy[0].round(6)), float(even.gap[0].round(6))
     (0.693147, 0.0)
     """
+    label = np.asarray(labels, dtype=np.int64)
+    samples, _, classes = log_likelihood.shape
+    if label.shape != (samples,) or not np.all((label >= 0) & (label < classes)):
+        raise InputError("labels", labels, f"{samples} classes from 0 to {classes - 1}")
     scores = log_likelihood + np.log(np.asarray(weights, dtype=np.float64))
     log_posterior = scores - np.logaddexp.reduce(scores, axis=2, keepdims=True)
-    label = np.asarray(labels, dtype=np.int64)
     surprise = -log_posterior[np.arange(len(label)), :, label]
     uncertainty = -np.sum(np.exp(log_posterior) * log_posterior, axis=2)
     gap = surprise - uncertainty

@@ -223,7 +223,7 @@ def _profile(
     production, production_se = weighted_mean(measured.production_of_path, measured)
     # Without signal production is constant in snr, so the top level knows its production times one unit of log-snr.
     # A run that starts from nothing has counted that; what is left is the difference.
-    counted = partition.entropy - entropy[0] if method.from_nothing else 0.0
+    counted = partition.entropy - float(entropy[0]) if method.from_nothing else 0.0
 
     curves = _replicates(measured.entropy_of_path, measured)
     rates = _replicates(measured.production_of_path, measured)

@@ -66,8 +66,8 @@ def trajectories(
     levels, increasing. With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes first, so
     that what the top level already knows of the class is counted; otherwise paths start as pure noise at the top level
     with all ratios zero, as published. The denoiser is called on at most `batch` samples at once; the noise does not
-    depend on `batch`. Products are taken in float64. Raises InputError where `check_levels` or `check_model` does, and
-    when the model returns a value that is not finite.
+    depend on `batch`. Products are taken in float64. Raises InputError where `check_levels` or `check_model` does,
+    when the model returns a value that is not finite, and for a seed that is not from 0 to 2^63 - 1.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> two_points = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -77,6 +77,8 @@ def trajectories(
     """
     grid = check_levels(model, log_snr)
     check_model(model, branches, grid)
+    if not 0 <= seed < 2**63:
+        raise InputError("seed", seed, "a whole number from 0 to 2^63 - 1")
     owner = torch.as_tensor(np.asarray(drawn_from, dtype=np.int64))
     paths, rows = len(owner), torch.arange(len(owner))
     generator = torch.Generator().manual_seed(seed)
