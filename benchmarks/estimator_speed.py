@@ -1,6 +1,7 @@
 """What the estimator costs beside its network: `python benchmarks/estimator_speed.py`.
 
-Two ratios, each of minima over five interleaved runs of the shipped digits model on one thread:
+Two ratios, each of minima over five interleaved runs of the shipped digits model, in processor seconds of its one
+thread, which other work on the machine disturbs less than the clock's:
 
 - 3|8, 300 samples, 64 levels, over its bare network evaluations: the same calls of the same model, the same batches,
   and nothing else. At most 1.10.
@@ -81,14 +82,14 @@ def main() -> int:
 
 
 def fastest(**tasks: Callable[[], object]) -> dict[str, float]:
-    """The shortest of RUNS times of each task, in seconds, the tasks taking turns; one turn before that warms up."""
+    """The shortest of RUNS times of each task, in processor seconds, the tasks taking turns; one turn before that warms up."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(RUNS + 1):
         for name, task in tasks.items():
-            start = time.perf_counter()
+            start = time.process_time()
             task()
             if turn > 0:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
     return {name: min(each) for name, each in times.items()}
 
 

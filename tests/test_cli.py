@@ -1,12 +1,17 @@
 """The command line: what it writes and prints, and the one line and nothing else that bad input leaves."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+import companion
 from companion.cli import main
 from companion.estimate.profile import Profile
 
@@ -56,6 +61,58 @@ def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected
     assert errors.startswith("companion: error: ") and errors.count("\n") == 1
     assert expected in errors
     assert not folder.exists()
+
+
+def _without_null(folder):
+    """The null class becomes a class of its own."""
+    names = [*"0123456789", "any"]
+    (folder / "companion.json").write_text(json.dumps({"classes": names, "has_null": False}), encoding="utf-8")
+
+
+def _cut_short(folder):
+    weights = _weights(folder)
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def _deaf_to_labels(folder):
+    tensors = load_file(_weights(folder))
+    save_file({**tensors, "class_embedding.weight": 0.0 * tensors["class_embedding.weight"]}, _weights(folder))
+
+
+def _sick(folder):
+    tensors = load_file(_weights(folder))
+    save_file({**tensors, "conv_out.bias": tensors["conv_out.bias"] * float("nan")}, _weights(folder))
+
+
+def _pickled(folder):
+    torch.save(load_file(_weights(folder)), folder / "unet" / "diffusion_pytorch_model.bin")
+    _weights(folder).unlink()
+
+
+def _weights(folder):
+    return folder / "unet" / "diffusion_pytorch_model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "asked", "expected"),
+    [
+        (_without_null, "3|null", "a model with a null class"),
+        (_deaf_to_labels, "3|8", "3 or 8, with one output for both, expected labels that move"),
+        (_sick, "3|8", "not finite"),
+        (_cut_short, "3|8", "safetensors"),
+        (_pickled, "3|8", "safetensors"),
+    ],
+)
+def test_a_spoilt_model_is_one_line_and_no_file(tmp_path, capsys, spoil, asked, expected):
+    folder, out = tmp_path / "model", tmp_path / "result"
+    shutil.copytree(Path(companion.__file__).parent / "models" / "weights" / "digits", folder)
+    spoil(folder)
+    assert main([*SMALL, "--model", str(folder), "--partition", asked, "--out", str(out)]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("companion: error: ") and errors.count("\n") == 1
+    assert expected in errors
+    assert not out.exists()
 
 
 def test_an_output_folder_that_is_a_file(tmp_path, capsys):

@@ -85,3 +85,9 @@ def test_null_branch_and_seed():
 def test_bad_data_is_named(data):
     with pytest.raises(InputError, match=r"finite samples of shape \(2,\)"):
         log_likelihoods(THREE, data, LEVELS)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2, 3], [0, 1, -1], [0, 1, 3]])
+def test_labels_that_are_no_classes_are_named(labels):
+    with pytest.raises(InputError, match="3 classes from 0 to 2"):
+        calibration(np.zeros((3, 2, 3)), labels, [0.0, 1.0], THREE.weights)

@@ -98,14 +98,16 @@ def test_both_sums_agree_for_points():
         ([[0.0, 1.0]], "at least two noise levels"),
         ([0.0, 2.0, 1.0], "increasing levels"),
         ([0.0, 0.0], "increasing levels"),
+        (np.linspace(9.0, -9.0, 64), "increasing levels"),
         ([0.0, np.nan], "finite levels"),
         ([0.0, 20.0], "levels in -14.000 to 14.000"),
     ],
 )
 def test_bad_levels_are_named(levels, expected):
     model = FunctionDenoiser(lambda x, sigma, z: x, shape=(1,), classes=("a", "b"))
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(InputError, match=expected) as raised:
         check_levels(model, levels)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 200
 
 
 def _mean_of_class(x, z):
@@ -136,3 +138,9 @@ def test_a_null_branch_must_exist():
     model = FunctionDenoiser(lambda x, sigma, z: _mean_of_class(x, z), shape=(1,), classes=("a", "b"))
     with pytest.raises(InputError, match="a model with a null class"):
         list(trajectories(model, (0, NULL), [0, 1], [-2.0, 2.0], 0))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**20])
+def test_a_seed_that_no_generator_takes_is_named(seed):
+    with pytest.raises(InputError, match=r"a whole number from 0 to 2\^63 - 1"):
+        next(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], seed))
