@@ -1,7 +1,7 @@
 """Measures a trained digits model and writes its model card: `python benchmarks/digits_card.py [FOLDER]`.
 
 Without a folder, the shipped model's. `card.json` holds what was measured and `README.md` says it; no number of the
-card is typed. Takes a few minutes on one thread.
+card is typed. Takes about ten minutes on one idle thread.
 """
 
 import argparse
