@@ -14,4 +14,4 @@ class InputError(ValueError):
 
     def __init__(self, argument: str, value: object, expected: str):
         shown = " ".join(str(value).split())  # an array prints over many lines
-        super().__init__(f"{argument} is {shown if len(shown) <= 120 else shown[:117] + '...'}, expected {expected}")
+        super().__init__(f"{argument} is {shown if len(shown) <= 200 else shown[:197] + '...'}, expected {expected}")
