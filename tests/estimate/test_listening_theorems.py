@@ -173,7 +173,7 @@ def test_prop_both_ends():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.001])
-def test_eq_floor(share):
+def test_eq_shared_floor(share):
     """The floor is the entropy of the side given the class, by summing over classes, and what clean data leave."""
     mixture = isotropic_mixture([[-1.0], [1.0]], 0.0, [share, 1.0 - share])
     floor = partition(mixture, [0], "all").floor
