@@ -106,10 +106,13 @@ class Profile:
         names = {field.name for field in fields(Profile)}
         if not isinstance(values, dict) or values.pop("format", None) != _FORMAT or set(values) != names:
             raise InputError("path", path, f"a whole file of the format {_FORMAT!r}")
-        for name in ("log_snr", "entropy", "entropy_se", "production", "production_se"):
-            values[name] = np.array(values[name], dtype=np.float64)
-        values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
-        values["window"] = (Estimate(*values["window"][0]), Estimate(*values["window"][1]))
+        try:
+            for name in ("log_snr", "entropy", "entropy_se", "production", "production_se"):
+                values[name] = np.array(values[name], dtype=np.float64)
+            values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
+            values["window"] = (Estimate(*values["window"][0]), Estimate(*values["window"][1]))
+        except (TypeError, ValueError, IndexError) as error:
+            raise InputError("path", path, f"a whole file of the format {_FORMAT!r}") from error
         return Profile(**values)
 
     def summary(self) -> str:

@@ -94,6 +94,15 @@ def test_foreign_file_is_refused(tmp_path, content):
         Profile.load(tmp_path / "profile.json")
 
 
+@pytest.mark.parametrize("changed", [{"entropy": "many"}, {"half_entropy": None}, {"window": []}, {"peak": [1.0]}])
+def test_file_with_other_contents_is_refused(tmp_path, changed):
+    FOUND.save(tmp_path / "profile.json")
+    content = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
+    (tmp_path / "profile.json").write_text(json.dumps({**content, **changed}), encoding="utf-8")
+    with pytest.raises(InputError, match="a whole file"):
+        Profile.load(tmp_path / "profile.json")
+
+
 def test_places_that_hold_no_file(tmp_path):
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="a file that can be written"):
