@@ -82,7 +82,7 @@ def main() -> int:
 
 
 def fastest(**tasks: Callable[[], object]) -> dict[str, float]:
-    """The shortest of RUNS times of each task, in processor seconds; the tasks take turns, after one turn to warm up."""
+    """The shortest of RUNS times of each task, in processor seconds; tasks take turns, after one turn to warm up."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(RUNS + 1):
         for name, task in tasks.items():

@@ -68,6 +68,17 @@ def test_default_estimator_holds(setting):
     assert found["inside"] == 1
 
 
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_top_level_needs_no_allowance_for_truncation(setting):
+    """The reported truncation is measured against the prior, so a wrong prior would excuse itself."""
+    levels = setting.levels(64)[:2]
+    asked = partition(setting.mixture, setting.first, "others", setting.prior)
+    found = profile(setting.mixture, asked, levels, 300, 0)
+    truth = setting.truth(levels[:1])[0]
+    assert abs(found.entropy[0] - truth) <= 3.0 * found.entropy_se[0] + 1e-4
+    assert found.truncation < 0.002
+
+
 def test_few_levels_and_samples():
     """300 samples and 64 levels at |dmu|/s = 16: the worst error, averaged over seeds."""
     ours, published = (covered(SETTINGS[1], method, 64, 300, 10) for method in (DEFAULT, PUBLISHED))
