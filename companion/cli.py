@@ -93,7 +93,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     partition = parse_partition(model, arguments.partition, arguments.prior)
     levels = default_levels(model, arguments.levels)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
-    if arguments.out.exists() and not arguments.out.is_dir():
+    if any(part.exists() and not part.is_dir() for part in (arguments.out, *arguments.out.parents)):
         raise InputError("--out", arguments.out, "a folder, not a file")
     evaluations, seconds = expected_cost(model, partition, levels, arguments.samples, method)
     print(f"{evaluations} evaluations of {model.name}, about {seconds:.0f} s", file=sys.stderr)

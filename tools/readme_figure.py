@@ -1,4 +1,4 @@
-"""Draws the figure of the README: `python -m tools.readme_figure` writes book/three_decisions.png from shipped results."""
+"""Draws the figure of the README, book/three_decisions.png, from shipped results: `python -m tools.readme_figure`."""
 
 import numpy as np
 

@@ -51,7 +51,8 @@ class Profile:
     each with a standard error (pointwise; Monte Carlo only). `prior_entropy` and `floor` are the ends the curve can
     reach. `truncation` is what the top level leaves uncounted, in nats. `half_entropy` is the log-snr at which half
     of what can be known is known; `window` are the levels of a tenth and of nine tenths; `peak` is the log-snr of the
-    largest production. Their intervals are bootstraps over paths.
+    largest production. Their intervals are bootstraps over paths:
+    they count chance, not the bias of finite steps.
     """
 
     partition: str
