@@ -1,10 +1,10 @@
 """Measures when the shipped digits model decides, and writes the results the chapter "Ten digits" reads.
 
-    python benchmarks/digits_results.py               all of them: about half an hour on one thread
+    python benchmarks/digits_results.py               all of them: half an hour on one thread
     python benchmarks/digits_results.py held_out      one of them: profiles, null_branch, held_out, exact
 
-They go to companion/results/digits/ as JSON, with their origin. What the chapter claims of them is printed at the end
-and tested in tests/models/test_digits_results.py.
+They go to companion/results/digits/ as JSON, with their origin. What the chapter claims of them is
+tested in tests/models/test_digits_results.py.
 """
 
 import argparse
@@ -37,8 +37,11 @@ SEED = 0
 LEVELS = 64
 SAMPLES = 1650  # of the one run of all: 150 a branch, ten classes and the null branch; 300 a pair
 PAIRS = list(combinations(range(10), 2))
-# Ten pairs fixed before anything was measured: near and far ones, each digit at least once.
+# Near and far ones, each digit at least once; chosen before the two models were compared.
 TEN_PAIRS = [(0, 1), (0, 6), (1, 7), (1, 8), (2, 7), (3, 5), (3, 8), (4, 9), (5, 6), (8, 9)]
+# Coarse steps make any model look too sure of itself: the exact denoiser of the training digits, on these digits, has a
+# cross entropy above its entropy by 0.026 +- 0.009 nats at log-snr 0 with 64 levels, 0.016 +- 0.010 with 128, and
+# -0.008 +- 0.009 with 256.
 CHAIN_LEVELS = log_snr_levels(256, -8.0, 8.0)
 DRAWS = 3  # of the noise of each held-out digit, on that chain
 SHORT_CHAIN_LEVELS = log_snr_levels(64, -8.0, 8.0)

@@ -1,0 +1,191 @@
+"""The shipped results of the digits chapter: of the shipped weights, as the chapter claims, and found again."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from companion.errors import InputError
+from companion.estimate.held_out import calibration, log_likelihoods
+from companion.estimate.partition import partition
+from companion.estimate.profile import profiles
+from companion.models.digits import held_out_digits
+from companion.models.unet import load
+from companion.results import FOLDER, read
+
+PARTS = ("profiles", "null_branch", "held_out", "exact")
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "digits_results.py"
+BOTH = ("ten", "pairs")
+
+
+@pytest.fixture(scope="module")
+def script():
+    specification = importlib.util.spec_from_file_location("digits_results", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return read("digits/profiles")
+
+
+def half(measured, label):
+    value, lower, upper = measured["half_entropy"][measured["partitions"].index(label)]
+    return value, (upper - lower) / (2.0 * 1.96)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_result_says_where_it_comes_from(part):
+    result = read(f"digits/{part}")
+    assert result["command"] == f"python benchmarks/digits_results.py {part}"
+    assert result["model_digest"] == load("digits").digest
+    assert result["seconds"] > 0
+    assert result["evaluations"] > 0
+    assert result["seed"] == 0
+
+
+def test_the_results_are_small():
+    assert sum(path.stat().st_size for path in (FOLDER / "digits").iterdir()) < 400_000
+
+
+def test_a_result_that_does_not_ship_is_one_clear_line():
+    with pytest.raises(InputError, match="name is digits/eleven, expected one of"):
+        read("digits/eleven")
+
+
+def test_all_partitions_come_from_one_run(measured):
+    assert len(measured["partitions"]) == 45 + 30
+    assert measured["entropy"].shape == (75, len(measured["log_snr"]))
+    branches, levels = 11, len(measured["log_snr"])
+    assert measured["evaluations"] == measured["samples_in_all"] * branches * (levels + 1)
+
+
+def test_against_all_it_ends_at_the_floor_and_against_the_others_at_zero(measured):
+    ends, errors = (
+        dict(zip(measured["partitions"], measured[name][:, -1], strict=True)) for name in ("entropy", "entropy_se")
+    )
+    whole, others, null = ([ends[f"{k}|{side}"] for k in range(10)] for side in ("all", "others", "null"))
+    assert abs(np.mean(whole) - 0.16755) < 0.005
+    assert np.mean(others) < 0.005
+    # A digit by itself has a few trajectories that end between two digits, and with them the error of their number.
+    for k in range(10):
+        assert abs(whole[k] - 0.16755) < 0.005 + 2.0 * errors[f"{k}|all"]
+        assert others[k] < 0.005 + 2.0 * errors[f"{k}|others"]
+        # The null branch contains the digit too; a consistent one would end where the mixture does.
+        assert null[k] < 0.16755 - 2.0 * errors[f"{k}|null"]
+
+
+def test_the_null_branch_knows_its_own_trajectories():
+    # A null branch that is the mixture of the classes has a posterior of mean 1/2 at every level.
+    null = read("digits/null_branch")
+    assert abs(null["posterior"]["value"][0] - 0.5) < 0.01
+    assert null["posterior"]["value"][-1] > 0.5 + 5.0 * null["posterior"]["se"][-1]
+    # So the integral with the null branch exceeds what there is to be known, and the accumulated posterior cannot.
+    assert null["information_null"]["value"][-1] > np.log(10.0) + 1.0
+    assert np.all(null["information_posterior"]["value"] <= np.log(10.0) + 1e-4)  # five digits are stored
+
+
+def test_zero_and_one_are_told_apart_at_more_noise_than_three_and_eight(measured):
+    (early, early_error), (late, late_error) = half(measured, "0|1"), half(measured, "3|8")
+    assert late - early > 2.0 * np.hypot(early_error, late_error)
+
+
+def test_held_out_digits_find_the_posterior_calibrated():
+    chain = read("digits/held_out")["log_snr"]
+    for which in BOTH:
+        curves = chain[which]
+        assert curves["digits"] == 360
+        judged = np.maximum(curves["cross_entropy"], curves["posterior_entropy"]) > 0.02
+        apart = np.abs(curves["gap"][judged]) / curves["gap_se"][judged]
+        assert len(apart) == curves["levels_judged"]
+        # Two standard errors, and one level in a hundred a little more: among as many levels one of 20 would be, were
+        # they independent. The model card's own draws of the noise stay within two at every level.
+        assert np.sum(apart > 2.0) <= 0.01 * len(apart)
+        assert apart.max() < 2.1
+    assert chain["three_eight"]["accuracy"][-1] >= 0.95
+    assert chain["three_eight"]["digits"] == int(np.isin(held_out_digits().labels, (3, 8)).sum())
+
+
+def test_uniform_timesteps_fail_where_levels_of_log_snr_do_not():
+    found = read("digits/held_out")
+    for which in BOTH:
+        excess = {grid: found[grid][which]["gap"][-1] for grid in ("log_snr_64", "uniform_64")}
+        error = found["uniform_64"][which]["gap_se"][-1]
+        assert excess["uniform_64"] > 2.0 * error
+        assert excess["uniform_64"] > 3.0 * abs(excess["log_snr_64"])
+
+
+def test_network_and_exact_denoiser_decide_at_the_same_noise():
+    both = read("digits/exact")
+    assert len(both["partitions"]) == 10
+    assert both["samples"] == 300
+    gap = both["network"]["half_entropy"][:, 0] - both["empirical"]["half_entropy"][:, 0]
+    assert np.abs(gap).max() <= 0.3
+
+
+@pytest.mark.slow
+def test_a_small_run_finds_the_shipped_levels_again(measured):
+    model = load("digits")
+    names = ("0|1", "3|8")
+    asked = [partition(model, [int(name[0])], [int(name[2])]) for name in names]
+    for found in profiles(model, asked, np.linspace(-7.0, 5.0, 25), samples=60, seed=5):
+        shipped, error = half(measured, found.partition)
+        own = (found.half_entropy.upper - found.half_entropy.lower) / (2.0 * 1.96)
+        # Four standard errors of both, and 0.1 for the coarser levels.
+        assert abs(found.half_entropy.value - shipped) < 4.0 * np.hypot(own, error) + 0.1, found.partition
+
+
+@pytest.mark.slow
+def test_held_out_threes_and_eights_are_told_apart_again():
+    digits = held_out_digits()
+    chosen = torch.isin(digits.labels, torch.tensor([3, 8]))
+    levels = np.linspace(-5.0, 6.0, 40)
+    found = log_likelihoods(load("digits"), digits.images[chosen], levels, seed=3, branches=[3, 8])[:, -1]
+    right = (found[:, 1] > found[:, 0]) == (digits.labels[chosen] == 8).numpy()
+    assert right.mean() >= 0.95
+
+
+def test_all_pairs_together_is_every_pair_by_itself(script):
+    # Ten digits, one of each class, at two levels: each pair's calibration by the function for one pair.
+    generator = np.random.default_rng(0)
+    likelihood, labels = generator.normal(size=(1, 10, 2, 10)), generator.permutation(10)
+    levels = np.arange(2.0)
+    together = script.compared(likelihood, labels, levels, lambda label: [(label, z) for z in range(10) if z != label])
+    one_by_one = []
+    for i, j in script.PAIRS:
+        rows = np.isin(labels, (i, j))
+        two = likelihood[0][rows][:, :, [i, j]]
+        one_by_one.append(calibration(two, (labels[rows] == j).astype(int), levels, [0.5, 0.5]))
+    for name in ("cross_entropy", "posterior_entropy", "gap", "accuracy"):
+        mean = np.mean([getattr(each, name) for each in one_by_one], axis=0)
+        np.testing.assert_allclose(together[name], mean, rtol=1e-12)
+
+
+def test_draws_of_the_noise_are_no_further_digits(script):
+    # The same draw three times says no more than once.
+    generator = np.random.default_rng(0)
+    likelihood, labels = generator.normal(size=(1, 20, 2, 10)), generator.integers(0, 10, size=20)
+    once, thrice = (
+        script.compared(likelihood.repeat(draws, axis=0), labels, np.arange(2.0), lambda label: [tuple(range(10))])
+        for draws in (1, 3)
+    )
+    np.testing.assert_allclose(once["gap_se"], thrice["gap_se"], rtol=1e-12)
+    by_hand = calibration(likelihood[0], labels, np.arange(2.0), np.full(10, 0.1))
+    np.testing.assert_allclose(once["gap_se"], by_hand.gap_se, rtol=1e-12)
+
+
+def test_uniform_timesteps_are_uniform(script):
+    model = load("digits")
+    times = model.timestep(script.uniform_timesteps(model, 64))
+    np.testing.assert_allclose(np.diff(times), -999.0 / 63.0, rtol=1e-6)
+
+
+def test_results_are_written_in_five_digits_one_line_a_key(script):
+    text = script.as_text({"a": np.array([1 / 3, 2.0]), "b": {"c": (None, 12)}})
+    assert text == '{\n"a": [0.33333, 2.0],\n"b": {"c": [null, 12]}\n}\n'
+    assert all(re.match(r'"[a-z_0-9]+": ', line) for line in text.splitlines()[1:-1])
