@@ -39,4 +39,4 @@ def _array(value: Any) -> Any:
         return value
     array = np.array(value, dtype=object)
     numbers = all(isinstance(each, (int, float)) or each is None for each in array.flat)
-    return array.astype(np.float64) if numbers else value
+    return array.astype(np.float64) if numbers else [_array(each) for each in value]

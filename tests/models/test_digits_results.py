@@ -58,6 +58,13 @@ def test_a_result_that_does_not_ship_is_one_clear_line():
         read("digits/eleven")
 
 
+def test_lists_of_numbers_are_arrays_at_any_depth():
+    found = read("digits/held_out")["log_snr"]
+    assert found["ten"]["gap"].shape == found["log_snr"].shape
+    for each in found["reliability"]:
+        assert each["said"].shape == each["true"].shape == each["count"].shape
+
+
 def test_all_partitions_come_from_one_run(measured):
     assert len(measured["partitions"]) == 45 + 30
     assert measured["entropy"].shape == (75, len(measured["log_snr"]))
