@@ -30,7 +30,17 @@ HTML = BUILD / "html"
 REPORT = RUN / "report.xml"
 SECONDS = BUILD / "seconds.json"
 STAMP = BUILD / "stamp"
-SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml", "book", "companion", "notebooks", "tools")
+SOURCES = (
+    "_config.yml",
+    "_static",
+    "_toc.yml",
+    "requirements.txt",
+    "pyproject.toml",
+    "book",
+    "companion",
+    "notebooks",
+    "tools",
+)
 
 # One thread a chapter: two chapters with as many threads as cores each take six times as long.
 SETTINGS = {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
