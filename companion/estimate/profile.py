@@ -256,7 +256,7 @@ def _profile(
         samples=len(measured.stratum),
         evaluations=evaluations,
         seconds=seconds,
-        seed=seed,
+        seed=int(seed),
         versions={
             "companion": __version__,
             "python": platform.python_version(),

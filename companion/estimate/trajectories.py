@@ -28,7 +28,7 @@ from companion.errors import InputError
 from companion.estimate.partition import NULL
 from companion.forward import noise_of
 
-__all__ = ["Level", "check_levels", "check_model", "predict", "trajectories"]
+__all__ = ["Level", "check_levels", "check_model", "check_seed", "predict", "trajectories"]
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def trajectories(
     that what the top level already knows of the class is counted; otherwise paths start as pure noise at the top level
     with all ratios zero, as published. The denoiser is called on at most `batch` samples at once; the noise does not
     depend on `batch`. Products are taken in float64. Raises InputError where `check_levels` or `check_model` does,
-    when the model returns a value that is not finite, and for a seed that is not from 0 to 2^63 - 1.
+    when the model returns a value that is not finite, for an empty batch and where `check_seed` does.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> two_points = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -78,11 +78,11 @@ def trajectories(
     """
     grid = check_levels(model, log_snr)
     check_model(model, branches, grid)
-    if not 0 <= seed < 2**63:
-        raise InputError("seed", seed, "a whole number from 0 to 2^63 - 1")
+    if batch < 1:
+        raise InputError("batch", batch, "at least 1")
     owner = torch.as_tensor(np.asarray(drawn_from, dtype=np.int64))
     paths, rows = len(owner), torch.arange(len(owner))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     shape = (paths, int(np.prod(model.shape)))
 
     snr = np.exp(grid)
@@ -128,7 +128,8 @@ def trajectories(
 def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
     """D of every branch at flat states x (paths, dimension) of one noise level: (branches, paths, dimension), float64.
 
-    Raises InputError when the model returns another shape or a value that is not finite.
+    The model gets states of its own each time, which it may overwrite. Raises InputError when it returns no tensor,
+    another shape or a value that is not finite.
     """
     results = torch.empty(len(branches), *x.shape, dtype=torch.float64)
     for start in range(0, len(x), batch):
@@ -137,14 +138,29 @@ def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: fl
         for index, branch in enumerate(branches):
             condition = None if branch == NULL else torch.full((len(part),), branch, device=model.device)
             with torch.no_grad():
-                prediction = model(part, noise, condition)
+                prediction = model(part.clone(), noise.clone(), condition)
+            if not isinstance(prediction, torch.Tensor):
+                raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
             if prediction.shape != part.shape:
                 expected = f"{tuple(part.shape)}, the shape of its input"
                 raise InputError("the model's output", f"of shape {tuple(prediction.shape)}", expected)
-            results[index, start : start + batch] = prediction.flatten(1)
+            results[index, start : start + batch] = prediction.detach().flatten(1)
     if not bool(torch.isfinite(results).all()):
         raise InputError("the model's output", f"not finite at log-snr {-2.0 * np.log(sigma):.2f}", "finite numbers")
     return results
+
+
+def check_seed(seed: int) -> int:
+    """The seed as a plain int; InputError for one that no generator takes.
+
+    >>> check_seed(-1)
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: seed is -1, expected a whole number from 0 to 2^63 - 1
+    """
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise InputError("seed", seed, "a whole number from 0 to 2^63 - 1")
+    return int(seed)
 
 
 def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:

@@ -124,6 +124,8 @@ def _nan_at_low_noise(x, sigma, z):
         (_nan_at_low_noise, r"not finite at log-snr 2\.00"),
         (lambda x, sigma, z: _mean_of_class(x, z)[:, :1, None], "the shape of its input"),
         (lambda x, sigma, z: _mean_of_class(x, z).sum(), "the shape of its input"),
+        (lambda x, sigma, z: (_mean_of_class(x, z),), "of type tuple, expected a tensor"),
+        (lambda x, sigma, z: None, "of type NoneType, expected a tensor"),
         (lambda x, sigma, z: 0.5 * x, "a or b, with one output for both, expected labels that move"),
     ],
 )
@@ -144,3 +146,29 @@ def test_a_null_branch_must_exist():
 def test_a_seed_that_no_generator_takes_is_named(seed):
     with pytest.raises(InputError, match=r"a whole number from 0 to 2\^63 - 1"):
         next(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], seed))
+
+
+def test_a_batch_of_nothing_is_named():
+    for batch in (0, -1):
+        with pytest.raises(InputError, match=f"batch is {batch}, expected at least 1"):
+            next(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], 0, batch=batch))
+
+
+def test_a_function_may_overwrite_its_input_and_track_gradients():
+    """What a reader's network does inside cannot reach the state, nor what the next branch is asked."""
+
+    def careless(x, sigma, z):
+        result = PAIR(x.clone(), sigma, z).requires_grad_()
+        x.zero_()
+        sigma.zero_()
+        return result
+
+    def careful(x, sigma, z):
+        return PAIR(x, sigma, z)
+
+    ended = []
+    for function in (careful, careless):
+        model = FunctionDenoiser(function, shape=(1,), classes=("0", "1"), dtype=torch.float64)
+        ended.append(list(trajectories(model, (0, 1), [0, 1, 1], [-2.0, 0.0, 2.0], np.int64(4)))[-1])
+    np.testing.assert_array_equal(ended[0].averaged, ended[1].averaged)
+    np.testing.assert_array_equal(ended[0].predictions.numpy(), ended[1].predictions.numpy())
