@@ -120,6 +120,8 @@ def partition(
             raise InputError("partition", label, "at least one class on each side")
         if len(set(side)) < len(side):
             raise InputError("partition", label, "no class named twice on a side")
+        if not all(isinstance(k, (int, np.integer)) for k in side):
+            raise InputError("partition", label, "classes by their number; parse_partition takes their names")
         if not all(k == NULL or 0 <= k < count for k in side):
             raise InputError("partition", label, f"classes among {', '.join(model.classes)}")
     if name != "all" and set(first) & set(group):
@@ -176,4 +178,4 @@ def classes_first(branch: int) -> tuple[bool, int]:
 def _name(model: Denoiser, k: int) -> str:
     if k == NULL:
         return "null"
-    return model.classes[k] if 0 <= k < len(model.classes) else str(k)
+    return model.classes[int(k)] if k in range(len(model.classes)) else str(k)

@@ -99,3 +99,8 @@ def test_null_needs_a_null_class():
     model = FunctionDenoiser(lambda x, sigma, z: x, shape=(1,), classes=("a", "b"))
     with pytest.raises(InputError, match="a model with a null class"):
         parse_partition(model, "a|null")
+
+
+def test_names_where_numbers_belong_are_pointed_to_the_function_for_names():
+    with pytest.raises(InputError, match=r"partition is cat\|dog, expected classes by their number; parse_partition"):
+        partition(THREE, ["cat"], ["dog"])
