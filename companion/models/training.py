@@ -166,7 +166,7 @@ class _Run:
                 state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, not a dict
             settings = json.loads(described["settings"])
             step, seconds = int(described["step"]), float(described["seconds"])
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise InputError(
                 "checkpoint", path, f"a checkpoint of this command; remove it to start again ({error})"
             ) from None
@@ -263,7 +263,10 @@ def _prepare(folder: Path) -> None:
     somebodys = (folder / "unet").exists() and not (folder / _CHECKPOINT).exists()
     if (folder / "companion.json").exists() or somebodys:
         raise InputError("out", folder, "a folder that holds no model yet")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("out", folder, f"a folder, or a place for one ({error.strerror})") from None
 
 
 def _finish(run: _Run, folder: Path) -> None:

@@ -177,17 +177,27 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> UNetDenoiser:
     stored = _json(folder / "companion.json") if (folder / "companion.json").exists() else {}
 
     config: Any = network.config
-    has_null = bool(stored.get("has_null", True))
+    for key, kind in (("name", str), ("classes", list), ("weights", list), ("has_null", bool)):
+        if not isinstance(stored.get(key, kind()), kind):
+            raise InputError(f"{key} in companion.json", stored[key], f"a value of type {kind.__name__}")
+    has_null = stored.get("has_null", True)
     count = config.num_class_embeds - has_null
+    if count < 2:
+        least = "3, two classes and the null class" if has_null else "2"
+        raise InputError("num_class_embeds", config.num_class_embeds, f"at least {least}")
     classes = tuple(str(name) for name in stored.get("classes", range(count)))
-    weights = tuple(float(weight) for weight in stored.get("weights", [1.0 / count] * count))
-    if count < 2 or len(classes) != count or len(set(classes)) != count:
+    weights = tuple(stored.get("weights", [1.0 / count] * count))
+    if len(classes) != count or len(set(classes)) != count:
         raise InputError("classes", classes, f"{count} different names, one for each class embedding but the null one")
-    if len(weights) != count or min(weights) <= 0 or abs(sum(weights) - 1.0) > 1e-9:
+    positive = all(isinstance(weight, (int, float)) and weight > 0.0 for weight in weights)
+    if len(weights) != count or not positive or abs(sum(weights) - 1.0) > 1e-9:
         raise InputError("weights", weights, f"{count} positive probabilities that sum to one")
     size = config.sample_size if isinstance(config.sample_size, (tuple, list)) else (config.sample_size,) * 2
-    if None in size:
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise InputError("sample_size", config.sample_size, "the height and width of a sample in the configuration")
+    halved = 2 ** (len(config.block_out_channels) - 1)  # by every block of the network but the last
+    if any(side % halved for side in size):
+        raise InputError("sample_size", config.sample_size, f"a height and a width that are multiples of {halved}")
     if config.out_channels not in (config.in_channels, 2 * config.in_channels):
         raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
     # As stored, because another version of diffusers may know further options.
@@ -259,7 +269,9 @@ def _schedule(folder: Path) -> tuple[Array, Array, str]:
     config = _json(found[0] / "scheduler_config.json")
     kind = str(config.get("_class_name"))
     if kind == "FlowMatchEulerDiscreteScheduler":
-        count = int(config.get("num_train_timesteps", 1000))
+        count = config.get("num_train_timesteps", 1000)
+        if not isinstance(count, int) or count < 3:
+            raise InputError("num_train_timesteps", count, "a whole number, at least 3")
         timesteps = np.arange(1.0, count)
         return timesteps, 2.0 * np.log((count - timesteps) / timesteps), "flow"
     try:
@@ -274,7 +286,7 @@ def _schedule(folder: Path) -> tuple[Array, Array, str]:
         raise InputError("prediction_type", prediction, "epsilon, sample or v_prediction")
     if config.get("timestep_type", "discrete") != "discrete":
         raise InputError("timestep_type", config["timestep_type"], "discrete")
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         clock = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
     clock = clock[: len(clock) - int(np.sum(np.isneginf(clock)))]  # a rescaled schedule ends without any signal
     if len(clock) < 2 or not np.all(np.isfinite(clock)) or not np.all(np.diff(clock) < 0):

@@ -233,6 +233,13 @@ def drop_a_tensor(folder: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+def one_class(folder: Path) -> None:
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "class_embedding.weight": tensors["class_embedding.weight"][:2].clone()}, path)
+    edit(folder / "unet" / "config.json", num_class_embeds=2)
+
+
 BROKEN = {
     "truncated": (lambda folder: break_weights(folder, 20_000), "whole safetensors file"),
     "cut in the header": (lambda folder: break_weights(folder, 5), "whole safetensors file"),
@@ -253,6 +260,15 @@ BROKEN = {
         lambda folder: edit(folder / "scheduler" / "scheduler_config.json", trained_betas=[0.1, 0.0, 0.1]),
         "noise that grows",
     ),
+    "a flow of no length": (
+        lambda folder: edit(
+            folder / "scheduler" / "scheduler_config.json",
+            _class_name="FlowMatchEulerDiscreteScheduler",
+            num_train_timesteps=1,
+        ),
+        "num_train_timesteps is 1, expected a whole number",
+    ),
+    "one class": (one_class, "num_class_embeds is 2, expected at least 3, two classes and the null class"),
     "class names": (lambda folder: (folder / "companion.json").write_text('{"classes": ["a"]}'), "3 different names"),
     "prior": (lambda folder: (folder / "companion.json").write_text('{"weights": [1, 1, 1]}'), "sum to one"),
 }
