@@ -5,9 +5,11 @@ A command is a function from parsed arguments to nothing; its parser names it wi
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from companion import __version__
 from companion.errors import InputError
@@ -30,13 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"companion: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"\ncompanion: {interrupt or 'stopped'}", file=sys.stderr)
+        print(f"\ncompanion: {str(interrupt) or 'stopped'}", file=sys.stderr)
         return 130
     return 0
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, as every other error here, and not the usage as well."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"companion: error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _OneLineParser(
         prog="companion",
         description="Class entropy along diffusion trajectories: when a diffusion model decides what it draws.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -51,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_profile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:
     command = commands.add_parser(
         "profile",
         help="when a model decides between two sides of a partition of its classes",
@@ -63,6 +72,8 @@ def _add_profile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "  3|others           class 3 against the mixture of all other classes\n"
         "  3|all              class 3 against the mixture of all classes, itself included: ends at a floor\n"
         "  3|null             class 3 against the network's own unconditional branch, as published\n\n"
+        "a model's folder is what save_pretrained wrote for a UNet2DModel and its scheduler; the last class embedding\n"
+        'is taken for the null class unless companion.json beside it says {"has_null": false}\n\n'
         "writes OUT/profile.json (open it with companion.estimate.profile.Profile.load) and OUT/profile.png",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,22 +96,24 @@ def _profile(arguments: argparse.Namespace) -> None:
     from companion.estimate.entropy import DEFAULT, PUBLISHED
     from companion.estimate.partition import parse_partition
     from companion.estimate.profile import default_levels, expected_cost, profile
+    from companion.estimate.trajectories import check_seed
     from companion.figures import draw_profile, figure, save
     from companion.files import written_whole
     from companion.models.unet import load
 
+    if arguments.levels < 2:
+        raise InputError("--levels", arguments.levels, "at least two noise levels")
+    check_seed(arguments.seed)
     model = load(arguments.model)
     partition = parse_partition(model, arguments.partition, arguments.prior)
     levels = default_levels(model, arguments.levels)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
-    if any(part.exists() and not part.is_dir() for part in (arguments.out, *arguments.out.parents)):
-        raise InputError("--out", arguments.out, "a folder, not a file")
     evaluations, seconds = expected_cost(model, partition, levels, arguments.samples, method)
+    _make_folder(arguments.out)
     print(f"{evaluations} evaluations of {model.name}, about {seconds:.0f} s", file=sys.stderr)
     with tqdm(total=len(levels) + method.from_nothing, unit="level", desc=partition.label, leave=False) as bar:
         result = profile(model, partition, levels, arguments.samples, arguments.seed, method, progress=bar.update)
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
     result.save(arguments.out / "profile.json")
     fig, axes = figure(1, 2)
     draw_profile(axes, result)
@@ -113,7 +126,18 @@ def _profile(arguments: argparse.Namespace) -> None:
         print(f"  written to                {arguments.out / 'profile.json'} and profile.png")
 
 
-def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _make_folder(folder: Path) -> None:
+    """Before the run, so that a folder that cannot be written costs no time; last of the checks, so that none is left
+    behind by other bad input."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--out", folder, f"a folder, or a place for one ({error.strerror})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError("--out", folder, "a folder that can be written to")
+
+
+def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:
     train = commands.add_parser("train", help="train a small network", description="Train a small network.")
     networks = train.add_subparsers(title="networks", metavar="NETWORK", required=True)
     digits = networks.add_parser(
@@ -138,7 +162,8 @@ def _train_digits(arguments: argparse.Namespace) -> None:
 
     settings = Settings(seed=arguments.seed, steps=arguments.steps, threads=arguments.threads)
     train(training_digits(), arguments.out, settings)
-    print(f"the model is in {arguments.out}; companion.models.unet.load({str(arguments.out)!r}) opens it")
+    # The whole path, because a folder called "digits" gives way to the shipped model of that name.
+    print(f"the model is in {arguments.out}; companion.models.unet.load({str(arguments.out.absolute())!r}) opens it")
 
 
 if __name__ == "__main__":

@@ -165,13 +165,14 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     'class entropy (nats)'
     """
     left, right = axes
-    plot_with_error(left, profile.log_snr, profile.entropy, profile.entropy_se, color, profile.partition)
-    plot_with_error(right, profile.log_snr, profile.production, profile.production_se, color, profile.partition)
+    name = profile.partition.replace("$", r"\$")  # a name of a class, and no formula
+    plot_with_error(left, profile.log_snr, profile.entropy, profile.entropy_se, color, name)
+    plot_with_error(right, profile.log_snr, profile.production, profile.production_se, color, name)
     half = profile.half_entropy.value
     if profile.floor > 0.0:
         left.axhline(profile.floor, color=TRUTH, linestyle=":", linewidth=1.0, label=f"floor {profile.floor:.4f}")
         left.legend()
-    left.set_title("half decided: not reached" if half is None else f"{profile.partition}: half decided at {half:.2f}")
+    left.set_title("half decided: not reached" if half is None else f"{name}: half decided at {half:.2f}")
     left.set_ylabel("class entropy (nats)")
     edges = [edge.value for edge in profile.window]
     if edges[0] is not None and edges[1] is not None:

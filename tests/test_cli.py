@@ -1,7 +1,9 @@
 """The command line: what it writes and prints, and the one line and nothing else that bad input leaves."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +49,8 @@ def test_json_is_the_saved_result(tmp_path, capsys):
         (["--partition", "3|"], "partition is 3|, expected at least one class on each side"),
         (["--partition", "3,8|8"], "sides that share no class"),
         (["--partition", "3"], "two sides"),
-        (["--partition", "3|8", "--levels", "1"], "at least two noise levels"),
+        (["--partition", "3|8", "--levels", "1"], "--levels is 1, expected at least two noise levels"),
+        (["--partition", "3|8", "--seed", "-1"], "seed is -1, expected a whole number"),
         (["--partition", "3|8", "--samples", "0"], "samples is 0, expected at least 4"),
         (["--partition", "3|8", "--samples", "3"], "samples is 3, expected at least 4"),
         (["--partition", "3|8", "--model", "nowhere"], "nowhere"),
@@ -61,6 +64,51 @@ def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected
     assert errors.startswith("companion: error: ") and errors.count("\n") == 1
     assert expected in errors
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "COMMAND"),
+        ([*SMALL], "--partition"),
+        ([*SMALL, "--partition", "3|8", "--levels", "few"], "--levels: invalid int value: 'few'"),
+        ([*SMALL, "--partition", "3|8", "--method", "best"], "'best' (choose from"),
+        (["train", "digits", "--fast"], "--fast"),
+    ],
+)
+def test_what_the_parser_refuses_is_one_line_too(capsys, arguments, expected):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2
+    assert line.startswith("companion: error: ") and expected in line
+
+
+def test_an_interrupt_says_so_and_leaves_no_file(tmp_path, capsys, monkeypatch):
+    def interrupt(bar, count=1):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("tqdm.std.tqdm.update", interrupt)  # a real Ctrl-C while a level is computed
+    assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path)]) == 130
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.endswith("companion: stopped\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path, capsys):
+    assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path / ("long" * 100))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("companion: error: --out is ")
+
+
+def test_class_names_with_a_dollar_are_no_formula(tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(Path(companion.__file__).parent / "models" / "weights" / "digits", folder)
+    names = ["$a", "b_$", *"23456789"]
+    (folder / "companion.json").write_text(json.dumps({"classes": names}), encoding="utf-8")
+    out = tmp_path / "result"
+    assert main([*SMALL, "--model", str(folder), "--partition", "$a|b_$", "--out", str(out)]) == 0
+    assert Profile.load(out / "profile.json").partition == "$a|b_$"
 
 
 def _without_null(folder):
@@ -93,9 +141,31 @@ def _weights(folder):
     return folder / "unet" / "diffusion_pytorch_model.safetensors"
 
 
+def _described(**facts):
+    def describe(folder):
+        (folder / "companion.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    return describe
+
+
+def _configured(**options):
+    def configure(folder):
+        path = folder / "unet" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **options}), encoding="utf-8")
+
+    return configure
+
+
 @pytest.mark.parametrize(
     ("spoil", "asked", "expected"),
     [
+        (_described(classes=10), "3|8", "classes in companion.json is 10, expected a value of type list"),
+        (_described(weights=["a"] * 10), "3|8", "10 positive probabilities that sum to one"),
+        (_described(weights=[float("nan")] * 10), "3|8", "10 positive probabilities that sum to one"),
+        (_described(has_null="no"), "3|8", "has_null in companion.json is no, expected a value of type bool"),
+        (_configured(sample_size=7), "3|8", "sample_size is 7, expected a height and a width that are multiples of 2"),
+        (_configured(sample_size=[8]), "3|8", "sample_size is [8], expected the height and width"),
+        (_configured(sample_size="8"), "3|8", "sample_size is 8, expected the height and width"),
         (_without_null, "3|null", "a model with a null class"),
         (_deaf_to_labels, "3|8", "3 or 8, with one output for both, expected labels that move"),
         (_sick, "3|8", "not finite"),
