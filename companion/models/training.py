@@ -8,6 +8,7 @@ whether or not it was stopped in between.
 
 import json
 import math
+import os
 import platform
 import shutil
 import signal
@@ -267,6 +268,8 @@ def _prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError("out", folder, f"a folder, or a place for one ({error.strerror})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError("out", folder, "a folder that can be written to")
 
 
 def _finish(run: _Run, folder: Path) -> None:
