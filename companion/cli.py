@@ -20,7 +20,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0, 2 for bad input, 130 after Ctrl-C.
 
-    Bad input and files that cannot be read or written end in one line on standard error, never in a traceback.
+    Bad input, files that cannot be read or written and runs too large for memory end in one line on
+    standard error, never in a traceback.
 
     >>> main(["train", "digits", "--steps", "0", "--out", "nowhere"])
     2
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
-    except (InputError, OSError) as error:
+    except (InputError, OSError, MemoryError) as error:
         print(f"companion: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
