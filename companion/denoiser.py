@@ -76,8 +76,8 @@ class FunctionDenoiser:
     posterior mean E[x_0 | x_0 + sigma eps = x, condition]. A function that handles None says so with `has_null=True`.
     `digest` may name the version of the function, so that results of two versions are told apart.
 
-    Raises InputError for an empty shape, fewer than two classes, or weights that are not K probabilities. What
-    `function` returns is checked by the estimator, where the label must also move it.
+    Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, or weights that are
+    not K probabilities. What `function` returns is checked by the estimator, where the label must also move it.
 
     >>> def pulled_to_class_mean(x, sigma, condition):   # two points at -1 and +1
     ...     return (2.0 * condition - 1.0).reshape(-1, 1).expand_as(x).to(x.dtype)
@@ -98,8 +98,8 @@ class FunctionDenoiser:
     digest: str = "unversioned"
 
     def __post_init__(self) -> None:
-        if not self.shape:
-            raise InputError("shape", self.shape, "the shape of one sample, with at least one axis")
+        if not isinstance(self.shape, tuple) or not self.shape or not all(length >= 1 for length in self.shape):
+            raise InputError("shape", self.shape, "the shape of one sample, a tuple of positive lengths")
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise InputError("classes", self.classes, "at least two class names, all different")
         if not self.weights:

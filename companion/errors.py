@@ -13,5 +13,5 @@ class InputError(ValueError):
     """
 
     def __init__(self, argument: str, value: object, expected: str):
-        shown = " ".join(str(value).split())  # an array prints over many lines
+        shown = " ".join(str(value).split()) or repr(value)  # an array prints over many lines, "" prints nothing
         super().__init__(f"{argument} is {shown if len(shown) <= 200 else shown[:197] + '...'}, expected {expected}")

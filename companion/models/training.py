@@ -69,6 +69,8 @@ class Settings:
                 raise InputError(name, getattr(self, name), f"at least {least}")
         if self.seed >= 2**63:
             raise InputError("seed", self.seed, "less than 2^63")
+        if self.threads > (os.cpu_count() or 1):
+            raise InputError("threads", self.threads, f"at most the {os.cpu_count()} processors of this machine")
 
 
 def train(digits: Digits, folder: Path, settings: Settings, progress: bool = True) -> None:

@@ -133,6 +133,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys):
         (["--out", str(tmp_path / "somebodys")], "a folder that holds no model yet"),
         (["--out", str(tmp_path / "new"), "--steps", "0"], "steps is 0, expected at least 1"),
         (["--out", str(tmp_path / "new"), "--threads", "0"], "threads is 0, expected at least 1"),
+        (["--out", str(tmp_path / "new"), "--threads", "99999"], "threads is 99999, expected at most"),
         (["--out", str(tmp_path / "new"), "--seed", "-1"], "seed is -1, expected at least 0"),
         (["--out", str(tmp_path / "new"), "--seed", str(2**63)], "less than 2^63"),
     ):
