@@ -24,7 +24,7 @@ def main() -> None:
     package = _stamp("pyproject.toml")
     if not _made(lock):
         _check_space()
-        print("Installing the locked packages into .venv (about 2 GB, a few minutes the first time) ...", flush=True)
+        print("Installing the locked packages into .venv (2 GB, or 6 with CUDA; a few minutes the first time) ...", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
         venv.create(VENV, with_pip=True)
         _pip("install", "--requirement", "requirements.txt")
@@ -39,7 +39,7 @@ def main() -> None:
 def explain(output: str) -> str:
     """One sentence for what stopped an installation, from pip's output."""
     if "No space left on device" in output or "Errno 28" in output:
-        return "The disk is full: free about 3 GB and run the command again."
+        return "The disk is full: free 3 GB (7 where torch comes with CUDA) and run the command again."
     offline = ("NewConnectionError", "NameResolutionError", "name resolution", "ConnectTimeout", "Connection refused")
     if any(sign in output for sign in (*offline, "ProxyError", "Network is unreachable", "Read timed out")):
         return "The packages could not be downloaded: check the network connection and run the command again."
