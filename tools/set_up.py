@@ -24,7 +24,7 @@ def main() -> None:
     package = _stamp("pyproject.toml")
     if not _made(lock):
         _check_space()
-        print("Installing the locked packages into .venv (2 GB, or 6 with CUDA; a few minutes the first time) ...", flush=True)
+        print("Installing the locked packages into .venv (2 GB, 6 with CUDA; a few minutes, once) ...", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
         venv.create(VENV, with_pip=True)
         _pip("install", "--requirement", "requirements.txt")
