@@ -5,7 +5,6 @@ A command is a function from parsed arguments to nothing; its parser names it wi
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +98,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     from companion.estimate.profile import default_levels, expected_cost, profile
     from companion.estimate.trajectories import check_seed
     from companion.figures import draw_profile, figure, save
-    from companion.files import written_whole
+    from companion.files import make_folder, written_whole
     from companion.models.unet import load
 
     if arguments.levels < 2:
@@ -110,7 +109,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     levels = default_levels(model, arguments.levels)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
     evaluations, seconds = expected_cost(model, partition, levels, arguments.samples, method)
-    _make_folder(arguments.out)
+    make_folder(arguments.out, "--out")
     print(f"{evaluations} evaluations of {model.name}, about {seconds:.0f} s", file=sys.stderr)
     with tqdm(total=len(levels) + method.from_nothing, unit="level", desc=partition.label, leave=False) as bar:
         result = profile(model, partition, levels, arguments.samples, arguments.seed, method, progress=bar.update)
@@ -125,17 +124,6 @@ def _profile(arguments: argparse.Namespace) -> None:
     else:
         print(result.summary())
         print(f"  written to                {arguments.out / 'profile.json'} and profile.png")
-
-
-def _make_folder(folder: Path) -> None:
-    """Before the run, so that a folder that cannot be written costs no time; last of the checks, so that none is left
-    behind by other bad input."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("--out", folder, f"a folder, or a place for one ({error.strerror})") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError("--out", folder, "a folder that can be written to")
 
 
 def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:

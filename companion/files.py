@@ -1,11 +1,13 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folders they go to."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["write_text", "written_whole"]
+from companion.errors import InputError
+
+__all__ = ["make_folder", "write_text", "written_whole"]
 
 
 @contextmanager
@@ -30,3 +32,23 @@ def write_text(path: Path, text: str) -> None:
     """
     with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def make_folder(folder: Path, argument: str) -> None:
+    """Makes `folder`, unless it is there; InputError, naming `argument`, where none can be made or written to.
+
+    For before a run, so that a folder that cannot be written costs no time, and last of its checks, so that other bad
+    input leaves none behind.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     make_folder(Path(folder) / "a" / "b", "out")
+    ...     (Path(folder) / "a" / "b").is_dir()
+    True
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(argument, folder, f"a folder, or a place for one ({error.strerror})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(argument, folder, "a folder that can be written to")

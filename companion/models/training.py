@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from companion.errors import InputError
-from companion.files import write_text, written_whole
+from companion.files import make_folder, write_text, written_whole
 from companion.models.digits import CLASSES, Digits
 
 __all__ = ["Settings", "train", "velocity_loss"]
@@ -266,12 +266,7 @@ def _prepare(folder: Path) -> None:
     somebodys = (folder / "unet").exists() and not (folder / _CHECKPOINT).exists()
     if (folder / "companion.json").exists() or somebodys:
         raise InputError("out", folder, "a folder that holds no model yet")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("out", folder, f"a folder, or a place for one ({error.strerror})") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError("out", folder, "a folder that can be written to")
+    make_folder(folder, "out")
 
 
 def _finish(run: _Run, folder: Path) -> None:
