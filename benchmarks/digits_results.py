@@ -208,7 +208,12 @@ def compared(
     judged = np.maximum(result["cross_entropy"], result["posterior_entropy"]) > SMALL
     score = result["gap"][judged] / result["gap_se"][judged]
     worst = int(np.argmax(np.abs(score)))
+    # Levels are many and neighbours alike: how far the worst one of a calibrated posterior may be is found by giving
+    # each digit's whole curve of gaps, centred, a random sign. One in twenty such worst levels is beyond this.
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(4000, len(gaps)))
+    chance = signs @ (gaps - gaps.mean(axis=0))[:, judged] / len(gaps) / result["gap_se"][judged]
     return result | {
+        "worst_by_chance": float(np.quantile(np.abs(chance).max(axis=1), 0.95)),
         "digits": len(gaps),
         "worst_in_se": float(score[worst]),
         "worst_at": float(levels[judged][worst]),

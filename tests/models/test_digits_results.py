@@ -110,10 +110,9 @@ def test_held_out_digits_find_the_posterior_calibrated():
         judged = np.maximum(curves["cross_entropy"], curves["posterior_entropy"]) > 0.02
         apart = np.abs(curves["gap"][judged]) / curves["gap_se"][judged]
         assert len(apart) == curves["levels_judged"]
-        # Two standard errors, and one level in a hundred a little more: among as many levels one of 20 would be, were
-        # they independent. The model card's own draws of the noise stay within two at every level.
-        assert np.sum(apart > 2.0) <= 0.01 * len(apart)
-        assert apart.max() < 2.1
+        # The worst of all levels, which are alike: a calibrated posterior fails this once in twenty times. At each
+        # level alone the bound is two, which the pairs miss at one level; the chapter prints both.
+        assert apart.max() < curves["worst_by_chance"]
     assert chain["three_eight"]["accuracy"][-1] >= 0.95
     assert chain["three_eight"]["digits"] == int(np.isin(held_out_digits().labels, (3, 8)).sum())
 
@@ -196,3 +195,19 @@ def test_results_are_written_in_five_digits_one_line_a_key(script):
     text = script.as_text({"a": np.array([1 / 3, 2.0]), "b": {"c": (None, 12)}})
     assert text == '{\n"a": [0.33333, 2.0],\n"b": {"c": [null, 12]}\n}\n'
     assert all(re.match(r'"[a-z_0-9]+": ', line) for line in text.splitlines()[1:-1])
+
+
+def test_the_worst_level_of_a_calibrated_posterior_is_beyond_chance_once_in_twenty(script):
+    # 300 digits, each class a direction of its own, seen ever better along 12 levels: the exact posterior, calibrated
+    # at all of them. Of 60 such sets, a rate of 5% gives more than 9 misses once in 1000 times.
+    generator = np.random.default_rng(0)
+    missed, signal, levels = 0, 0.6, np.arange(1.0, 13.0)
+    for _ in range(60):
+        labels = generator.integers(0, 10, size=300)
+        steps = signal * np.eye(10)[labels][:, None] + generator.normal(size=(300, 12, 10))
+        likelihood = signal * steps.cumsum(axis=1) - 0.5 * signal**2 * levels[:, None]
+        found = script.compared(likelihood[None], labels, levels, lambda label: [tuple(range(10))])
+        missed += abs(found["worst_in_se"]) > found["worst_by_chance"]
+        sure = script.compared(1.5 * likelihood[None], labels, levels, lambda label: [tuple(range(10))])
+        assert abs(sure["worst_in_se"]) > sure["worst_by_chance"]  # too sure by half: found every time
+    assert missed <= 9
