@@ -7,13 +7,15 @@ each. A component of standard deviation zero is a point. Tensors are float64; en
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from companion.denoiser import digest_of
 from companion.errors import InputError
+from companion.forward import Process
 
 __all__ = ["GaussianMixture", "full_mixture", "isotropic_mixture"]
 
@@ -109,8 +111,43 @@ class GaussianMixture:
         return torch.log_softmax(joint, dim=1)
 
     def score(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The score of the noised class or mixture, grad log p(x | z) = (D - x) / sigma^2, for sigma > 0 (ID 11)."""
-        return (self(x, sigma, condition) - x) / sigma[:, None] ** 2
+        """The score of the noised class or mixture, (batch, d); sigma may be 0 where no component is a point.
+
+            grad log p(x | z) = (D - x) / sigma^2
+
+        Source: ID 11.
+
+        >>> standard = isotropic_mixture([[0.0], [0.0]], 1.0)
+        >>> standard.score(torch.full((1, 1), 0.5, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)).item()
+        -0.5
+        """
+        # A width that all components share adds to the noise. Counted as noise, it keeps what is divided by from zero.
+        shared = self.deviations.min()
+        narrowed = replace(self, deviations=(self.deviations**2 - shared**2).sqrt())
+        total = torch.sqrt(sigma**2 + shared**2)
+        return (narrowed(x, total, condition) - x) / total[:, None] ** 2
+
+    def diffused(self, process: Process, t: ArrayLike) -> "GaussianMixture":
+        """The mixture p_t of a process at one time t, in the process's own frame: the law of alpha x_0 + sigma eps.
+
+            p_t = sum_c w_c N(alpha mu_c, alpha^2 Sigma_c + sigma^2 I)
+
+        Its density, class posterior and score at time t are its own at sigma = 0. Raises InputError for more than one
+        time, a time outside the process, or one at which alpha or sigma is infinite. Source: ES 6, 12.
+
+        >>> from companion.forward import rectified_flow
+        >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0).diffused(rectified_flow(), 0.25)
+        >>> pair.means.flatten().tolist(), pair.deviations.tolist()
+        ([-0.75, 0.75], [0.25, 0.25])
+        """
+        time = process.check_time(t)
+        if time.ndim != 0:
+            raise InputError("t", t, "one time")
+        alpha, sigma = float(process.alpha(time)), float(process.sigma(time))
+        if not (math.isfinite(alpha) and math.isfinite(sigma)):
+            raise InputError("t", t, "a time of finite alpha and sigma")
+        spread = torch.hypot(alpha * self.deviations, torch.tensor(sigma, dtype=self.dtype))
+        return replace(self, means=alpha * self.means, deviations=spread)
 
     def sample(self, count: int, generator: torch.Generator, condition: int | None = None) -> tuple[Tensor, Tensor]:
         """`count` clean samples (count, d) of a class, or of the whole mixture, and their classes (count,) int64.

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
+from companion.forward import cosine, linear, ornstein_uhlenbeck, rectified_flow, scaled_linear, variance_exploding
 from companion.theory.mixtures import GaussianMixture, full_mixture, isotropic_mixture
+from companion.theory.quadrature import density
 
 DOUBLE = torch.float64
 ROUNDING = 1e-10  # a few hundred float64 operations on numbers of order one to a hundred
@@ -107,6 +109,46 @@ def test_samples_follow_the_density(sigma):
         assert stats.kstest(x[z == k, 0].numpy(), marginal).pvalue > 1e-3
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), log_snr=st.floats(-5.0, 8.0), grouped=st.booleans())
+@pytest.mark.parametrize(
+    "process",
+    [ornstein_uhlenbeck(), linear(), scaled_linear(), cosine(), variance_exploding(), rectified_flow()],
+    ids=lambda process: process.name,
+)
+def test_a_diffused_mixture_is_the_one_of_the_ve_frame_seen_in_another(process, seed, log_snr, grouped):
+    """p_t(x) = alpha^-d p(x / alpha) at noise sigma / alpha: densities with the Jacobian, posteriors without."""
+    mixture, t = plane(seed, grouped), process.time(torch.tensor(log_snr, dtype=DOUBLE).numpy())
+    alpha, sigma = float(process.alpha(t)), float(process.sigma(t))
+    diffused, none = mixture.diffused(process, t), levels(5, 0.0)
+    x = alpha * points(mixture)
+    there = (x / alpha, levels(5, sigma / alpha))
+    for k in (None, 0, 1):
+        expected = mixture.log_density(*there, k) - 2.0 * math.log(alpha)
+        torch.testing.assert_close(diffused.log_density(x, none, k), expected, rtol=1e-9, atol=1e-9)
+        label = None if k is None else torch.full((5,), k)
+        gradient = mixture.score(*there, label) / alpha
+        torch.testing.assert_close(diffused.score(x, none, label), gradient, rtol=1e-8, atol=1e-8 / alpha)
+    torch.testing.assert_close(diffused.posterior(x, none), mixture.posterior(*there), rtol=1e-8, atol=1e-9)
+    assert diffused.weights == mixture.weights
+    assert diffused.classes == mixture.classes
+
+
+def test_a_diffused_mixture_has_the_density_of_the_process():
+    mixture = isotropic_mixture([[-1.0], [0.5], [2.0]], [0.0, 0.4, 1.0], [0.2, 0.5, 0.3], [0, 1, 0])
+    x = torch.linspace(-4.0, 4.0, 9, dtype=DOUBLE)
+    for process, t in ((ornstein_uhlenbeck(), 0.3), (variance_exploding(), 2.0), (rectified_flow(), 1.0)):
+        found = mixture.diffused(process, t).log_density(x[:, None], levels(9, 0.0)).exp()
+        expected = torch.from_numpy(density(mixture, process, t, x.numpy()))
+        torch.testing.assert_close(found, expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_at_the_first_time_a_diffused_mixture_is_the_clean_one():
+    for mixture in (plane(0), isotropic_mixture([[-1.0], [1.0]], [0.0, 0.5])):
+        for process in (linear(), variance_exploding(), rectified_flow()):
+            assert mixture.diffused(process, 0.0).digest == mixture.digest
+
+
 def test_ends_of_the_noise_axis():
     mixture = isotropic_mixture([[-1.0], [1.0]], 0.0, [0.3, 0.7])
     x = torch.tensor([[0.9]], dtype=DOUBLE)
@@ -160,6 +202,10 @@ def test_two_hundred_classes_a_step_is_fast():
         (lambda: full_mixture([[0.0, 0.0]] * 2, torch.ones(2, 2, 2)), "covariances is of eigenvalues"),
         (lambda: full_mixture([[0.0, 0.0]] * 2, torch.tensor([[1.0, 0.5], [0.0, 1.0]]).expand(2, 2, 2)), "symmetric"),
         (lambda: plane(0).sample(0, torch.Generator()), "count is 0"),
+        (lambda: plane(0).diffused(rectified_flow(), 1.5), "t is 1.5"),
+        (lambda: plane(0).diffused(linear(), math.nan), "t is nan"),
+        (lambda: plane(0).diffused(linear(), [0.1, 0.2]), "expected one time"),
+        (lambda: plane(0).diffused(variance_exploding(), math.inf), "expected a time of finite alpha and sigma"),
         (lambda: plane(0)(torch.zeros(1, 2, dtype=DOUBLE), levels(1, 1.0), torch.tensor([4])), "condition is 4"),
     ],
 )
