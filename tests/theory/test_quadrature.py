@@ -39,7 +39,26 @@ SPREAD = isotropic_mixture([[0.0] * 16, [2.0] + [0.0] * 15], [0.5, 0.7])
 TILTED = full_mixture(
     [[0.0, 0.0], [1.0, 0.0]], torch.tensor([[[1.0, 0.6], [0.6, 1.0]], [[0.5, -0.2], [-0.2, 0.3]]], dtype=torch.float64)
 )
-MIXTURES = {"four": FOUR, "unequal": UNEQUAL, "triangle": TRIANGLE, "spread": SPREAD, "tilted": TILTED}
+TILTED_IN_SPACE = full_mixture(
+    [[0.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, -0.5, 1.0]],
+    torch.tensor(
+        [
+            [[1.0, 0.6, 0.0], [0.6, 1.0, 0.2], [0.0, 0.2, 0.7]],
+            [[0.5, -0.2, 0.1], [-0.2, 0.6, 0.0], [0.1, 0.0, 1.0]],
+            [[0.8, 0.0, 0.3], [0.0, 0.5, 0.0], [0.3, 0.0, 0.9]],
+        ],
+        dtype=torch.float64,
+    ),
+    [0.5, 0.3, 0.2],
+)
+MIXTURES = {
+    "four": FOUR,
+    "unequal": UNEQUAL,
+    "triangle": TRIANGLE,
+    "spread": SPREAD,
+    "tilted": TILTED,
+    "space": TILTED_IN_SPACE,
+}
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 7])
@@ -89,6 +108,43 @@ def test_equal_means_and_unequal_deviations_are_one_chi_squared_integral(dimensi
         assert float(exact_entropy(mixture, level)) == pytest.approx(truth, abs=1e-8)  # the accuracy that is promised
 
 
+TURN = torch.linalg.qr(torch.tensor([[1.0, 2.0, 0.5], [0.3, -1.0, 1.0], [2.0, 0.1, -0.7]], dtype=torch.float64)).Q
+
+
+def in_space(means, variances, weights):
+    """A mixture with diagonal covariances in three dimensions, turned so that nothing is along an axis."""
+    covariances = TURN @ torch.diag_embed(torch.tensor(variances, dtype=torch.float64)) @ TURN.T
+    return full_mixture(torch.tensor(means, dtype=torch.float64) @ TURN.T, covariances, weights)
+
+
+def test_space_with_one_telling_direction_is_the_line():
+    """Two more coordinates that all classes share carry nothing: the same entropy as in one dimension."""
+    weights, levels = [0.5, 0.3, 0.2], LEVELS[4:13:4]
+    turned = in_space(
+        [[0.0, 1.0, 2.0], [2.0, 1.0, 2.0], [-1.0, 1.0, 2.0]], [[0.5, 1, 0.6], [1, 1, 0.6], [0.8, 1, 0.6]], weights
+    )
+    line = isotropic_mixture([[0.0], [2.0], [-1.0]], [0.5**0.5, 1.0, 0.8**0.5], weights)
+    for quantity in (exact_entropy, exact_production):
+        np.testing.assert_allclose(quantity(turned, levels), quantity(line, levels), atol=1e-9, rtol=0.0)
+
+
+def test_space_of_one_shared_covariance_is_the_binary_integral():
+    weight = 0.3
+    pair = in_space([[0.0, 0.0, 0.0], [1.0, -1.0, 0.5]], [[0.4, 0.9, 0.6]] * 2, [weight, 1.0 - weight])
+    for level in (-2.0, 0.0, 2.0):
+        total = np.array([0.4, 0.9, 0.6]) + float(noise_of(level)) ** 2
+        kappa = (np.array([1.0, -1.0, 0.5]) ** 2 / total).sum()  # the squared Mahalanobis distance
+        assert float(exact_entropy(pair, level)) == pytest.approx(float(binary.entropy(kappa, weight)), abs=1e-10)
+
+
+def test_four_means_in_seven_dimensions_span_a_space():
+    """Regrouped in two ways, the four classes obey the grouping property, and three of them are a plane."""
+    four = isotropic_mixture(torch.nn.functional.pad(torch.eye(4), (0, 3)) @ torch.ones(7, 7).tril(), 0.4)
+    pairs, left, right = (four.regroup(g) for g in ([[0, 1], [2, 3]], [[0], [1]], [[2], [3]]))
+    parts = exact_entropy(pairs, 0.0) + 0.5 * exact_entropy(left, 0.0) + 0.5 * exact_entropy(right, 0.0)
+    assert float(exact_entropy(four, 0.0)) == pytest.approx(float(parts), abs=1e-10)
+
+
 @pytest.mark.parametrize("name", MIXTURES)
 def test_fresh_samples_agree(name):
     entropy, error = monte_carlo_entropy(MIXTURES[name], LEVELS[::4], 20_000, torch.Generator().manual_seed(0))
@@ -99,7 +155,7 @@ def test_fresh_samples_agree(name):
 @pytest.mark.parametrize("name", MIXTURES)
 def test_thm_class_entropy_production(name):
     """Production is minus the derivative of the entropy: the theorem of the first chapter, by finite differences."""
-    levels, step = LEVELS[::4], 0.02
+    levels, step = LEVELS[4:13:4] if name == "space" else LEVELS[::4], 0.02  # the third dimension is dear
     before, after = exact_entropy(MIXTURES[name], levels - step), exact_entropy(MIXTURES[name], levels + step)
     twice = exact_entropy(MIXTURES[name], levels - 2 * step) - exact_entropy(MIXTURES[name], levels + 2 * step)
     derivative = (8.0 * (before - after) - twice) / (12.0 * step)
@@ -175,8 +231,12 @@ def test_what_cannot_be_computed_is_refused():
         exact_entropy(isotropic_mixture(torch.eye(4), [0.1, 0.2, 0.3, 0.4]), 0.0)
     with pytest.raises(InputError, match="less far apart"):
         exact_entropy(isotropic_mixture([[0.0, 0.0], [1.0, 0.0]], [0.0, 1.0]), 12.0)
-    with pytest.raises(InputError, match="finite log-snr"):
-        exact_entropy(FOUR, np.inf)
+    with pytest.raises(InputError, match=r"too sharp at sigma = 0\.0302"):
+        needle = in_space([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [[1e-6, 1.0, 1.0], [1.0, 1.0, 1e-6]], [0.5, 0.5])
+        exact_entropy(needle, 7.0)
+    for level in (np.inf, np.nan):
+        with pytest.raises(InputError, match="finite log-snr"):
+            exact_entropy(FOUR, level)
     with pytest.raises(InputError, match="at least two samples"):
         monte_carlo_entropy(FOUR, 0.0, 1, torch.Generator())
     with pytest.raises(InputError, match="one-dimensional"):
