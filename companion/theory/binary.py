@@ -17,7 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.errors import InputError
 
-__all__ = ["binary_entropy", "control_parameter", "entropy", "log_entropy", "production", "variance"]
+__all__ = [
+    "binary_entropy",
+    "control_parameter",
+    "curvature",
+    "entropy",
+    "entropy_of_normal",
+    "expectation",
+    "log_entropy",
+    "log_production",
+    "production",
+    "variance",
+]
 
 Array = NDArray[np.float64]
 
@@ -98,14 +109,77 @@ def production(kappa: ArrayLike, weight: float = 0.5) -> Array:
     Times kappa it is the production per unit of log kappa. Raises as `entropy` does. Source: ES 33 with |s_1 - s_2|^2
     = kappa / v.
 
-    >>> float(production(0.0))
+    >>> float(production(0.0).round(12))
     0.125
+    """
+    return np.exp(log_production(kappa, weight))
+
+
+def log_production(kappa: ArrayLike, weight: float = 0.5) -> Array:
+    """The natural logarithm of `production`, exact where the production underflows.
+
+        log(-dH/dkappa) = -kappa/8 + log of the remaining integral
+
+    Raises as `entropy` does.
+
+    >>> float(log_production(10000.0).round(8))
+    -1255.76616619
+    """
+    checked = _checked(kappa)
+    # gamma (1 - gamma) = 1 / (4 cosh^2(L/2)); one cosh is the mixture's.
+    integral = _integrate(lambda log_odds: 0.125 / np.cosh(0.5 * log_odds), checked, weight)
+    result: Array = np.log(integral) - checked / 8.0
+    return result
+
+
+def curvature(kappa: ArrayLike, weight: float = 0.5) -> Array:
+    """The second derivative of the class entropy by the control parameter: how fast the production falls, in nats.
+
+        d^2 H / dkappa^2 = E[ gamma^2 (1 - gamma)^2 ] / 2
+
+    Raises as `entropy` does. Source: ES 52, differentiated once more.
+
+    >>> float(curvature(0.0))
+    0.03125
+    """
+    result: Array = 0.5 * expectation(lambda log_odds: (0.25 / np.cosh(0.5 * log_odds) ** 2) ** 2, kappa, weight)
+    return result
+
+
+def expectation(function: Callable[[Array], Array], kappa: ArrayLike, weight: float = 0.5) -> Array:
+    """The mean over the mixture's states of a function of the log-odds that falls as fast as an entropy does.
+
+        E f(L),    |f(L)| <= C (1 + L^2) e^(-|L|)
+
+    `function` takes and returns float64 arrays. Beyond |L| = 90 it is not asked. Raises as `entropy` does.
+
+    >>> bool(np.isclose(expectation(binary_entropy, 4.0), entropy(4.0), rtol=1e-14))
+    True
     """
     checked = _checked(kappa)
     result: Array = np.exp(-checked / 8.0) * _integrate(
-        lambda log_odds: 0.125 / np.cosh(0.5 * log_odds), checked, weight
+        lambda log_odds: np.cosh(0.5 * log_odds) * function(log_odds), checked, weight
     )
     return result
+
+
+def entropy_of_normal(mean: ArrayLike, variance: ArrayLike) -> Array:
+    """The mean entropy of a choice whose log-odds is normal, whatever its mean and variance, in nats.
+
+        E h_b(L),    L ~ N(mean, variance)
+
+    At (kappa/2, kappa) it is the class entropy. An estimate whose log-odds has another mean or variance has another
+    entropy, and this is it. To 1e-14 in absolute terms; `mean` and `variance` broadcast. Raises InputError for a
+    variance that is negative or NaN.
+
+    >>> entropy_of_normal([2.0, 0.0], [4.0, 0.0]).round(8)
+    array([0.35631636, 0.69314718])
+    """
+    spread = np.asarray(variance, dtype=np.float64)
+    if not np.all(spread >= 0.0):
+        raise InputError("variance", variance, "numbers of at least 0")
+    centre, deviation = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.sqrt(np.clip(spread, 1e-100, 1e100)))
+    return _integrate_normal(binary_entropy, centre, deviation, np.full(centre.shape, _FARTHEST_DEVIATION))
 
 
 def variance(kappa: ArrayLike) -> Array:
@@ -119,12 +193,10 @@ def variance(kappa: ArrayLike) -> Array:
     0.050857317461
     """
     checked = _checked(kappa)
-    damping = np.exp(-checked / 8.0)
 
     def moments(function: Callable[[Array], Array]) -> Array:
-        first = damping * _integrate(lambda log_odds: np.cosh(0.5 * log_odds) * function(log_odds), checked, 0.5)
-        second = damping * _integrate(lambda log_odds: np.cosh(0.5 * log_odds) * function(log_odds) ** 2, checked, 0.5)
-        difference: Array = second - first**2
+        mean, square = expectation(function, checked), expectation(lambda log_odds: function(log_odds) ** 2, checked)
+        difference: Array = square - mean**2
         return difference
 
     # The variance is of order kappa^2 for small kappa, where h_b itself is near log 2: there the same variance is taken
@@ -140,19 +212,26 @@ def _information(log_odds: Array) -> Array:
 
 
 def _integrate(function: Callable[[Array], Array], kappa: Array, weight: float) -> Array:
-    """2 sqrt(pi (1 - pi)) int N(L; eta, kappa) f(L) dL, with L = eta + sqrt(kappa) u, by the trapezoidal rule in u."""
+    """2 sqrt(pi (1 - pi)) int N(L; eta, kappa) f(L) dL."""
     if not 0.0 < weight < 1.0:
         raise InputError("weight", weight, "a probability between 0 and 1, both excluded")
     prior_log_odds = np.log(weight) - np.log1p(-weight)
     deviation = np.sqrt(np.clip(kappa, 1e-100, 1e100))
     # The integrand pulls the Gaussian's centre towards L = 0, by kappa/2 and no farther than the prior log-odds.
     reach = _FARTHEST_DEVIATION + np.minimum(0.5 * deviation, abs(prior_log_odds) / deviation)
-    first = np.maximum(-reach, (-_FARTHEST_LOG_ODDS - prior_log_odds) / deviation)
-    last = np.minimum(reach, (_FARTHEST_LOG_ODDS - prior_log_odds) / deviation)
-    step = (last - first) / (_NODES - 1)
+    centre = np.full(kappa.shape, prior_log_odds)
+    result: Array = 2.0 * np.sqrt(weight * (1.0 - weight)) * _integrate_normal(function, centre, deviation, reach)
+    return result
+
+
+def _integrate_normal(function: Callable[[Array], Array], centre: Array, deviation: Array, reach: Array) -> Array:
+    """int N(L; centre, deviation^2) f(L) dL over `reach` deviations, by the trapezoidal rule in their number u."""
+    first = np.maximum(-reach, (-_FARTHEST_LOG_ODDS - centre) / deviation)
+    last = np.minimum(reach, (_FARTHEST_LOG_ODDS - centre) / deviation)
+    step = np.maximum(last - first, 0.0) / (_NODES - 1)  # 0 where all of it is farther out
     u = first[..., None] + step[..., None] * np.arange(_NODES)
-    values = np.exp(-0.5 * u**2) * function(prior_log_odds + deviation[..., None] * u)
-    integral: Array = 2.0 * np.sqrt(weight * (1.0 - weight) / (2.0 * np.pi)) * step * values.sum(axis=-1)
+    values = np.exp(-0.5 * u**2) * function(centre[..., None] + deviation[..., None] * u)
+    integral: Array = step / np.sqrt(2.0 * np.pi) * values.sum(axis=-1)
     return integral
 
 

@@ -99,6 +99,73 @@ def test_production_is_minus_the_derivative_of_the_entropy(weight, kappa):
     assert binary.production(kappa, weight) == pytest.approx(-derivative, rel=1e-9, abs=1e-10 / kappa)
 
 
+@settings(deadline=None)  # a busy machine is not a failure
+@given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 100.0))
+def test_curvature_is_minus_the_derivative_of_the_production(weight, kappa):
+    step = 1e-3 * kappa
+    around = binary.production(kappa + step * np.array([-2.0, -1.0, 1.0, 2.0]), weight)
+    derivative = (around[0] - 8.0 * around[1] + 8.0 * around[2] - around[3]) / (12.0 * step)
+    # The rule's error is step^4/30 times the fifth derivative, 1e-12 (kappa/8)^4/30 of the first; rounding 1e-15/1e-3.
+    assert binary.curvature(kappa, weight) == pytest.approx(-derivative, rel=2e-9, abs=1e-12 / kappa)
+
+
+@settings(deadline=None)
+@given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 60.0))
+def test_expectation_is_the_mean_over_both_classes(weight, kappa):
+    prior = np.log(weight / (1.0 - weight))
+
+    def integrand(u, side):
+        log_odds = prior + side * 0.5 * kappa + np.sqrt(kappa) * u
+        return np.exp(-0.5 * u * u) / np.sqrt(2.0 * np.pi) * (log_odds / np.cosh(0.5 * log_odds)) ** 2
+
+    direct = sum(
+        share * integrate.quad(integrand, -12.0, 12.0, args=(side,), epsabs=1e-13, limit=400)[0]
+        for share, side in ((weight, 1.0), (1.0 - weight, -1.0))
+    )
+    found = binary.expectation(lambda log_odds: (log_odds / np.cosh(0.5 * log_odds)) ** 2, kappa, weight)
+    assert found == pytest.approx(direct, abs=1e-11)  # quad's own tolerance, summed
+
+
+def test_log_production_where_the_production_underflows():
+    """-dH/dkappa = (e^(-kappa/8) / 8) E sech(L/2), L ~ N(0, kappa), by its series in 1/kappa.
+
+    The moments of sech(L/2), pi^2, 5 pi^4, 61 pi^6 times its integral 2 pi, are the Euler numbers.
+    """
+    kappa = np.array([1e4, 1e5, 1e6])
+    series = 1.0 - np.pi**2 / (2 * kappa) + 5 * np.pi**4 / (8 * kappa**2) - 61 * np.pi**6 / (48 * kappa**3)
+    truth = -kappa / 8.0 + 0.5 * np.log(2.0 * np.pi / kappa) - np.log(8.0) + np.log(series)
+    # The next term is 1385 pi^8 / (384 kappa^4) = 3e-12.
+    np.testing.assert_allclose(binary.log_production(kappa), truth, rtol=0.0, atol=1e-10)
+    assert binary.production(1e4) == 0.0
+
+
+@settings(deadline=None)
+@given(mean=st.floats(-60.0, 60.0), variance=st.floats(0.0, 300.0))
+def test_entropy_of_normal(mean, variance):
+    deviation = np.sqrt(variance)
+
+    def integrand(u):
+        return np.exp(-0.5 * u * u) / np.sqrt(2.0 * np.pi) * binary.binary_entropy(mean + deviation * u)
+
+    zero = [-mean / deviation] if abs(mean) < 10.0 * deviation else None
+    direct = integrate.quad(integrand, -10.0, 10.0, epsabs=1e-13, limit=400, points=zero)[0]
+    assert binary.entropy_of_normal(mean, variance) == pytest.approx(direct, abs=1e-11)
+
+
+def test_entropy_of_normal_at_its_ends():
+    kappa = np.array([0.01, 4.0, 36.0])
+    for sign in (-1.0, 1.0):
+        found = binary.entropy_of_normal(sign * 0.5 * kappa, kappa)
+        np.testing.assert_allclose(found, binary.entropy(kappa), atol=1e-14)
+    np.testing.assert_allclose(binary.entropy_of_normal([3.0, 1e4], 0.0), binary.binary_entropy([3.0, 1e4]), atol=1e-15)
+    assert binary.entropy_of_normal(np.zeros((2, 1)), np.ones(3)).shape == (2, 3)
+    # A density of 1 / sqrt(2 pi v) times the integral of h_b, pi^2 / 3, once v is large.
+    assert binary.entropy_of_normal(0.0, 1e12) == pytest.approx(np.pi**2 / 3.0 / np.sqrt(2e12 * np.pi), rel=1e-9)
+    for variance in (-1.0, np.nan):
+        with pytest.raises(InputError, match="variance is"):
+            binary.entropy_of_normal(0.0, variance)
+
+
 def test_half_entropy_and_the_landmarks_of_the_curve():
     half = brentq(lambda kappa: float(binary.entropy(kappa)) - 0.5 * np.log(2.0), 1.0, 10.0, xtol=1e-12)
     assert half == pytest.approx(4.17605, abs=5e-6)  # six digits of a separate quadrature
@@ -130,7 +197,14 @@ def test_control_parameter_does_not_see_the_process():
 
 @pytest.mark.parametrize("kappa", [-1.0, np.nan, [1.0, -1e-9]])
 def test_bad_kappa_is_refused(kappa):
-    for function in (binary.entropy, binary.log_entropy, binary.production, binary.variance):
+    for function in (
+        binary.entropy,
+        binary.log_entropy,
+        binary.production,
+        binary.log_production,
+        binary.curvature,
+        binary.variance,
+    ):
         with pytest.raises(InputError, match="kappa is"):
             function(kappa)
 

@@ -1,0 +1,190 @@
+"""The landmarks against derivatives of the entropy at 40 digits, against the processes, and against the density."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq, minimize_scalar
+
+from companion.errors import InputError
+from companion.forward import ornstein_uhlenbeck, variance_exploding
+from companion.theory import binary, landmarks
+from companion.theory.mixtures import isotropic_mixture
+
+TWELVE_DIGITS = 1e-12
+
+
+def moment(kappa, power):
+    """E h_b(L)^power at the working precision: h_b(kappa/2 + sqrt(kappa) u) over a standard normal u."""
+    root = mpmath.sqrt(kappa)
+    # The nearest pole is pi / sqrt(kappa) > 0.95 off the line for kappa < 11: a step of 1/12 leaves exp(-72) = 1e-31.
+    step = mpmath.mpf(1) / 12
+    total = mpmath.mpf(0)
+    for k in range(-156, 157):
+        log_odds = kappa / 2 + root * k * step
+        against = mpmath.exp(-abs(log_odds))
+        entropy = mpmath.log1p(against) + abs(log_odds) * against / (1 + against)
+        total += mpmath.npdf(k * step) * entropy**power
+    return step * total
+
+
+def peak_of(entropy_at, near):
+    """Where the first derivative of the entropy is largest in size: a root of the second, no formula of it used."""
+    return mpmath.findroot(lambda x: mpmath.diff(entropy_at, x, 2), near)
+
+
+@pytest.fixture(autouse=True)
+def forty_digits():
+    with mpmath.workdps(40):
+        yield
+
+
+def test_half_entropy():
+    truth = mpmath.findroot(lambda kappa: moment(kappa, 1) - mpmath.log(2) / 2, (4, mpmath.mpf("4.2")))
+    assert landmarks.half_entropy() == pytest.approx(float(truth), rel=TWELVE_DIGITS)
+    assert landmarks.half_entropy() == pytest.approx(4.17605, abs=5e-6)  # a separate computation's six digits
+
+
+def test_largest_production():
+    log_kappa = peak_of(lambda x: moment(mpmath.exp(x), 1), (mpmath.mpf("1.79"), mpmath.mpf("1.8")))
+    assert landmarks.largest_production() == pytest.approx(float(mpmath.exp(log_kappa)), rel=TWELVE_DIGITS)
+
+
+def test_largest_variance():
+    def variance(kappa):
+        return moment(kappa, 2) - moment(kappa, 1) ** 2
+
+    truth = mpmath.findroot(lambda kappa: mpmath.diff(variance, kappa), (mpmath.mpf("5.3"), mpmath.mpf("5.4")))
+    assert landmarks.largest_variance() == pytest.approx(float(truth), rel=TWELVE_DIGITS)
+
+
+def test_peak_in_ve_time_of_points():
+    # kappa = 4 / u^2 at u = t / |m|, |m| half of the distance
+    truth = peak_of(lambda u: moment(4 / u**2, 1), (mpmath.mpf("0.64"), mpmath.mpf("0.65")))
+    assert 2.0 / math.sqrt(landmarks.peak_in_ve_time(2.0, 0.0)) == pytest.approx(float(truth), rel=TWELVE_DIGITS)
+
+
+@pytest.mark.parametrize(("d", "over_sqrt_d"), [(4, 0.5746), (16, 0.6162), (64, 0.6364), (1024, 0.6433)])
+def test_ve_peaks_of_wide_classes(d, over_sqrt_d):
+    """t / sqrt(d) at delta = 2, s = 1, by a separate computation's four digits."""
+    kappa = landmarks.peak_in_ve_time(2.0 * math.sqrt(d), 1.0)
+    assert math.sqrt(4.0 / kappa - 1.0 / d) == pytest.approx(over_sqrt_d, abs=5e-5)
+
+
+def test_ve_limit_and_vp_constants():
+    kappa = landmarks.peak_in_ve_time(1.0, 0.0)
+    assert 2.0 / math.sqrt(kappa) == pytest.approx(0.643803, abs=5e-7)
+    # dH/dt sqrt(d) at delta = 2: |dkappa/dt| = 2 kappa^(3/2) / (2 sqrt(d))
+    assert kappa**1.5 * binary.production(kappa) == pytest.approx(0.667771, abs=5e-7)
+    # VP, s = 1, delta = 2: kappa = 4 e^(-2 (t - t_S)), a separate computation's nine digits.
+    peak = landmarks.peak_in_vp_time(2.0 * math.sqrt(4096.0), 1.0)
+    assert 0.5 * math.log(4.0 / peak) == pytest.approx(-0.205501748, abs=5e-10)
+    assert 2.0 * peak * binary.production(peak) == pytest.approx(0.479515971, abs=5e-10)
+
+
+@settings(deadline=None, max_examples=30)
+@given(distance=st.floats(2.0, 100.0), s=st.floats(0.0, 1.2))
+def test_peaks_are_maxima_on_the_processes_own_clocks(distance, s):
+    """dH/dt = -(dH/dkappa) |dkappa/dlambda| g^2/sigma^2, with g and sigma from the process."""
+
+    def found(process, peak):
+        def rate(t):
+            t = np.asarray(t)
+            kappa = binary.control_parameter(process.alpha(t), process.sigma(t), distance, s)
+            saturation = 1.0 - kappa * s**2 / distance**2
+            return float(binary.production(kappa) * kappa * saturation * process.diffusion(t) / process.sigma(t) ** 2)
+
+        noise = distance**2 / peak(distance, s) - s**2  # kappa = distance^2 / (s^2 + noise), in the exploding frame
+        time = float(process.time(np.array(-math.log(noise)))) if noise > 1e-12 else 0.0
+        step = 0.01 * max(1.0, time)
+        around = [t for t in (time - step, time - 0.3 * step, time + 0.3 * step, time + step) if t > 1e-3]
+        return all(rate(t) < rate(max(time, 1e-9)) for t in around)
+
+    assert found(ornstein_uhlenbeck(), landmarks.peak_in_vp_time)
+    assert found(variance_exploding(), landmarks.peak_in_ve_time)
+
+
+@settings(deadline=None, max_examples=30)
+@given(distance=st.floats(0.5, 100.0), s=st.floats(0.0, 2.0))
+def test_peak_in_log_snr_is_the_maximum_over_log_snr(distance, s):
+    def lost(log_snr):
+        step = 1e-3
+        ends = binary.control_parameter(1.0, np.exp(-0.5 * (log_snr + step * np.array([-1.0, 1.0]))), distance, s)
+        return float(np.subtract(*binary.entropy(ends)))
+
+    found = minimize_scalar(lambda x: -lost(x), bounds=(-16.0, 16.0), method="bounded", options={"xatol": 1e-9})
+    kappa = landmarks.peak_in_log_snr(distance, s)
+    # A maximum found by its height is known to the square root of the height's relative error, 1e-13 here; and the
+    # quotient's own peak lies step^2 off.
+    assert kappa == pytest.approx(float(binary.control_parameter(1.0, np.exp(-0.5 * found.x), distance, s)), rel=1e-4)
+
+
+def test_width_moves_peaks_and_distance_brings_them_back():
+    universal, exploding = landmarks.largest_production(), landmarks.peak_in_ve_time(1.0, 0.0)
+    widths = [0.0, 0.25, 0.5, 1.0]
+    for peak, limit in ((landmarks.peak_in_log_snr, universal), (landmarks.peak_in_ve_time, exploding)):
+        moved = [peak(4.0, s) for s in widths]
+        assert moved == sorted(moved, reverse=True)
+        assert peak(1e4, 1.0) == pytest.approx(limit, rel=1e-6)
+    assert landmarks.peak_in_vp_time(1e4, 0.5) == pytest.approx(universal, rel=1e-6)
+    assert landmarks.peak_in_vp_time(5.0, 1.0) == pytest.approx(universal, rel=TWELVE_DIGITS)
+
+
+@pytest.mark.parametrize("s", [0.0, 0.5, 2.0])
+def test_score_splits_at_four_whatever_the_width(s):
+    """The slope of the exact denoiser at the midpoint passes 1, by automatic differentiation, at kappa = 4."""
+    distance = 10.0
+    mixture = isotropic_mixture([[-3.0, 0.0, 4.0], [3.0, 0.0, -4.0]], s)
+
+    def slope(sigma):
+        level = torch.full((1,), sigma, dtype=torch.float64)
+        midpoint = torch.zeros(1, 3, dtype=torch.float64)
+        jacobian = torch.autograd.functional.jacobian(lambda x: mixture(x, level, None), midpoint)
+        return float(torch.linalg.eigvalsh(jacobian[0, :, 0, :])[-1])
+
+    sigma = brentq(lambda sigma: slope(sigma) - 1.0, 1.0, 20.0, xtol=1e-14)
+    assert float(binary.control_parameter(1.0, sigma, distance, s)) == pytest.approx(
+        landmarks.score_splits(), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.6, 0.1, 0.99])
+def test_score_splits_counts_the_zeros_of_the_score(weight):
+    x = np.linspace(-1.3, 1.3, 400_000)  # an even number: never a zero itself
+    kappa = landmarks.score_splits(weight)
+    for factor, zeros in ((0.998, 1), (1.002, 3)):
+        a = 0.25 * factor * kappa  # classes at +-1, v = 1/a
+        score = a * (np.tanh(a * x + 0.5 * math.log(weight / (1.0 - weight))) - x)
+        assert (np.diff(np.sign(score)) != 0).sum() == zeros
+
+
+@pytest.mark.parametrize("weight", [0.3, 0.9, 0.999])
+def test_uneven_weights(weight):
+    for landmark in (landmarks.half_entropy, landmarks.largest_production, landmarks.score_splits):
+        assert landmark(weight) == pytest.approx(landmark(1.0 - weight), rel=1e-11)  # the prior log-odds' rounding
+        assert landmark(weight) > landmark()
+    assert binary.entropy(landmarks.half_entropy(weight), weight) == pytest.approx(
+        0.5 * binary.entropy(0.0, weight), rel=1e-12
+    )
+    kappa = landmarks.largest_production(weight) * np.array([0.999, 1.0, 1.001])
+    assert (kappa * binary.production(kappa, weight)).argmax() == 1
+
+
+def test_bad_input_is_refused():
+    for landmark in (landmarks.half_entropy, landmarks.largest_production, landmarks.score_splits):
+        for weight in (0.0, 1.0, math.nan, 0.9999):
+            with pytest.raises(InputError, match="weight is"):
+                landmark(weight)
+    for peak in (landmarks.peak_in_log_snr, landmarks.peak_in_ve_time, landmarks.peak_in_vp_time):
+        for distance, s, name in (
+            (0.0, 1.0, "distance"),
+            (math.inf, 1.0, "distance"),
+            (1.0, -1.0, "s"),
+            (1.0, math.nan, "s"),
+        ):
+            with pytest.raises(InputError, match=f"{name} is"):
+                peak(distance, s)
