@@ -15,7 +15,10 @@ import yaml
 
 from tools.blocks import Block, Code, Directive, Equation, Target, Text, inside, parse
 
-__all__ = ["ROOT", "Label", "Page", "address", "branch", "chapters", "labels", "macros", "pages", "read_cells", "title"]
+__all__ = [
+    *("ROOT", "Label", "Page", "address", "branch", "chapters", "home", "labels", "macros", "pages", "read_cells"),
+    *("title", "year"),
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +55,17 @@ def _config() -> dict[str, Any]:
 def title() -> str:
     """The title of the book."""
     return str(_config()["title"])
+
+
+def year() -> str:
+    """The year of the book's copyright."""
+    return str(_config()["copyright"])
+
+
+def home() -> str:
+    """The address under which the built pages are read, with a slash at its end; empty while there is none."""
+    url = str(_config()["html"]["baseurl"])
+    return f"{url.rstrip('/')}/" if url else ""
 
 
 def address() -> str:

@@ -21,7 +21,7 @@ import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
-from tools import address, book, colab, editions, pages
+from tools import address, book, colab, editions, pages, statements
 from tools.book import ROOT
 
 RUN = ROOT / ".nbrun"
@@ -168,8 +168,8 @@ def _print_seconds() -> None:
 
 
 def _fingerprint() -> str:
-    """One hash of everything that the pages depend on: text, code, weights, lock, settings."""
-    digest = hashlib.sha256()
+    """One hash of everything that the pages depend on: text, code, weights, lock, settings, and the tests they name."""
+    digest = hashlib.sha256(repr(statements.named_tests()).encode())
     for source in SOURCES:
         top = ROOT / source
         for file in sorted(top.rglob("*")) if top.is_dir() else [top]:

@@ -1,30 +1,36 @@
 """The two editions of a chapter: `notebooks/NAME.md`, which people edit, and `notebooks/NAME.ipynb`, written from it.
 
 The second is what Colab opens and what the tests run: the same code cells without outputs, the prose as plain Markdown
-and standard TeX. Writing it again gives the same bytes. The set-up cell of every chapter is written from one text.
+and standard TeX. Writing it again gives the same bytes. Two things are written into the text itself: the set-up cell of
+every chapter, from one file, and every displayed equation that `companion.theory.symbolic` has an identity for.
 """
 
 import hashlib
 import json
 import re
+import textwrap
+from functools import partial
 from typing import Any
 
 import nbformat
 
+from companion.theory.symbolic import identities
 from tools import book
 from tools.prose import Prose
 
-__all__ = ["edition", "setup_cell", "with_setup_cell", "write"]
+__all__ = ["edition", "setup_cell", "source", "with_equations", "write"]
 
 _SETUP = re.compile(r"(```\{code-cell\}[^\n]*\n(?::tags: \[[^\]\n]*\bsetup\b[^\]\n]*\]\n))(.*?)(\n?```)", re.DOTALL)
+_EQUATION = re.compile(r"^( *)\$\$((?:(?!\$\$).)+)\$\$ \(([\w-]+)\)$", re.DOTALL | re.MULTILINE)
+_WRAP = partial(textwrap.wrap, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
 
 
 def write() -> list[str]:
     """Brings every chapter up to date and returns the paths of the files that changed."""
     changed = []
     for page in book.chapters():
-        for file, text in ((page.source, with_setup_cell(page)), (page.source.with_suffix(".ipynb"), None)):
-            new = edition(page) if text is None else text
+        for file, written in ((page.source, source), (page.source.with_suffix(".ipynb"), edition)):
+            new = written(page)  # the second reads what the first has left
             if not file.exists() or file.read_text(encoding="utf-8") != new:
                 file.write_text(new, encoding="utf-8")
                 changed.append(str(file.relative_to(book.ROOT)))
@@ -37,12 +43,37 @@ def setup_cell() -> str:
     return (book.ROOT / "tools" / "setup_cell.py.txt").read_text(encoding="utf-8").rstrip().replace("{address}", source)
 
 
-def with_setup_cell(page: book.Page) -> str:
-    """The text of a chapter with the set-up cell as it should be; ValueError if the chapter has none."""
-    text, count = _SETUP.subn(lambda match: f"{match[1]}\n{setup_cell()}\n```", page.source.read_text("utf-8"), count=1)
+def source(page: book.Page) -> str:
+    """The text of a chapter as it should be; ValueError if it has no set-up cell."""
+    now = page.source.read_text(encoding="utf-8")
+    filled, count = _SETUP.subn(lambda match: f"{match[1]}\n{setup_cell()}\n```", now, count=1)
     if not count:
         raise ValueError(f"{page.path} has no code cell with `:tags: [hide-cell, setup]`")
-    return text
+    return with_equations(filled, {label: identity.tex for label, identity in identities().items()})
+
+
+def with_equations(text: str, tex: dict[str, str]) -> str:
+    r"""A text in which each displayed equation with one of these labels is the TeX given for it.
+
+    >>> with_equations("$$ ? $$ (eq-a)\n\n$$ b = c $$ (eq-b)", {"eq-a": "a = b"})
+    '$$\na = b\n$$ (eq-a)\n\n$$ b = c $$ (eq-b)'
+    """
+
+    def written(match: re.Match[str]) -> str:
+        indent, _, label = match.groups()
+        if label not in tex:
+            return match[0]
+        lines = ["$$", *_lines(tex[label], 116 - len(indent)), f"$$ ({label})"]
+        return "\n".join(f"{indent}{line}" for line in lines)
+
+    return _EQUATION.sub(written, text)
+
+
+def _lines(tex: str, width: int) -> list[str]:
+    """TeX in lines that end with an aligned row or at a space; a space after a backslash is a sign of its own."""
+    rows = tex.replace("\\\\ &", "\\\\\n&").replace("\\ ", "\\\0").splitlines()
+    lines = [line for row in rows for line in _WRAP(row, width)]
+    return [line.replace("\0", " ") for line in lines]
 
 
 def edition(page: book.Page) -> str:

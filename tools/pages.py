@@ -22,7 +22,7 @@ _ALT = "[...document.querySelectorAll('article img')].map(e => [e.getAttribute('
 
 # The theme's own: one of its scripts is loaded twice, and the first visit finds no colour scheme chosen.
 _HARMLESS = ("THEBE_JS_URL", "Got invalid theme mode")
-_RAW = ("\\(", "\\)", "\\[", "$$", ":::", "{eq}", "{ref}", "{cite", "{numref}", "{doc}", "{prf:")
+_RAW = ("\\(", "\\)", "\\[", "$", ":::", "{eq}", "{ref}", "{cite", "{numref}", "{doc}", "{prf:")
 
 
 def faults(visit: Visit) -> list[str]:

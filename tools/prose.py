@@ -9,7 +9,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
-from tools import book, citations
+from tools import book, citations, statements
 from tools.blocks import Code, Directive, Equation, Target, Text, parse
 
 __all__ = ["Prose", "expand"]
@@ -82,7 +82,8 @@ class Prose:
             heading = f"{kind.capitalize()} {self._number(block, label)}".strip()
             if block.argument:
                 heading += f" ({self.inline(block.argument)})"
-            return f"**{heading}.** {self.markdown(block.body)}"
+            cited = f"\n\n{statements.described(label)}" if kind in statements.KINDS and label else ""
+            return f"**{heading}.** {self.markdown(block.body)}{cited}"
         if name in _ADMONITIONS:
             heading = "See also" if name == "seealso" else name.capitalize()
             return _quoted(heading, self.markdown("\n".join(part for part in (block.argument, block.body) if part)))

@@ -10,6 +10,7 @@ import pytest
 
 from tools import book, editions
 from tools.book import ROOT
+from tools.prose import expand
 
 CHAPTERS = [pytest.param(page, id=page.source.stem) for page in book.chapters()]
 REPORT = ROOT / ".nbrun" / "report.xml"
@@ -65,3 +66,12 @@ def test_every_cell_that_draws_says_what_it_shows(page):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt.split()) >= 6, f"mystnb: image: alt: is missing above\n{cell.source}"
     assert "application/vnd.jupyter.widget" not in json.dumps(executed), "widgets pull scripts from a network"
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_formula_that_a_cell_puts_out_is_standard_tex_as_colab_needs_it(page):
+    executed = nbformat.read(ROOT / ".nbrun" / f"{page.source.stem}.ipynb", as_version=4)
+    outputs = [output.get("data", {}) for cell in executed.cells for output in cell.get("outputs", [])]
+    for text in (data[kind] for data in outputs for kind in ("text/latex", "text/markdown") if kind in data):
+        assert expand(text) == text

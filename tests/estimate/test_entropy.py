@@ -129,7 +129,7 @@ def test_production_is_that_of_quadrature():
 
 
 @pytest.mark.parametrize(("second", "ends"), [("others", 0.0), ("all", None), ("null", None)])
-def test_points_end_at_the_floor(second, ends):
+def test_prop_floor(second, ends):
     """Points that can be told apart: only what both sides share stays open. The exact null branch is the mixture."""
     asked = partition(POINTS, [0], second)
     found = profile(POINTS, asked, log_snr_levels(128, -8.0, 8.0), 2000, 0)

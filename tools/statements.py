@@ -1,0 +1,44 @@
+"""Which test checks which numbered statement: the one named by its label, `test_` and the label with `_` for `-`.
+
+A longer name belongs to the longest label that it begins with, so that a statement may have several tests.
+"""
+
+import re
+from functools import cache
+from itertools import groupby
+
+from tools import book
+
+__all__ = ["KINDS", "described", "named_tests", "statements", "tests_of"]
+
+KINDS = ("theorem", "proposition", "lemma", "corollary", "definition")
+
+
+def statements() -> dict[str, book.Label]:
+    """Every numbered statement of the book, by its label."""
+    return {name: label for name, label in book.labels().items() if label.kind in KINDS}
+
+
+def tests_of(label: str) -> tuple[str, ...]:
+    """The tests of a statement or an equation, as pytest names them: `tests/.../test_x.py::test_label`."""
+    return named_tests().get(label, ())
+
+
+def described(label: str) -> str:
+    """One sentence for a page without a box: the label, and the tests by file."""
+    by_file = groupby((test.split("::") for test in tests_of(label)), key=lambda test: test[0])
+    tested = [f"{', '.join(f'`{name}`' for _, name in tests)} in `{file}`" for file, tests in by_file]
+    return f"*Label `{label}`, tested by {', '.join(tested)}.*" if tested else f"*Label `{label}`.*"
+
+
+@cache
+def named_tests() -> dict[str, tuple[str, ...]]:
+    """The tests of every label that has some."""
+    begins = {f"test_{label.replace('-', '_')}_": label for label in sorted(book.labels(), key=len, reverse=True)}
+    found: dict[str, tuple[str, ...]] = {}
+    for file in sorted((book.ROOT / "tests").rglob("test_*.py")):
+        for name in re.findall(r"^def (test_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE):
+            label = next((label for begin, label in begins.items() if f"{name}_".startswith(begin)), None)
+            if label:
+                found[label] = (*found.get(label, ()), f"{file.relative_to(book.ROOT).as_posix()}::{name}")
+    return found
