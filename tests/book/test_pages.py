@@ -60,5 +60,6 @@ def test_a_bad_page_is_seen(tmp_path, browser):
     )
     with browser.visit(tmp_path / "page.html") as visit:
         found = "\n".join(pages.faults(visit))
-    for sign in ("Undefined control sequence", "x\\\\)", "$y$", "our own", "https://example.org/script.js", "description"):
+    signs = ("Undefined control sequence", "x\\\\)", "$y$", "our own", "https://example.org/script.js", "description")
+    for sign in signs:
         assert sign in found
