@@ -174,4 +174,4 @@ def _power_of_prediction(weights: Array, means: Array, total: Array, gains: Arra
             density += bell
             moment += bell[:, None] * (mean + offset @ gain.T)
         power += float(((moment**2).sum(axis=1) / np.maximum(density, 1e-300)).sum())
-    return power * step**dimension
+    return float(power * step**dimension)
