@@ -1,0 +1,243 @@
+"""K Gaussian classes of one isotropic width, all means equally far apart: entropies of any partition as one integral.
+
+Everything depends on the control parameter kappa of a pair (ES 15). Write the means along K orthogonal axes. Then
+p(x | j) is proportional to W_j = exp(a y_j), where a = sqrt(kappa / 2) and the y_j are independent standard normal
+variables, that of the true class plus a. A sum of some W_j has the Laplace transform
+
+    product of phi(u) over the false classes and of phi(u e^(a^2)) for the true one,    phi(u) = E exp(-u e^(a xi)),
+
+and the entropies are means of logarithms of ratios of such sums, 0 < N <= T, for which Frullani's integral gives
+
+    E log(T / N) = int_0^inf ( E e^(-u N) - E e^(-u T) ) du / u .
+
+The integrand is positive, so nothing cancels however small the entropy. In v = log u it is smooth and decays on both
+sides, and the trapezoidal rule sums it to rounding error. Arrays are float64 numpy of any shape; entropies are in nats.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import wrightomega
+
+from companion.errors import InputError
+
+__all__ = ["entropy", "half_kappa", "partition_entropy", "production"]
+
+Array = NDArray[np.float64]
+
+# exp(-e^z) is bounded for |Im z| < pi/2, where steps of 1/4 leave an error of exp(-pi^2 / 0.25) = 7e-18; a standard
+# normal density needs only steps of 1/2. Both are negligible beyond 9 deviations, or below exp(-45) of their maximum.
+_STEP = 0.25
+_NORMAL_STEP = 0.5
+_FARTHEST_DEVIATION = 9.0
+_NEGLIGIBLE = -45.0
+_MOST_CLASSES = 1e100
+# Entropies and productions are at most K e^(-kappa/8) times a small number: beyond this exponent they are no float.
+_UNDERFLOW = 710.0
+
+
+def entropy(kappa: ArrayLike, classes: int) -> Array:
+    """The class entropy H(Z | X_t) of K equally probable, equally distant classes, in nats.
+
+        H(kappa) = int_0^inf phi(u e^(a^2)) [ 1 - phi(u)^(K-1) ] du / u,    a = sqrt(kappa / 2)
+
+    To about 1e-12, relatively, until it underflows near kappa = 5600; the number of classes may be as large as 1e100.
+    Raises InputError for fewer than two classes or a negative or NaN kappa. Source: ES 7 with ES 16, 17.
+
+    >>> entropy([0.0, 4.0, 20.0], 1000).round(8)
+    array([6.90775528, 5.91090312, 2.41581173])
+    """
+    count = _checked_count("classes", classes, at_least=2)
+    groups = [_Group(1.0, 1.0, 1.0), _Group(count - 1.0, 0.0, 1.0)]
+    return _for_each(kappa, count, lambda a: _mean_log_ratio(a, groups, 0))
+
+
+def production(kappa: ArrayLike, classes: int) -> Array:
+    """The entropy produced per unit of kappa, in nats: a quarter of the mean doubt about the true class.
+
+        -dH/dkappa = (1 - E p(Z | X_t)) / 4 = (K-1)/4 e^(a^2/2) int_0^inf phi(u e^(a^2))^2 phi(u)^(K-2) du
+
+    Times kappa it is the production per unit of log kappa. Raises as `entropy` does. Source: ES 33 with the means at
+    one distance.
+
+    >>> production([0.0, 4.0], 2).round(8)
+    array([0.125     , 0.05619994])
+    """
+    count = _checked_count("classes", classes, at_least=2)
+
+    def production_at(a: float) -> float:
+        def log_integrand(v: Array) -> Array:
+            rivals: Array = v + 2.0 * _log_laplace(v + a * a, a) + (count - 2.0) * _log_laplace(v, a)
+            return rivals
+
+        return math.exp(_log_integral(log_integrand, a, count, 1.0, 1.0) + 0.5 * a * a) * (count - 1.0) / 4.0
+
+    return _for_each(kappa, count, production_at)
+
+
+def partition_entropy(kappa: ArrayLike, first: int, second: int, weight: float | None = None, shared: int = 0) -> Array:
+    """The entropy of a partition whose sides hold `first` and `second` of the classes, `shared` of them in both.
+
+        H = pi E_A log(1 + (1-pi) p_B / (pi p_A)) + (1-pi) E_B log(1 + pi p_A / ((1-pi) p_B)),
+        p_A and p_B the average of the densities of their classes
+
+    `weight` is the prior probability pi of the first side; None stands for its true share first / (first + second).
+    One class against the others is (1, K-1), balanced with `weight` 1/2; against all of them, itself included,
+    (1, K, shared=1). To about 1e-12, relatively where no class is shared. Raises InputError for an empty side, more
+    shared classes than a side has, a weight that is not between 0 and 1, and as `entropy` does. Source: ES 26, 99, 101,
+    105.
+
+    >>> partition_entropy([0.0, 20.0], 1, 999, 0.5).round(8)
+    array([0.69314718, 0.12919282])
+    """
+    m, n = _checked_count("first", first, at_least=1), _checked_count("second", second, at_least=1)
+    if not (shared == int(shared) and 0 <= shared <= min(m, n)):
+        raise InputError("shared", shared, f"a number of classes between 0 and {min(first, second)}")
+    prior = m / (m + n) if weight is None else weight
+    if not 0.0 < prior < 1.0:
+        raise InputError("weight", weight, "a probability between 0 and 1, both excluded")
+    alpha, beta = prior / m, (1.0 - prior) / n
+    # The groups: classes of the first side alone, of the second alone, of both. A side's own sum is N, both sides' T.
+    of_first = [_Group(m - shared, alpha, alpha), _Group(n - shared, 0.0, beta), _Group(shared, alpha, alpha + beta)]
+    of_second = [_Group(m - shared, 0.0, alpha), _Group(n - shared, beta, beta), _Group(shared, beta, alpha + beta)]
+
+    def entropy_at(a: float) -> float:
+        total = 0.0
+        for groups, coefficient in ((of_first, alpha), (of_second, beta)):
+            for true, group in enumerate(groups):
+                if group.count > 0.0 and group.own > 0.0:
+                    total += coefficient * group.count * _mean_log_ratio(a, groups, true)
+        return total
+
+    return _for_each(kappa, m + n, entropy_at)
+
+
+def half_kappa(entropy_of: Callable[[float], Array], floor: float = 0.0) -> float:
+    """The kappa at which half of what can be known is known: the entropy half way from its start to its `floor`.
+
+        H(kappa_half) = ( H(0) + floor ) / 2
+
+    `entropy_of` is any entropy that falls with kappa. Raises InputError where it never falls so far.
+
+    >>> round(half_kappa(lambda kappa: entropy(kappa, 2)), 5)
+    4.17605
+    """
+    half = 0.5 * (float(entropy_of(0.0)) + floor)
+    last = 8.0
+    while float(entropy_of(last)) > half:
+        last *= 2.0
+        if last > 1e6:
+            raise InputError("entropy_of", f"above {half:.6g} for every kappa", "one that falls half way to the floor")
+    return float(brentq(lambda kappa: float(entropy_of(kappa)) - half, 0.0, last, xtol=1e-11))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """`count` classes of equal coefficients: `own` in the sum N, `whole` in the sum T."""
+
+    count: float
+    own: float
+    whole: float
+
+
+def _mean_log_ratio(a: float, groups: list[_Group], true: int) -> float:
+    """E log(T / N), where the true class belongs to groups[true]; own <= whole in every group."""
+    present = [(group, k == true) for k, group in enumerate(groups) if group.count > 0.0]
+
+    def log_integrand(v: Array) -> Array:
+        log_own, log_ratio = np.zeros_like(v), np.zeros_like(v)
+        for group, holds_true in present:
+            of_own = _log_transform(v, a, group.count, group.own, holds_true)
+            log_own += of_own
+            if group.whole != group.own:
+                log_ratio += _log_transform(v, a, group.count, group.whole, holds_true) - of_own
+        with np.errstate(divide="ignore"):  # where 1 - phi is no float, far outside the range that counts
+            result: Array = log_own + np.log(-np.expm1(log_ratio))
+        return result
+
+    coefficients = [c for group, _ in present for c in (group.own, group.whole) if c > 0.0]
+    count = sum(group.count for group, _ in present)
+    return math.exp(_log_integral(log_integrand, a, count, min(coefficients), max(coefficients)))
+
+
+def _log_transform(v: Array, a: float, count: float, coefficient: float, holds_true: bool) -> Array:
+    """log E exp(-u coefficient sum of W_j) over `count` classes at u = e^v, one of them true if so said."""
+    if coefficient == 0.0:
+        return np.zeros_like(v)
+    at = v + math.log(coefficient)
+    false = count - holds_true
+    result = false * _log_laplace(at, a) if false > 0.0 else np.zeros_like(v)
+    return result + _log_laplace(at + a * a, a) if holds_true else result
+
+
+def _log_laplace(v: Array, a: float) -> Array:
+    """log phi(e^v), to all its digits on either side: phi = int N(xi) exp(-e^(v + a xi)) dxi by the trapezoidal rule.
+
+    Where phi is near 1 what is summed is 1 - phi. Both integrands are N(xi) times a log-concave factor, so they fall
+    from their maximum at least as fast as a standard normal does: 9 deviations on either side hold them.
+    """
+    step = min(_NORMAL_STEP, _STEP / a)
+    reach = math.ceil((_FARTHEST_DEVIATION + 1.0) / step)
+    around = step * np.arange(-reach, reach + 1)
+    result = np.empty_like(v)
+    small = v < 0.0
+    # The maximum of 1 - phi's integrand, to less than a deviation.
+    xi = np.clip(-v[small] / a, 0.0, a)[:, None] + around
+    z = v[small][:, None] + a * xi
+    taken = np.where(z < -30.0, z, np.log(-np.expm1(-np.exp(np.clip(z, -30.0, 5.0)))))
+    result[small] = np.log1p(-np.exp(_log_sum(taken - 0.5 * xi**2, step)))
+    # The maximum of phi's: xi = -a e^(v + a xi), a Lambert equation.
+    xi = (-wrightomega(v[~small] + 2.0 * math.log(a)) / a)[:, None] + around
+    left = -np.exp(np.minimum(v[~small][:, None] + a * xi, 700.0))
+    result[~small] = _log_sum(left - 0.5 * xi**2, step)
+    return result
+
+
+def _log_sum(exponents: Array, step: float) -> Array:
+    """log of step / sqrt(2 pi) times the sum of exp(exponents) along the last axis."""
+    largest = exponents.max(axis=-1)
+    total = np.exp(exponents - largest[:, None]).sum(axis=-1)
+    result: Array = largest + np.log(total) + math.log(step / math.sqrt(2.0 * math.pi))
+    return result
+
+
+def _log_integral(
+    log_integrand: Callable[[Array], Array], a: float, count: float, smallest: float, largest: float
+) -> float:
+    """log of the integral over v, by the trapezoidal rule where the integrand is not negligible.
+
+    `count` classes have coefficients between `smallest` and `largest`. The left end is where the sum of all is far
+    below e^-v; the right end, where even the smallest term is above it. The first pass finds the range within.
+    """
+    first = -(a * a + _FARTHEST_DEVIATION * a - _NEGLIGIBLE + 10.0 + math.log(count * largest))
+    last = _FARTHEST_DEVIATION * a + 10.0 - math.log(smallest)
+    width = max(1.0, 0.5 * a / math.sqrt(1.0 + 2.0 * math.log(count)))
+    coarse = np.arange(first, last + width, width)
+    values = log_integrand(coarse)
+    held = np.flatnonzero(values > values.max() + _NEGLIGIBLE)
+    # The largest of K normal variables is known to a deviation of about 1/sqrt(2 log K): K classes need finer steps.
+    step = _STEP * max(1.0, a / math.sqrt(1.0 + 2.0 * math.log(count)))
+    values = log_integrand(np.arange(coarse[held[0]] - width, coarse[held[-1]] + width, step))
+    return float(values.max() + math.log(step * np.exp(values - values.max()).sum()))
+
+
+def _for_each(kappa: ArrayLike, count: float, function: Callable[[float], float]) -> Array:
+    """function(a) at a = sqrt(kappa / 2), for kappa of any shape; zero where that is no float any more."""
+    values = np.asarray(kappa, dtype=np.float64)
+    if not np.all(values >= 0.0):
+        raise InputError("kappa", kappa, "numbers of at least 0")
+    # Below kappa = 1e-18 nothing moves by a rounding error, and a may be divided by.
+    a = np.sqrt(0.5 * np.maximum(values, 1e-18))
+    held = values / 8.0 < _UNDERFLOW + math.log(count)
+    results = [function(each) if holds else 0.0 for each, holds in zip(a.flat, held.flat, strict=True)]
+    return np.array(results).reshape(values.shape)
+
+
+def _checked_count(argument: str, value: int, at_least: int) -> float:
+    if not (at_least <= value <= _MOST_CLASSES and value == int(value)):
+        raise InputError(argument, value, f"a whole number from {at_least} to {_MOST_CLASSES:g}")
+    return float(value)
