@@ -1,4 +1,4 @@
-"""Monte Carlo in K - 1 dimensions against quadrature in the plane, sums of binary integrals, and equidistant classes."""
+"""Monte Carlo in K - 1 dimensions against quadrature in the plane, binary integrals, and equidistant classes."""
 
 import numpy as np
 import pytest
