@@ -1,0 +1,79 @@
+"""The class entropy of two classes from their affinity: one integral on a line, however many dimensions there are.
+
+The affinity of two densities is Z(s) = int p_A^s p_B^(1-s) dx. On the line s = 1/2 + i omega it is the characteristic
+function of the log-odds under sqrt(p_A p_B). Written over that measure, class entropy is the mean of
+g(L) = cosh(L/2) h_b(L), and g solves g'' - g/4 = -1/(4 cosh(L/2)): its Fourier transform is known. Hence, for two
+equally probable classes,
+
+    H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega,    s (1-s) = 1/4 + omega^2.
+
+The affinity of classes made of independent blocks is the product of the blocks' affinities, so log Z is a sum, and a
+million dimensions cost what one costs. Noise acts on it by a law of its own, with D_A, D_B the denoisers of the classes
+and the average taken over p_A^s p_B^(1-s) / Z:
+
+    -d log Z / d lambda = s (1-s) R(s),    R(s) = (snr/2) < |D_A - D_B|^2 >_s,
+
+and the production is -dH/dlambda = (1/4) int Z(s) R(s) / cosh(pi omega) d omega. Not in the papers.
+
+`LINE` holds the points s at which a pair of classes gives log Z and R; `entropy_on_line` and `production_on_line` sum
+over them. The integrands are analytic and decay like exp(-pi omega): the trapezoidal rule is exact to about 1e-14
+nats, absolutely, as far as log Z is.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LINE", "ComplexArray", "entropy_on_line", "log_one_plus", "production_on_line"]
+
+Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+# exp(-pi 11) / 11^2 is below 1e-17. A step of 2 pi / R adds what the log-odds repeated with the period R would: for
+# R = 256 that is exp(-88) at most, whatever the separation of the classes.
+_FARTHEST = 11.0
+_STEP = 2.0 * np.pi / 256.0
+_OMEGA = _STEP * np.arange(int(_FARTHEST / _STEP) + 1)
+
+LINE: ComplexArray = np.asarray(0.5 + 1j * _OMEGA, dtype=np.complex128)
+
+# (1/4) of both half lines, hence 1/2 of one; its first point lies on the boundary of the two and counts once.
+_SHARE = np.where(_OMEGA == 0.0, 0.25, 0.5) * _STEP / np.cosh(np.pi * _OMEGA)
+
+
+def entropy_on_line(log_affinity: ComplexArray) -> Array:
+    """The class entropy in nats of two equally probable classes, from log Z at `LINE`: (..., len(LINE)) to (...).
+
+        H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega
+
+    >>> float(entropy_on_line(np.zeros(len(LINE), dtype=complex)).round(12))     # equal classes: log 2
+    0.69314718056
+    """
+    result: Array = np.exp(log_affinity).real @ (_SHARE / (0.25 + _OMEGA**2))
+    return result
+
+
+def production_on_line(log_affinity: ComplexArray, rate: ComplexArray) -> Array:
+    """-dH/dlambda in nats, from log Z and R = -(d log Z / d lambda) / (s (1-s)) at `LINE`: (..., len(LINE)) to (...).
+
+        -dH/dlambda = (1/4) int Z(s) R(s) / cosh(pi omega) d omega
+
+    Two classes at distance |Delta| in noise have R = snr |Delta|^2 / 2; while the noise is large, the production is an
+    eighth of snr |Delta|^2:
+
+    >>> far = np.zeros(len(LINE), dtype=complex)
+    >>> float(production_on_line(far, 0.5 * np.ones_like(far)).round(12))
+    0.125
+    """
+    result: Array = (np.exp(log_affinity) * rate).real @ _SHARE
+    return result
+
+
+def log_one_plus(z: ComplexArray) -> ComplexArray:
+    """log(1 + z) of complex numbers with Re z > -1, with all digits where z is small.
+
+    >>> complex(log_one_plus(np.array(1e-20 + 1e-30j)))
+    (1e-20+1e-30j)
+    """
+    real, imaginary = z.real, z.imag
+    result: ComplexArray = 0.5 * np.log1p(real * (2.0 + real) + imaginary**2) + 1j * np.arctan2(imaginary, 1.0 + real)
+    return result

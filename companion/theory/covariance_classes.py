@@ -1,0 +1,249 @@
+"""Two Gaussian classes that differ in mean, in covariance, or along one strong direction, in any dimension.
+
+Classes whose covariances share their axes are independent along them, and so are their noised versions. Along an axis
+with variances a and b, noised to A = a + sigma^2 and B = b + sigma^2, and means m apart, the affinity of `affinity` is
+
+    log Z(s) = -(1/2) log( s e^(-(1-s) l) + (1-s) e^(s l) ) - (1/2) s (1-s) m^2 / ( (1-s) A + s B ),    l = log(A/B),
+
+so the class entropy is one integral with a sum over the distinct axes in it: a million dimensions cost what two do.
+
+For isotropic classes of equal means there is a second way, by the law of |x|^2. It is kept apart because it shares
+nothing with the first, and because it gives the logarithm of the entropy where that is 1e-1000. Entropies are in nats,
+levels are log-snr in the variance-exploding frame, both classes are equally probable.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import lambertw
+
+from companion.errors import InputError
+from companion.forward import noise_of
+from companion.theory.affinity import LINE, ComplexArray, entropy_on_line, log_one_plus, production_on_line
+from companion.theory.binary import binary_entropy
+
+__all__ = [
+    "GaussianPair",
+    "control_parameter",
+    "entropy",
+    "gaussian_pair",
+    "isotropic_log_entropy",
+    "log_odds_moments",
+    "log_ratio",
+    "production",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianPair:
+    """Two Gaussian classes with shared axes; build it with `gaussian_pair`.
+
+    Of each kind of axis: the variances `first` and `second` of the two classes, the distance `gap` of their means, and
+    the `multiplicity`, how many axes are of this kind; four float64 arrays of one shape (kinds,).
+    """
+
+    first: Array
+    second: Array
+    gap: Array
+    multiplicity: Array
+
+    @property
+    def dimension(self) -> int:
+        return int(self.multiplicity.sum())
+
+
+def gaussian_pair(
+    first: ArrayLike, second: ArrayLike, gap: ArrayLike = 0.0, multiplicity: ArrayLike = 1
+) -> GaussianPair:
+    """Two Gaussian classes with clean variances `first` and `second` along shared axes; the arguments broadcast.
+
+    Isotropic classes in dimension d are gaussian_pair(a, b, multiplicity=d); a spike is gaussian_pair([1 + d, 1],
+    [1, 1], multiplicity=[1, d - 1]). Raises InputError for a variance that is negative or not finite, a gap that is not
+    finite, and a multiplicity that is no positive whole number.
+
+    >>> gaussian_pair([1.5, 0.5], [0.5, 1.5], multiplicity=50).dimension
+    100
+    """
+    variances = {"first": first, "second": second}
+    for name, value in variances.items():
+        checked = np.asarray(value, dtype=np.float64)
+        if not np.all(np.isfinite(checked) & (checked >= 0.0)):
+            raise InputError(name, value, "finite variances of at least 0")
+    if not np.all(np.isfinite(np.asarray(gap, dtype=np.float64))):
+        raise InputError("gap", gap, "finite distances of the means")
+    counts = np.asarray(multiplicity, dtype=np.float64)
+    if not np.all(np.isfinite(counts) & (counts >= 1.0) & (counts == np.round(counts))):
+        raise InputError("multiplicity", multiplicity, "positive whole numbers")
+    try:
+        kinds = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, float)) for a in (first, second, gap, counts)))
+    except ValueError:
+        shapes = [np.shape(a) for a in (first, second, gap, multiplicity)]
+        raise InputError("first, second, gap, multiplicity", f"of shapes {shapes}", "shapes that broadcast") from None
+    return GaussianPair(*(np.array(kind).ravel() for kind in kinds))
+
+
+def entropy(pair: GaussianPair, log_snr: ArrayLike) -> Array:
+    """The class entropy H(Z | X_t) of two equally probable Gaussian classes at each log-snr, in nats.
+
+        H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega,    s = 1/2 + i omega
+
+    Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite. Source: ES 7; the
+    integral is derived in the chapter on general classes.
+
+    >>> two_points = gaussian_pair(0.0, 0.0, gap=2.0)                            # kappa = 4 at sigma = 1
+    >>> float(entropy(two_points, 0.0).round(10))
+    0.3563163602
+    >>> float(entropy(gaussian_pair(1.5, 0.5, multiplicity=65536), -5.0).round(10))
+    0.5373841841
+    """
+    log_affinity, _ = _on_line(pair, _checked_levels(log_snr))
+    return entropy_on_line(log_affinity)
+
+
+def production(pair: GaussianPair, log_snr: ArrayLike) -> Array:
+    """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
+
+        -dH/dlambda = (snr/2) E[ gamma (1-gamma) |D_A - D_B|^2 ] = (1/4) int Z(s) R(s) / cosh(pi omega) d omega
+
+    Times g^2/sigma^2 it is the production per unit of a process's time. Raises as `entropy` does. Source: ES 33.
+
+    >>> float(production(gaussian_pair(0.0, 0.0, gap=2.0), 0.0).round(10))
+    0.2247997546
+    """
+    return production_on_line(*_on_line(pair, _checked_levels(log_snr)))
+
+
+def log_odds_moments(pair: GaussianPair, log_snr: ArrayLike) -> tuple[Array, Array]:
+    """Mean and standard deviation of the log-odds L = log p_A / p_B on states of the first class, at each log-snr.
+
+        E L = (1/2) sum [ r - 1 - log r + m^2/B ],    Var L = sum [ (r - 1)^2 / 2 + r m^2/B ],    r = A/B
+
+    Sums over all axes; the mean is the Kullback-Leibler divergence. These are d times the free-entropy gap and
+    sqrt(d) times its fluctuation in ES 24, 83. Raises as `entropy` does.
+
+    >>> mean, deviation = log_odds_moments(gaussian_pair(0.0, 0.0, gap=2.0), 0.0)
+    >>> float(mean), float(deviation)
+    (2.0, 2.0)
+    """
+    noise = noise_of(_checked_levels(log_snr))[..., None] ** 2
+    excess = (pair.first - pair.second) / (pair.second + noise)
+    shift = pair.gap**2 / (pair.second + noise)
+    mean = 0.5 * (excess - np.log1p(excess) + shift) @ pair.multiplicity
+    variance = (0.5 * excess**2 + (1.0 + excess) * shift) @ pair.multiplicity
+    return mean, np.sqrt(variance)
+
+
+def control_parameter(pair: GaussianPair, log_snr: ArrayLike) -> Array:
+    """What takes the place of the control parameter of two equal Gaussians, at each log-snr.
+
+        kappa = sum [ m^2 / V + (1/2) ((A - B) / V)^2 ],    V = (A + B)/2
+
+    Exact for equal variances; for equal means in a high dimension the entropy tends to the two-class curve in it, with
+    an error of 1/d. Where the noise is large it is snr |Delta m|^2 + (1/2) snr^2 |Delta Sigma|_F^2, twice the mean of
+    the log-odds. Raises InputError for a log-snr that is not finite. Source: ES 15, 88.
+
+    >>> float(control_parameter(gaussian_pair(1.5, 0.5, multiplicity=50), 0.0))
+    6.25
+    """
+    noise = noise_of(_checked_levels(log_snr))[..., None] ** 2
+    middle = 0.5 * (pair.first + pair.second) + noise
+    result: Array = (pair.gap**2 / middle + 0.5 * ((pair.first - pair.second) / middle) ** 2) @ pair.multiplicity
+    return result
+
+
+def log_ratio(log_snr: ArrayLike, first: float, second: float) -> Array:
+    """l = log(A/B), the logarithm of the ratio of two noised variances, in the variance-exploding frame.
+
+    All that two isotropic classes of equal means have of noise and variances, besides the dimension. Raises
+    InputError for a log-snr that is not finite, or a variance that is negative or not finite.
+
+    >>> float(log_ratio(0.0, 3.0, 1.0))           # log(4/2)
+    0.6931471805599453
+    """
+    pair = gaussian_pair(first, second)
+    noise = noise_of(_checked_levels(log_snr)) ** 2
+    result: Array = np.log1p((pair.first[0] - pair.second[0]) / (pair.second[0] + noise))
+    return result
+
+
+def isotropic_log_entropy(dimension: int, ratio: ArrayLike) -> Array:
+    """log H for two isotropic Gaussian classes of equal means, from the log-ratio l = log(A/B) of their variances.
+
+    With v = l / (1/B - 1/A) the densities cross at |x|^2 = d v. There |x|^2 = d v e^y makes L = (d/2) l (e^y - 1), and
+
+        H = e^(-(d/2) C) int chi(y) (1/2) [ e^((1-s) L) + e^(-s L) ] h_b(L) dy,
+        s = r/l - 1/l,    r = l / (1 - e^-l),    C = r - 1 - log r,
+
+    chi(y) the density of the logarithm of a chi-squared variable over d, and (d/2) C the Chernoff information of the
+    classes. Accurate to about 1e-12, relatively, for every l. Raises InputError for a dimension below one or a ratio
+    that is zero or not finite. Source: the log-odds of ES 24 for Gaussians.
+
+    >>> float(np.exp(isotropic_log_entropy(65536, log_ratio(-5.0, 1.5, 0.5))).round(10))
+    0.5373841841
+    """
+    if not dimension >= 1:
+        raise InputError("dimension", dimension, "a dimension of at least 1")
+    ratios = np.asarray(ratio, dtype=np.float64)
+    if not np.all(np.isfinite(ratios) & (ratios != 0.0)):
+        raise InputError("ratio", ratio, "finite logarithms of a ratio of variances that differ")
+    size, half = np.abs(ratios), 0.5 * dimension  # exchanging the classes changes the sign and not the entropy
+    above_one = size / -np.expm1(-size) - 1.0
+    chernoff = half * (above_one - np.log1p(above_one))
+    s = 1.0 / -np.expm1(-size) - 1.0 / size
+    # chi(y) is below e^-42 of its top outside the two solutions of (d/2) (e^y - 1 - y) = 42; the rest of the
+    # integrand is below e^-42 where s L or -(1-s) L exceeds 50. Of these the nearer bound the integral.
+    ends = [np.log(-lambertw(-np.exp(-1.0 - 42.0 / half), branch).real) for branch in (0, -1)]
+    slope = half * size
+    with np.errstate(divide="ignore"):
+        first = np.maximum(ends[0], np.log(np.maximum(1.0 - 50.0 / ((1.0 - s) * slope), 0.0)))
+    last = np.minimum(ends[1], np.log1p(50.0 / (s * slope)))
+    step = (last - first) / (_NODES - 1)
+    y = first[..., None] + step[..., None] * np.arange(_NODES)
+    odds = slope[..., None] * np.expm1(y)
+    density = np.exp(half * (y - np.expm1(y)) - _log_gamma_remainder(half))
+    tilted = np.exp((1.0 - s[..., None]) * odds) + np.exp(-s[..., None] * odds)
+    integral = 0.5 * (density * tilted * binary_entropy(odds)).sum(axis=-1) * step
+    result: Array = np.log(integral) - chernoff
+    return result
+
+
+_NODES = 1201
+
+
+def _log_gamma_remainder(half: float) -> float:
+    """log Gamma(h) - h log h + h, by Stirling's series where the difference would lose its digits."""
+    if half < 20.0:
+        return math.lgamma(half) - half * math.log(half) + half
+    series = 1.0 / (12.0 * half) - 1.0 / (360.0 * half**3) + 1.0 / (1260.0 * half**5)
+    return 0.5 * math.log(2.0 * math.pi / half) + series
+
+
+def _on_line(pair: GaussianPair, levels: Array) -> tuple[ComplexArray, ComplexArray]:
+    """log Z and R = -(d log Z / d lambda) / (s (1-s)) at `LINE`, each (*levels, len(LINE))."""
+    noise = noise_of(levels)[..., None] ** 2
+    log_affinity = np.zeros((*levels.shape, len(LINE)), dtype=complex)
+    rate = np.zeros_like(log_affinity)
+    for a, b, gap, count in zip(pair.first, pair.second, pair.gap, pair.multiplicity, strict=True):
+        ratio = np.log1p((a - b) / (b + noise))
+        lost = -np.expm1(-ratio)  # 1 - B/A
+        # s e^(-(1-s) l) + (1-s) e^(s l) = e^(s l) (1 - s lost), whose last factor never leaves the half plane Re > 1/2
+        # (l > 0) or Re > 1 (l < 0): the principal logarithm is the right one.
+        log_affinity -= 0.5 * count * (LINE * ratio + log_one_plus(-LINE * lost))
+        slope = noise * (a - b) / ((a + noise) * (b + noise))  # dl/dlambda
+        rate += 0.5 * count * slope * lost / (1.0 - LINE * lost)
+        pooled = (1.0 - LINE) * (a + noise) + LINE * (b + noise)
+        shift = 0.5 * count * gap**2 / pooled
+        log_affinity -= LINE * (1.0 - LINE) * shift
+        rate += shift * noise / pooled
+    return log_affinity, rate
+
+
+def _checked_levels(log_snr: ArrayLike) -> Array:
+    levels = np.asarray(log_snr, dtype=np.float64)
+    if not np.all(np.isfinite(levels)):
+        raise InputError("log_snr", log_snr, "finite log-snr")
+    return levels
