@@ -22,13 +22,11 @@ from companion.theory import binary
 
 __all__ = [
     "Peak",
-    "Power",
     "decision_time",
     "entropy",
     "half_maximum",
     "kappa_decided",
     "peak",
-    "power_law",
     "production",
     "speciation_time",
 ]
@@ -207,46 +205,6 @@ def half_maximum(process: Process, distance: float, s: float) -> tuple[float, fl
         return inside
 
     return crossing(times[times < top.time][::-1]), crossing(times[times > top.time])
-
-
-@dataclass(frozen=True)
-class Power:
-    """A power law y = factor x^exponent: its least-squares fit, and how far the exponent varies along the range.
-
-    `standard_error` is the regression's. `interval` spans the exponents of the range's successive parts: for exact
-    values there is no noise, and what misses a line is curvature, which only a comparison of ranges shows.
-    """
-
-    exponent: float
-    factor: float
-    standard_error: float
-    interval: tuple[float, float]
-
-
-def power_law(x: ArrayLike, y: ArrayLike) -> Power:
-    """The power law through positive values y at increasing x, four or more, by least squares on logarithms.
-
-        log y = log(factor) + exponent log x
-
-    The parts of `interval` are the slopes between neighbours. Raises InputError for fewer than four values, or values
-    that are not positive and finite, x increasing.
-
-    >>> law = power_law([1.0, 10.0, 100.0, 1000.0], [2.0, 20.0, 200.0, 2000.0])
-    >>> round(law.exponent, 12), round(law.factor, 12)
-    (1.0, 2.0)
-    """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    positive = xs.shape == ys.shape and xs.ndim == 1 and np.all(np.isfinite([xs, ys])) and np.all([xs > 0.0, ys > 0.0])
-    if not positive or len(xs) < 4 or not np.all(np.diff(xs) > 0.0):
-        raise InputError("x, y", (x, y), "four or more positive finite values each, x increasing")
-    across, up = np.log(xs), np.log(ys)
-    centred = across - across.mean()
-    exponent = float(centred @ up / (centred @ centred))
-    left_over = up - up.mean() - exponent * centred
-    error = float(np.sqrt(left_over @ left_over / ((len(xs) - 2) * (centred @ centred))))
-    steps = np.diff(up) / np.diff(across)
-    factor = float(np.exp(up.mean() - exponent * across.mean()))
-    return Power(exponent, factor, error, (float(steps.min()), float(steps.max())))
 
 
 def _kappa(process: Process, times: Array, distance: Array, s: Array) -> Array:

@@ -30,7 +30,6 @@ from companion.theory.speciation import (
     half_maximum,
     kappa_decided,
     peak,
-    power_law,
     production,
     speciation_time,
 )
@@ -187,24 +186,6 @@ def test_speciation_time_is_the_papers_to_leading_order(d):
     assert float(speciation_time(OU, d)) == pytest.approx(0.5 * np.log1p(d), rel=1e-13)
 
 
-@given(st.floats(-3.0, 3.0), st.floats(0.01, 100.0))
-def test_a_power_law_is_found(exponent, factor):
-    x = np.array([1.0, 3.0, 10.0, 1e4])
-    law = power_law(x, factor * x**exponent)
-    assert law.exponent == pytest.approx(exponent, abs=1e-13)
-    assert law.factor == pytest.approx(factor, rel=1e-12)
-    assert law.standard_error < 1e-13
-
-
-def test_a_power_law_is_fitted_like_everybody_fits_lines():
-    x, y = np.array([1.0, 2.0, 4.0, 16.0, 64.0]), np.array([1.0, 1.5, 1.9, 5.0, 7.0])
-    line = stats.linregress(np.log(x), np.log(y))
-    law = power_law(x, y)
-    assert (law.exponent, law.standard_error) == pytest.approx((line.slope, line.stderr), rel=1e-12)
-    steps = np.diff(np.log(y)) / np.diff(np.log(x))
-    assert law.interval == pytest.approx((steps.min(), steps.max()), rel=1e-12)
-
-
 @pytest.mark.slow
 def test_fresh_samples_in_high_dimension_lie_on_the_curve():
     generator = torch.Generator().manual_seed(31)
@@ -244,9 +225,6 @@ def test_the_estimator_in_high_dimension_lies_on_the_curve():
         (lambda: decision_time(VE, 1.0, 2.0, 0.0), "share is 1.0"),
         (lambda: kappa_decided(np.nan), "share is nan"),
         (lambda: speciation_time(VE, 0.5), "dimension is 0.5"),
-        (lambda: power_law([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), "x, y is"),
-        (lambda: power_law([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 0.0]), "x, y is"),
-        (lambda: power_law([1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0]), "x, y is"),
     ],
 )
 def test_bad_input_is_named(call, named):
