@@ -7,6 +7,7 @@ starts from an empty cache, because the cache does not see a change of the packa
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from jupyter_cache.base import CacheBundleIn
 
 from tools import address, book, colab, editions, pages, statements
 from tools.book import ROOT
+from tools.reproducibility import RECORD
 
 RUN = ROOT / ".nbrun"
 BUILD = ROOT / "_build"
@@ -113,7 +115,7 @@ def _execute() -> bool:
     failed = _python(
         *("-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", "-n", "2", "-p", "no:doctest"),
         *("--override-ini=addopts=", "--override-ini=filterwarnings=", "-p", "no:cacheprovider"),
-        *(f"--junit-xml={REPORT}", ".nbrun"),
+        *(f"--junit-xml={REPORT}", *(f".nbrun/{page.source.stem}.ipynb" for page in _longest_first())),
     )
     if failed:
         return False
@@ -126,6 +128,12 @@ def _execute() -> bool:
             cell.metadata.pop("execution", None)  # times of day, and part of the key
         cache.cache_notebook_bundle(CacheBundleIn(executed, str(page.source)), overwrite=True, check_validity=False)
     return True
+
+
+def _longest_first() -> list[book.Page]:
+    """The chapters by what they took when last measured, so that of two workers none is left with a long one alone."""
+    measured = json.loads(RECORD.read_text(encoding="utf-8"))["seconds"]
+    return sorted(book.chapters(), key=lambda page: measured.get(page.source.stem) or math.inf, reverse=True)
 
 
 def _seconds() -> Iterator[tuple[str, float]]:

@@ -20,9 +20,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools.book import ROOT, chapters
+
 __all__ = ["PAGE", "RECORD", "RESULTS", "main", "page_with_tables", "shipped"]
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "book" / "figures.json"
 PAGE = ROOT / "book" / "reproducibility.md"
 RESULTS = ROOT / "companion" / "results"
@@ -60,12 +61,12 @@ def page_with_tables(page: str, record: dict[str, Any], results: dict[str, dict[
     return _between(page, "results", _result_table(results))
 
 
-def _with_seconds(record: dict[str, Any], measured: dict[str, float]) -> dict[str, float]:
-    unknown = set(measured) - set(record["seconds"])
-    if unknown:
-        raise ValueError(f"seconds for {sorted(unknown)}, expected chapters of the record: {sorted(record['seconds'])}")
-    seconds: dict[str, float] = record["seconds"]
-    return seconds | {name: round(float(value), 1) for name, value in measured.items()}
+def _with_seconds(record: dict[str, Any], measured: dict[str, float]) -> dict[str, float | None]:
+    names = [page.source.stem for page in chapters()]
+    if unknown := set(measured) - set(names):
+        raise ValueError(f"seconds for {sorted(unknown)}, expected chapters of the book: {names}")
+    seconds = record["seconds"] | {name: round(float(value), 1) for name, value in measured.items()}
+    return {name: seconds.get(name) for name in names}
 
 
 def _chapter_table(record: dict[str, Any]) -> list[str]:
