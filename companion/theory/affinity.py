@@ -1,21 +1,21 @@
 """The class entropy of two classes from their affinity: one integral on a line, however many dimensions there are.
 
-The affinity of two densities is Z(s) = int p_A^s p_B^(1-s) dx. On the line s = 1/2 + i omega it is the characteristic
+The affinity of two densities is Z(q) = int p_A^q p_B^(1-q) dx. On the line q = 1/2 + i omega it is the characteristic
 function of the log-odds under sqrt(p_A p_B). Written over that measure, class entropy is the mean of
 g(L) = cosh(L/2) h_b(L), and g solves g'' - g/4 = -1/(4 cosh(L/2)): its Fourier transform is known. Hence, for two
 equally probable classes,
 
-    H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega,    s (1-s) = 1/4 + omega^2.
+    H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega,    q (1-q) = 1/4 + omega^2.
 
 The affinity of classes made of independent blocks is the product of the blocks' affinities, so log Z is a sum, and a
 million dimensions cost what one costs. Noise acts on it by a law of its own, with D_A, D_B the denoisers of the classes
-and the average taken over p_A^s p_B^(1-s) / Z:
+and the average taken over p_A^q p_B^(1-q) / Z:
 
-    -d log Z / d lambda = s (1-s) R(s),    R(s) = (snr/2) < |D_A - D_B|^2 >_s,
+    -d log Z / d lambda = q (1-q) R(q),    R(q) = (snr/2) < |D_A - D_B|^2 >_q,
 
-and the production is -dH/dlambda = (1/4) int Z(s) R(s) / cosh(pi omega) d omega. Not in the papers.
+and the production is -dH/dlambda = (1/4) int Z(q) R(q) / cosh(pi omega) d omega. Not in the papers.
 
-`LINE` holds the points s at which a pair of classes gives log Z and R; `entropy_on_line` and `production_on_line` sum
+`LINE` holds the points q at which a pair of classes gives log Z and R; `entropy_on_line` and `production_on_line` sum
 over them. The integrands are analytic and decay like exp(-pi omega): the trapezoidal rule is exact to about 1e-14
 nats, absolutely, as far as log Z is.
 """
@@ -43,7 +43,7 @@ _SHARE = np.where(_OMEGA == 0.0, 0.25, 0.5) * _STEP / np.cosh(np.pi * _OMEGA)
 def entropy_on_line(log_affinity: ComplexArray) -> Array:
     """The class entropy in nats of two equally probable classes, from log Z at `LINE`: (..., len(LINE)) to (...).
 
-        H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega
+        H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
 
     >>> float(entropy_on_line(np.zeros(len(LINE), dtype=complex)).round(12))     # equal classes: log 2
     0.69314718056
@@ -53,9 +53,9 @@ def entropy_on_line(log_affinity: ComplexArray) -> Array:
 
 
 def production_on_line(log_affinity: ComplexArray, rate: ComplexArray) -> Array:
-    """-dH/dlambda in nats, from log Z and R = -(d log Z / d lambda) / (s (1-s)) at `LINE`: (..., len(LINE)) to (...).
+    """-dH/dlambda in nats, from log Z and R = -(d log Z / d lambda) / (q (1-q)) at `LINE`: (..., len(LINE)) to (...).
 
-        -dH/dlambda = (1/4) int Z(s) R(s) / cosh(pi omega) d omega
+        -dH/dlambda = (1/4) int Z(q) R(q) / cosh(pi omega) d omega
 
     Two classes at distance |Delta| in noise have R = snr |Delta|^2 / 2; while the noise is large, the production is an
     eighth of snr |Delta|^2:

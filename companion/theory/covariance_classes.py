@@ -3,7 +3,7 @@
 Classes whose covariances share their axes are independent along them, and so are their noised versions. Along an axis
 with variances a and b, noised to A = a + sigma^2 and B = b + sigma^2, and means m apart, the affinity of `affinity` is
 
-    log Z(s) = -(1/2) log( s e^(-(1-s) l) + (1-s) e^(s l) ) - (1/2) s (1-s) m^2 / ( (1-s) A + s B ),    l = log(A/B),
+    log Z(q) = -(1/2) log( q e^(-(1-q) l) + (1-q) e^(q l) ) - (1/2) q (1-q) m^2 / ( (1-q) A + q B ),    l = log(A/B),
 
 so the class entropy is one integral with a sum over the distinct axes in it: a million dimensions cost what two do.
 
@@ -89,7 +89,7 @@ def gaussian_pair(
 def entropy(pair: GaussianPair, log_snr: ArrayLike) -> Array:
     """The class entropy H(Z | X_t) of two equally probable Gaussian classes at each log-snr, in nats.
 
-        H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega,    s = 1/2 + i omega
+        H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega,    q = 1/2 + i omega
 
     Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite. Source: ES 7; the
     integral is derived in the chapter on general classes.
@@ -107,7 +107,7 @@ def entropy(pair: GaussianPair, log_snr: ArrayLike) -> Array:
 def production(pair: GaussianPair, log_snr: ArrayLike) -> Array:
     """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
 
-        -dH/dlambda = (snr/2) E[ gamma (1-gamma) |D_A - D_B|^2 ] = (1/4) int Z(s) R(s) / cosh(pi omega) d omega
+        -dH/dlambda = (snr/2) E[ gamma (1-gamma) |D_A - D_B|^2 ] = (1/4) int Z(q) R(q) / cosh(pi omega) d omega
 
     Times g^2/sigma^2 it is the production per unit of a process's time. Raises as `entropy` does. Source: ES 33.
 
@@ -175,8 +175,8 @@ def isotropic_log_entropy(dimension: int, ratio: ArrayLike) -> Array:
 
     With v = l / (1/B - 1/A) the densities cross at |x|^2 = d v. There |x|^2 = d v e^y makes L = (d/2) l (e^y - 1), and
 
-        H = e^(-(d/2) C) int chi(y) (1/2) [ e^((1-s) L) + e^(-s L) ] h_b(L) dy,
-        s = r/l - 1/l,    r = l / (1 - e^-l),    C = r - 1 - log r,
+        H = e^(-(d/2) C) int chi(y) (1/2) [ e^((1-q) L) + e^(-q L) ] h_b(L) dy,
+        q = r/l - 1/l,    r = l / (1 - e^-l),    C = r - 1 - log r,
 
     chi(y) the density of the logarithm of a chi-squared variable over d, and (d/2) C the Chernoff information of the
     classes. Accurate to about 1e-12, relatively, for every l. Raises InputError for a dimension below one or a ratio
@@ -193,19 +193,19 @@ def isotropic_log_entropy(dimension: int, ratio: ArrayLike) -> Array:
     size, half = np.abs(ratios), 0.5 * dimension  # exchanging the classes changes the sign and not the entropy
     above_one = size / -np.expm1(-size) - 1.0
     chernoff = half * (above_one - np.log1p(above_one))
-    s = 1.0 / -np.expm1(-size) - 1.0 / size
+    q = 1.0 / -np.expm1(-size) - 1.0 / size
     # chi(y) is below e^-42 of its top outside the two solutions of (d/2) (e^y - 1 - y) = 42; the rest of the
-    # integrand is below e^-42 where s L or -(1-s) L exceeds 50. Of these the nearer bound the integral.
+    # integrand is below e^-42 where q L or -(1-q) L exceeds 50. Of these the nearer bound the integral.
     ends = [np.log(-lambertw(-np.exp(-1.0 - 42.0 / half), branch).real) for branch in (0, -1)]
     slope = half * size
     with np.errstate(divide="ignore"):
-        first = np.maximum(ends[0], np.log(np.maximum(1.0 - 50.0 / ((1.0 - s) * slope), 0.0)))
-    last = np.minimum(ends[1], np.log1p(50.0 / (s * slope)))
+        first = np.maximum(ends[0], np.log(np.maximum(1.0 - 50.0 / ((1.0 - q) * slope), 0.0)))
+    last = np.minimum(ends[1], np.log1p(50.0 / (q * slope)))
     step = (last - first) / (_NODES - 1)
     y = first[..., None] + step[..., None] * np.arange(_NODES)
     odds = slope[..., None] * np.expm1(y)
     density = np.exp(half * (y - np.expm1(y)) - _log_gamma_remainder(half))
-    tilted = np.exp((1.0 - s[..., None]) * odds) + np.exp(-s[..., None] * odds)
+    tilted = np.exp((1.0 - q[..., None]) * odds) + np.exp(-q[..., None] * odds)
     integral = 0.5 * (density * tilted * binary_entropy(odds)).sum(axis=-1) * step
     result: Array = np.log(integral) - chernoff
     return result
@@ -223,14 +223,14 @@ def _log_gamma_remainder(half: float) -> float:
 
 
 def _on_line(pair: GaussianPair, levels: Array) -> tuple[ComplexArray, ComplexArray]:
-    """log Z and R = -(d log Z / d lambda) / (s (1-s)) at `LINE`, each (*levels, len(LINE))."""
+    """log Z and R = -(d log Z / d lambda) / (q (1-q)) at `LINE`, each (*levels, len(LINE))."""
     noise = noise_of(levels)[..., None] ** 2
     log_affinity = np.zeros((*levels.shape, len(LINE)), dtype=complex)
     rate = np.zeros_like(log_affinity)
     for a, b, gap, count in zip(pair.first, pair.second, pair.gap, pair.multiplicity, strict=True):
         ratio = np.log1p((a - b) / (b + noise))
         lost = -np.expm1(-ratio)  # 1 - B/A
-        # s e^(-(1-s) l) + (1-s) e^(s l) = e^(s l) (1 - s lost), whose last factor never leaves the half plane Re > 1/2
+        # q e^(-(1-q) l) + (1-q) e^(q l) = e^(q l) (1 - q lost), whose last factor never leaves the half plane Re > 1/2
         # (l > 0) or Re > 1 (l < 0): the principal logarithm is the right one.
         log_affinity -= 0.5 * count * (LINE * ratio + log_one_plus(-LINE * lost))
         slope = noise * (a - b) / ((a + noise) * (b + noise))  # dl/dlambda

@@ -65,7 +65,7 @@ def sign_pair(dimension: int, order: int = 2, correlation: float = 0.8) -> SignP
 def entropy(pair: SignPair, log_snr: ArrayLike) -> Array:
     """The class entropy H(Z | X_t) of the two classes at each log-snr, in nats.
 
-        Z(s) = ( E (1 + tau P)^(1-s) )^(d/k),    H = (1/4) int Z(s) / ( s (1-s) cosh(pi omega) ) d omega
+        Z(q) = ( E (1 + tau P)^(1-q) )^(d/k),    H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
 
     Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite.
 
@@ -176,12 +176,12 @@ def _moments(pair: SignPair, log_snr: ArrayLike) -> tuple[Array, Array]:
 
 
 def _on_line(pair: SignPair, log_snr: ArrayLike) -> tuple[ComplexArray, ComplexArray]:
-    """log Z and R = -(d log Z / d lambda) / (s (1-s)) at `LINE`, each (*levels, len(LINE))."""
+    """log Z and R = -(d log Z / d lambda) / (q (1-q)) at `LINE`, each (*levels, len(LINE))."""
     moments, slopes = _moments(pair, log_snr)
     k, orders = pair.order, _even_orders(pair.correlation)
     every = np.arange(1.0, orders[-1] + 1.0)
-    # The coefficients of (1 + x)^(1-s), tau^m (1-s)(-s)...(2-s-m) / m!; the first two factors are taken out, as
-    # -s (1-s), since R divides by them.
+    # The coefficients of (1 + x)^(1-q), tau^m (1-q)(-q)...(2-q-m) / m!; the first two factors are taken out, as
+    # -q (1-q), since R divides by them.
     factors = np.concatenate([[1.0, 0.5], np.zeros(len(every) - 2)])
     steps = pair.correlation * np.where(every < 3, factors, (2.0 - every - LINE[:, None]) / every)
     coefficients = np.cumprod(steps, axis=1)[:, 1::2].T

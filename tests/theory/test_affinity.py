@@ -12,10 +12,10 @@ ROUNDING = 2e-15  # a sum of 449 terms of at most log 2
 
 
 def test_two_gaussians_are_the_binary_integral():
-    # Equal Gaussians with control parameter kappa have Z(s) = exp(-s (1-s) kappa / 2).
+    # Equal Gaussians with control parameter kappa have Z(q) = exp(-q (1-q) kappa / 2).
     log_affinity = -0.5 * KAPPA[:, None] * LINE * (1.0 - LINE)
     np.testing.assert_allclose(entropy_on_line(log_affinity), binary.entropy(KAPPA), rtol=0.0, atol=ROUNDING)
-    # R = -(d log Z / d log kappa) / (s (1-s)) gives the production per unit of log kappa.
+    # R = -(d log Z / d log kappa) / (q (1-q)) gives the production per unit of log kappa.
     rate = 0.5 * KAPPA[:, None] * np.ones_like(LINE)
     by_kappa = KAPPA * binary.production(KAPPA)
     np.testing.assert_allclose(production_on_line(log_affinity, rate), by_kappa, rtol=0.0, atol=ROUNDING)
