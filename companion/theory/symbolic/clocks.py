@@ -205,7 +205,7 @@ def kernel() -> Proof:
     proof = Proof(Derivative(_pdf, t) + flow, worlds)
     share = simplify(proof.first.subs(_pdf, bell).doit() / bell).subs(state, _mean + sqrt(_variance) * z)
     powers = [simplify(factor) * z**power for (power,), factor in Poly(share, z).terms()]
-    proof.then("put in the Gaussian, collect the powers of z = (x - m) / sqrt(v)", sum(powers) * _pdf)
+    proof.then(r"put in the Gaussian, collect the powers of $z = (x - m)/\sqrt{v}$", sum(powers) * _pdf)
     of_mean = (Derivative(_mean, t) - drift * _mean) / sqrt(_variance)
     of_variance = (Derivative(_variance, t) - 2 * drift * _variance - diffusion**2) / (2 * _variance)
     proof.then("one term for the mean, one for the variance", (of_mean * z + of_variance * (z**2 - 1)) * _pdf)
@@ -228,7 +228,7 @@ def signal_of_clock(name: str) -> Proof:
     """alpha of one process from its drift."""
     clock = CLOCKS[name]
     proof = Proof(alpha, _worlds[name])
-    solution = proof.then("solve alpha' = f alpha from alpha(0) = 1", exp(_past(clock.drift)))
+    solution = proof.then(r"solve $\alpha' = f \alpha$ from $\alpha(0) = 1$", exp(_past(clock.drift)))
     # SymPy writes log|cos|; the cosine stays positive while the process runs.
     taken = proof.then("take the integral", solution.doit().replace(Abs, lambda inside: inside))
     if taken != clock.signal:
@@ -239,10 +239,10 @@ def signal_of_clock(name: str) -> Proof:
 def preserved() -> Proof:
     """sigma^2 of every process with g^2 = -2 f."""
     proof = Proof(sigma**2, _vp)
-    proof.then("solve (sigma^2)' = 2 f sigma^2 + g^2 from 0", alpha**2 * _past(diffusion**2 / alpha**2))
-    proof.then("g^2 = -2 f = -2 alpha' / alpha", alpha**2 * _past(-2 * Derivative(alpha, t) / alpha**3))
+    proof.then(r"solve $(\sigma^2)' = 2 f \sigma^2 + g^2$ from $0$", alpha**2 * _past(diffusion**2 / alpha**2))
+    proof.then(r"$g^2 = -2 f = -2 \alpha'/\alpha$", alpha**2 * _past(-2 * Derivative(alpha, t) / alpha**3))
     whole = proof.then("a whole derivative", alpha**2 * _past(Derivative(alpha**-2, t)))
-    proof.then("take the integral, alpha(0) = 1", whole.doit().subs(alpha.subs(t, 0), 1).expand())
+    proof.then(r"take the integral, $\alpha(0) = 1$", whole.doit().subs(alpha.subs(t, 0), 1).expand())
     return proof
 
 
@@ -252,10 +252,10 @@ def noise_of_clock(name: str) -> Proof:
     proof = Proof(sigma**2, _worlds[name])
     if clock.preserving:
         proof.then("variance is preserved", 1 - alpha**2)
-        proof.then("put in alpha", clock.noise)
+        proof.then(r"put in $\alpha$", clock.noise)
         return proof
     past = _past(clock.diffusion / clock.signal**2)
-    solution = proof.then("solve (sigma^2)' = 2 f sigma^2 + g^2 from 0", clock.signal**2 * past)
+    solution = proof.then(r"solve $(\sigma^2)' = 2 f \sigma^2 + g^2$ from $0$", clock.signal**2 * past)
     proof.then("take the integral", simplify(solution.doit()))
     return proof
 
@@ -266,7 +266,7 @@ def time_of_clock(name: str) -> Proof:
     proof = Proof(clock.time, _worlds[name])
     ratio = sqrt(clock.noise) / clock.signal
     put_in = {exp(-lam): ratio**2, exp(-lam / 2): ratio, exp(lam / 2): 1 / ratio}
-    proof.then("put in snr = alpha^2 / sigma^2", clock.time.xreplace(put_in))
+    proof.then(r"put in $\alpha^2 / \sigma^2$ for the snr", clock.time.xreplace(put_in))
     proof.then("undo it", t)
     return proof
 
@@ -308,7 +308,7 @@ def natural_drift() -> Proof:
     """The drift of y, over x: by Ito's formula d(c X) = (c' + c f) X dt + c g dW."""
     proof = Proof(Derivative(_factor, t) + drift * _factor, _moving)
     proof.then("take the derivative", proof.first.doit())
-    proof.then("alpha' = f alpha, (sigma^2)' = 2 f sigma^2 + g^2", _moved(proof.first))
+    proof.then(r"$\alpha' = f \alpha$ and $(\sigma^2)' = 2 f \sigma^2 + g^2$", _moved(proof.first))
     return proof
 
 
@@ -316,7 +316,7 @@ def natural_noise() -> Proof:
     """The rate at which the snr falls is the square of what multiplies dW in dy."""
     proof = Proof(-Derivative(alpha**2 / sigma**2, t), _moving)
     proof.then("take the derivative", proof.first.doit())
-    proof.then("alpha' = f alpha, (sigma^2)' = 2 f sigma^2 + g^2", _moved(proof.first))
+    proof.then(r"$\alpha' = f \alpha$ and $(\sigma^2)' = 2 f \sigma^2 + g^2$", _moved(proof.first))
     proof.then("a square", (_factor * diffusion) ** 2)
     return proof
 
@@ -329,7 +329,7 @@ _two_times = (replace(_moving[0], prepare=lambda side: _motion(side.subs(_covari
 def natural_covariance() -> Proof:
     """The covariance of y at two times tau < t given x_0 is the snr at the later one."""
     proof = Proof(_factor.subs(t, tau) * _factor * _covariance, _two_times)
-    proof.then("solve C' = f C from C = sigma^2 at tau, and cancel", proof.first.subs(_covariance, _carried))
+    proof.then(r"solve $C' = f C$ from $C = \sigma_\tau^2$, and cancel", proof.first.subs(_covariance, _carried))
     return proof
 
 
@@ -351,7 +351,7 @@ def reverse_drift() -> Proof:
     proof = Proof(
         -Derivative(_factor, t) * state + _factor * (-drift * state + diffusion**2 * mixture_score), _with_tweedie
     )
-    proof.then("the drift of y", -natural_drift().last * state + _factor * diffusion**2 * mixture_score)
+    proof.then("the forward drift of $y$", -natural_drift().last * state + _factor * diffusion**2 * mixture_score)
     proof.then("Tweedie's formula", simplify(proof.last.subs(mixture_score, _tweedie)))
     proof.then("the rate of the snr", -Derivative(alpha**2 / sigma**2, t) * mixture_denoiser)
     return proof
@@ -363,7 +363,8 @@ def velocity() -> Proof:
     proof.then("Tweedie's formula", proof.first.subs(mixture_score, _tweedie))
     predicted = (state - alpha * mixture_denoiser) / sigma
     proof.then(
-        "f and g^2 by alpha and sigma", Derivative(alpha, t) * mixture_denoiser + Derivative(sigma, t) * predicted
+        r"$f$ and $g^2$ by $\alpha$ and $\sigma$",
+        Derivative(alpha, t) * mixture_denoiser + Derivative(sigma, t) * predicted,
     )
     return proof
 
