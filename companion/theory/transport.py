@@ -83,10 +83,12 @@ def on_line(
 def evolve(
     start: ClassDensities, drift: Callable[[Array], Array], g2: float, times: list[float]
 ) -> list[ClassDensities]:
-    """The densities at each of some times after `start`. Raises InputError for g2 or a time that is not positive.
+    """The densities at each of some times after `start`.
+
+    Raises InputError for g2 or a time that is not positive, or a drift under which states reach the ends of the grid.
 
     >>> start = on_line([-1.0, 1.0], 0.5, [0.5, 0.5])
-    >>> (later,) = evolve(start, lambda x: -x, 2.0, [1.0])
+    >>> (later,) = evolve(start, lambda x: -x, 0.5, [1.0])
     >>> bool(abs(later.joint.sum() * 10.0 / 401 - 1.0) < 1e-10)
     True
     """
@@ -96,7 +98,13 @@ def evolve(
         raise InputError("times", times, "positive times")
     slope = _derivative(len(start.x), float(start.x[1] - start.x[0]))
     forward = 0.5 * g2 * slope @ slope - slope * drift(start.x)
-    return [ClassDensities(start.x, start.joint @ expm(time * forward).T) for time in times]
+    later = [ClassDensities(start.x, start.joint @ expm(time * forward).T) for time in times]
+    at_ends = max(float(np.abs(one.joint[:, [0, -1]]).max()) for one in later)
+    if not at_ends < _NEGLIGIBLE:
+        raise InputError(
+            "drift", f"one that brings a density of {at_ends:.1g} to the ends", "one that keeps states away"
+        )
+    return later
 
 
 def _derivative(nodes: int, step: float) -> Array:

@@ -46,7 +46,7 @@ def entropy_before_wall(starts: Sequence[float], weights: Sequence[float], t: fl
 
     def density(x: float) -> float:
         joint, _ = _joint_and_scores(starts, weights, t, x)
-        share = joint / joint.sum()
+        share = joint / max(joint.sum(), 1e-300)
         return -float(joint @ np.log(np.maximum(share, 1e-300)))
 
     return _over_half_line(density, starts, t)
@@ -62,7 +62,7 @@ def production_before_wall(starts: Sequence[float], weights: Sequence[float], t:
 
     def source(x: float) -> float:
         joint, scores = _joint_and_scores(starts, weights, t, x)
-        mean = joint @ scores / joint.sum()
+        mean = joint @ scores / max(joint.sum(), 1e-300)
         return 0.5 * float(joint @ (scores - mean) ** 2)
 
     return _over_half_line(source, starts, t)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sympy import Derivative, Function, Integer, exp, log, sqrt, symbols
+from sympy import Derivative, Function, IndexedBase, Integer, Symbol, exp, log, sqrt, symbols
 
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from companion.theory.mixtures import GaussianMixture, isotropic_mixture
@@ -57,6 +57,7 @@ from companion.theory.symbolic.world import World, on_mixture, random_fields
 
 __all__ = [
     "IDENTITIES",
+    "approximate_gap",
     "binary_production",
     "density_entropy",
     "entropy_gradient",
@@ -77,6 +78,7 @@ rate_in_snr = Derivative(class_entropy(snr), snr)
 entropy_of_states, entropy_in_class = Function("H_X")(t), Function("H_{X|Z}")(t)  # differential entropies
 prior_entropy = -Total(prior[i] * log(prior[i]), i)
 A, B = symbols("A B", integer=True, positive=True)  # the two sides of a partition
+slip, mixture_slip = IndexedBase("e"), Symbol("e")  # what approximate scores are wrong by, vector fields
 
 joint = prior[i] * density[i]
 gap = Total(prior[i] * E(i, Norm2(score[i] - mixture_score)), i)
@@ -118,6 +120,17 @@ def _naming(world: World, **classes: int) -> World:
 
 LOCAL = (in_coordinates(1, classes=3), in_coordinates(2, classes=2))
 FIELDS = (random_fields(0), random_fields(1, classes=4, dimension=3))
+_SLIPS = tuple(
+    replace(
+        world,
+        values={
+            **world.values,
+            slip: np.random.default_rng(2).standard_normal(world.values[score].shape),
+            mixture_slip: np.random.default_rng(3).standard_normal(world.values[score].shape[1:]),
+        },
+    )
+    for world in FIELDS
+)
 _LINE = isotropic_mixture([[-1.0], [0.2], [1.3]], [0.3, 0.5, 0.4], [0.2, 0.5, 0.3])
 _PLANE = isotropic_mixture([[-1.0, 0.0], [0.4, 0.9], [0.6, -0.8]], [0.5, 0.7, 0.6], [0.3, 0.3, 0.4])
 MIXTURES = (_noised(_LINE, ornstein_uhlenbeck(), 0.4), _noised(_PLANE, variance_exploding(), 0.6))
@@ -259,6 +272,19 @@ def binary_production() -> Proof:
     return proof
 
 
+def approximate_gap() -> Proof:
+    """The mean squared gap of scores that are wrong by e_i, of a mixture's score that is wrong by e."""
+    proof = Proof(Total(prior[i] * E(i, Norm2(score[i] + slip[i] - mixture_score - mixture_slip)), i), _SLIPS)
+    products = Total(prior[i] * E(i, Dot(score[i] - mixture_score, slip[i] - mixture_slip)), i)
+    squares = Total(prior[i] * E(i, Norm2(slip[i] - mixture_slip)), i)
+    proof.then("Multiply out", gap + 2 * products + squares)
+    own = Total(prior[i] * E(i, Dot(score[i] - mixture_score, slip[i])), i)
+    proof.then(
+        "In every state the $s_i - s$ have the mean zero, and $e$ is the same for all classes", gap + 2 * own + squares
+    )
+    return proof
+
+
 def snr_production() -> Proof:
     """-dH/dsnr by denoisers."""
     proof = Proof(-rate_in_snr, MIXTURES)
@@ -387,6 +413,17 @@ IDENTITIES = (
         ),
         "ES 37, 38",
         SIDES,
+    ),
+    Identity(
+        "eq-production-error",
+        (
+            Total(prior[i] * E(i, Norm2(score[i] + slip[i] - mixture_score - mixture_slip)), i),
+            gap
+            + 2 * Total(prior[i] * E(i, Dot(score[i] - mixture_score, slip[i])), i)
+            + Total(prior[i] * E(i, Norm2(slip[i] - mixture_slip)), i),
+        ),
+        "none",
+        _SLIPS,
     ),
     Identity(
         "eq-production-snr",
