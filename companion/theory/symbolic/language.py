@@ -127,7 +127,7 @@ def tex(expression: Expr) -> str:
     >>> tex(Total(prior[i] * E(i, Norm2(score[i] - mixture_score)), i))
     '\\sum_{i} \\pi_{i} \\, \\mathbb{E}_{i} \\left| s_{i} - s \\right|^{2}'
     """
-    text: str = _Printer({"order": "none"}).doprint(expression)
+    text: str = _Printer({"order": "none", "inv_trig_style": "full"}).doprint(expression)
     return text
 
 
@@ -174,8 +174,12 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
         return r"\operatorname{snr}" if expression == snr else str(super()._print_Symbol(expression, style))
 
     def _print_Function(self, expression: Any, exp: str | None = None) -> str:
-        """A function of time is printed without its argument, as in the text of a paper."""
-        if isinstance(expression, AppliedUndef) and expression.args == (t,):
+        """A function of time, or of place and time, is printed without its arguments, as in the text of a paper."""
+        if (
+            isinstance(expression, AppliedUndef)
+            and expression.args[-1] == t
+            and all(a.is_Symbol for a in expression.args)
+        ):
             name = self._print(Symbol(expression.func.__name__))
             return name if exp is None else f"{name}^{{{exp}}}"
         return str(super()._print_Function(expression, exp))
@@ -188,7 +192,7 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
 
     def _print_Derivative(self, expression: Derivative) -> str:
         operand = expression.expr
-        sign = r"\partial" if isinstance(operand, AppliedUndef) and len(operand.args) > 1 else r"\mathrm{d}"
+        sign = r"\partial" if any(len(f.args) > 1 for f in operand.atoms(AppliedUndef)) else r"\mathrm{d}"
         order = sum(count for _, count in expression.variable_count)
         power = "" if order == 1 else f"^{{{order}}}"
         below = r" \, ".join(

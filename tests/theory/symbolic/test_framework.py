@@ -129,6 +129,10 @@ def test_a_proof_takes_only_steps_that_follow():
         ),
         (E(state), r"\mathbb{E} x"),
         (1 + Others(exp(-log_odds[i, k]), k, i), r"1 + \sum_{k \ne i} e^{- L_{ik}}"),
+        (
+            Derivative(symbols("x") * Function("p")(symbols("x"), t), symbols("x")),
+            r"\frac{\partial}{\partial x} \left( x p \right)",
+        ),
         (Derivative(class_entropy(snr), snr), r"\frac{\mathrm{d} H}{\mathrm{d} \operatorname{snr}}"),
     ],
 )
