@@ -1,0 +1,247 @@
+"""What a noise schedule makes of a network: its clock, and the one conversion of its output into the posterior mean.
+
+A network is trained on states a x_0 + b eps, is told a timestep, and predicts something. The contract speaks of
+x = x_0 + sigma eps, which is the state divided by a, so sigma = b / a, log-snr = -2 log sigma. Whatever is predicted,
+
+    D = c_skip x + c_out output(c_in x, timestep),
+
+with, for data of standard deviation s in the network's units (1 but for EDM), snr = 1 / sigma^2, and
+
+    alpha^2 = s^2 / (s^2 + sigma^2),    beta^2 = sigma^2 / (s^2 + sigma^2)        variance preserving, of x / s
+    alpha = 1 / (1 + sigma),            beta = sigma / (1 + sigma)                rectified flow
+
+the coefficients below. They follow from what the output estimates, with state = alpha x / s = c_in x (flow: alpha x):
+
+    prediction      the output estimates       c_in        c_skip     c_out
+    epsilon         eps                        alpha       1          -sigma
+    sample          x_0                        alpha       0          1
+    v_prediction    alpha eps - beta x_0 / s   alpha / s   alpha^2    -s beta
+    edm             beta x_0 / s - alpha eps   alpha / s   alpha^2    s beta
+    flow            eps - x_0                  alpha       alpha      -beta
+
+Third line: x_0 / s = alpha state - beta v, because state = alpha x_0 / s + beta eps and alpha^2 + beta^2 = 1. The
+fourth is its sign reversed, which is EDM's preconditioning (Karras et al. 2022, table 1). Fifth: state = (1 - beta) x_0
++ beta eps, so x_0 = state - beta v. All are one object (Tweedie; ID 11, SI 37).
+
+The schedule enters only as the clock, the table of log-snr over timesteps, inverted by linear interpolation (exact for
+EDM, whose timestep is (log sigma) / 4; for a flow the timestep is beta times their number): the sinusoidal embedding of
+a timestep takes fractions. Where the last timestep has no signal, the state is the unit noise z itself,
+
+    sample:  D = output        v_prediction:  D = -output        flow:  D = z - output
+
+and eps says nothing of x_0. The contract's sigma would be infinite there; `from_noise` is the call for it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from companion.errors import InputError
+from companion.models.folders import diffusers, first_line
+
+__all__ = ["Schedule", "schedule_of"]
+
+Array = NDArray[np.float64]
+Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+# At snr 0, D = skip z + out output; c_skip x and c_out of the table above, at beta = 1.
+_WITHOUT_SIGNAL = {"sample": (0.0, 1.0), "v_prediction": (0.0, -1.0), "flow": (1.0, -1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The clock of a network and what it predicts.
+
+    `clock` holds the log-snr, decreasing, of the `timesteps`, both float64; `prediction` is epsilon, sample,
+    v_prediction, edm or flow. `terminal` is the timestep without any signal, or None; it is not in the table.
+    `fractional` says whether the network takes fractions of a timestep, `sigma_data` is s above.
+
+    >>> flow = schedule_of({"_class_name": "FlowMatchEulerDiscreteScheduler"})
+    >>> flow.prediction, flow.terminal, float(flow.timestep(0.0))
+    ('flow', 1000.0, 500.0)
+    """
+
+    timesteps: Array
+    clock: Array
+    prediction: str
+    terminal: float | None = None
+    fractional: bool = True
+    sigma_data: float = 1.0
+    _tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def log_snr_range(self) -> tuple[float, float]:
+        """The log-snr of the last timestep that has any signal, and of the first."""
+        return float(self.clock[-1]), float(self.clock[0])
+
+    @property
+    def label(self) -> str:
+        """What is predicted, in a word or two; part of a model's digest."""
+        return self.prediction if self.sigma_data == 1.0 else f"{self.prediction} {self.sigma_data:g}"
+
+    def timestep(self, log_snr: ArrayLike) -> Array:
+        """The timestep that the network is told at a log-snr, of any shape: a fraction where the network takes one.
+
+        A network with a learned table of time embeddings knows whole timesteps only, and is told the nearest.
+        Raises InputError outside `log_snr_range`.
+        """
+        asked = torch.as_tensor(np.asarray(log_snr, dtype=np.float64))
+        self.check(asked)
+        told: Array = self.told(asked).numpy()
+        return told
+
+    def log_snr_used(self, log_snr: ArrayLike) -> Array:
+        """The log-snr whose timestep the network is really told: the one asked for, or the nearest it knows."""
+        used: Array = np.interp(self.timestep(log_snr), self.timesteps, self.clock)
+        return np.asarray(log_snr, dtype=np.float64) if self.fractional else used
+
+    def inside(self, log_snr: torch.Tensor) -> torch.Tensor:
+        """Where the network was trained. sigma comes in float32, which moves log-snr by units in the seventh digit."""
+        lowest, highest = self.log_snr_range
+        return (log_snr >= lowest - 1e-4) & (log_snr <= highest + 1e-4)
+
+    def check(self, log_snr: torch.Tensor) -> None:
+        """InputError unless every log-snr is one that the network was trained on."""
+        inside = self.inside(log_snr)
+        if not bool(inside.all()):
+            lowest, highest = self.log_snr_range
+            expected = f"{lowest:.6g} to {highest:.6g}, what the network was trained on"
+            raise InputError("log-snr", f"{float(log_snr[~inside].flatten()[0]):.6g}", expected)
+
+    def told(self, log_snr: torch.Tensor) -> torch.Tensor:
+        """`timestep` for float64 tensors, on their device and without a check."""
+        if self.prediction == "flow":
+            times = float(self.terminal or 0.0) * torch.sigmoid(-0.5 * log_snr)
+        else:
+            levels, steps = self._table(log_snr.device)
+            right = torch.searchsorted(levels, log_snr.contiguous(), right=True).clamp(1, len(levels) - 1)
+            left = right - 1
+            slope = (steps[right] - steps[left]) / (levels[right] - levels[left])
+            times = (steps[left] + slope * (log_snr - levels[left])).clamp(steps[-1], steps[0])
+        return times if self.fractional else times.round()
+
+    def scalings(self, log_snr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """c_in, c_skip and c_out of the table above, for float64 log-snr (batch,)."""
+        zero, one = torch.zeros_like(log_snr), torch.ones_like(log_snr)
+        if self.prediction == "flow":
+            alpha, beta = torch.sigmoid(0.5 * log_snr), torch.sigmoid(-0.5 * log_snr)
+            return alpha, alpha, -beta
+        ratio = log_snr + 2.0 * float(np.log(self.sigma_data))
+        alpha, beta = torch.sigmoid(ratio).sqrt(), torch.sigmoid(-ratio).sqrt()
+        if self.prediction == "epsilon":
+            return alpha, one, -torch.exp(-0.5 * log_snr)
+        if self.prediction == "sample":
+            return alpha, zero, one
+        sign = 1.0 if self.prediction == "edm" else -1.0
+        return alpha / self.sigma_data, alpha.square(), sign * self.sigma_data * beta
+
+    def posterior_mean(self, network: Call, x: torch.Tensor, log_snr: torch.Tensor) -> torch.Tensor:
+        """D at x (batch, *shape) and log-snr (batch,), float64: c_skip x + c_out output, in the dtype of x.
+
+        `network(state, times)` returns an output of the shape of `x`, or with further channels, which are left aside
+        (learned variances). Only it may leave the dtype of `x`: what a half-precision network loses is its own.
+        """
+        c_in, c_skip, c_out = (_per_sample(values, x) for values in self.scalings(log_snr))
+        times = self.told(log_snr).to(x.device, torch.float32 if self.fractional else torch.int64)
+        return c_skip * x + c_out * _first_channels(network(c_in * x, times), x)
+
+    def mean_from_noise(self, network: Call, noise: torch.Tensor) -> torch.Tensor:
+        """D at snr 0, where the network's state is the unit noise (batch, *shape); for a schedule that has `terminal`
+        and a prediction other than eps."""
+        skip, out = _WITHOUT_SIGNAL[self.prediction]
+        kind = torch.float32 if self.fractional else torch.int64
+        times = torch.full((len(noise),), self.terminal or 0.0, dtype=kind, device=noise.device)
+        return skip * noise + out * _first_channels(network(noise, times), noise)
+
+    @property
+    def starts_from_noise(self) -> bool:
+        """Whether `mean_from_noise` can be asked."""
+        return self.terminal is not None and self.prediction in _WITHOUT_SIGNAL
+
+    def _table(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """The clock and the timesteps, by increasing log-snr; kept on each device, so that no call has to copy them."""
+        if device not in self._tables:
+            clock, steps = (torch.from_numpy(values[::-1].copy()).to(device) for values in (self.clock, self.timesteps))
+            self._tables[device] = clock, steps
+        return self._tables[device]
+
+
+def _per_sample(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return values.to(x.device, x.dtype).reshape(-1, *(1,) * (x.dim() - 1))
+
+
+def _first_channels(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return output[:, : x.shape[1]].to(x.dtype)
+
+
+def schedule_of(config: Mapping[str, Any], fractional: bool = True) -> Schedule:
+    """The schedule that a diffusers scheduler's configuration describes, `_class_name` included.
+
+    Every scheduler that has a table of cumulative alphas is known, with its beta schedule, its prediction type and
+    zero terminal snr; flow matching, with its shift; and EDM's. Solvers differ in how they step, which is left aside.
+    What a shift moves is the table's ends: the timestep of a noise level is the same. Raises InputError for another
+    scheduler, and for noise that does not grow along the table.
+
+    >>> schedule = schedule_of({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True})
+    >>> schedule.terminal, len(schedule.timesteps)
+    (999.0, 999)
+    """
+    kind = str(config.get("_class_name"))
+    prediction = config.get("prediction_type", "epsilon")
+    if kind in _FLOWS or (config.get("use_flow_sigmas") and prediction == "flow_prediction"):
+        return _flow(config)
+    if kind in _EDM or (config.get("timestep_type") == "continuous" and prediction == "v_prediction"):
+        return _edm(config)
+    if config.get("timestep_type", "discrete") != "discrete":
+        raise InputError("timestep_type", config["timestep_type"], "discrete, or v_prediction beside it")
+    try:
+        scheduler = getattr(diffusers, kind).from_config(dict(config))
+        alphas_cumprod = np.asarray(scheduler.alphas_cumprod, dtype=np.float64).copy()
+    except Exception as error:
+        expected = f"a scheduler of diffusers with alphas_cumprod ({first_line(error)})"
+        raise InputError("scheduler", kind, expected) from None
+    if prediction not in ("epsilon", "sample", "v_prediction"):
+        raise InputError("prediction_type", prediction, "epsilon, sample or v_prediction")
+    if config.get("rescale_betas_zero_snr"):
+        alphas_cumprod[-1] = 0.0  # some schedulers put a small number there, to keep their solver's sigma finite
+    with np.errstate(divide="ignore", invalid="ignore"):
+        clock = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
+    ends = bool(np.isneginf(clock[-1]))
+    clock = clock[:-1] if ends else clock
+    if len(clock) < 2 or not np.all(np.isfinite(clock)) or not np.all(np.diff(clock) < 0):
+        raise InputError("scheduler", kind, "noise that grows from each timestep to the next")
+    terminal = float(len(clock)) if ends else None
+    return Schedule(np.arange(float(len(clock))), clock, prediction, terminal, fractional)
+
+
+_FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+_EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+
+
+def _flow(config: Mapping[str, Any]) -> Schedule:
+    count, shift = config.get("num_train_timesteps", 1000), config.get("shift") or config.get("flow_shift") or 1.0
+    if not isinstance(count, int) or count < 3:
+        raise InputError("num_train_timesteps", count, "a whole number, at least 3")
+    if config.get("invert_sigmas"):
+        raise InputError("invert_sigmas", True, "a flow whose timestep grows with the noise")
+    steps = np.arange(1.0, count)
+    # sigma / (1 - sigma) is what a shift multiplies; with dynamic shifting the table is the one before it.
+    odds = steps / (count - steps) * (1.0 if config.get("use_dynamic_shifting") else shift)
+    return Schedule(count * odds / (1.0 + odds), -2.0 * np.log(odds), "flow", float(count))
+
+
+def _edm(config: Mapping[str, Any]) -> Schedule:
+    least, most = config.get("sigma_min") or 0.002, config.get("sigma_max") or 80.0
+    if not 0.0 < least < most:
+        raise InputError("sigma_min, sigma_max", (least, most), "0 < sigma_min < sigma_max")
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise InputError("prediction_type", prediction, "epsilon or v_prediction")
+    sigma_data = config.get("sigma_data", 0.5) if config.get("_class_name") in _EDM else 1.0
+    log_sigma = np.log([least, most])
+    prediction = "edm" if prediction == "epsilon" else prediction
+    return Schedule(0.25 * log_sigma, -2.0 * log_sigma, prediction, sigma_data=float(sigma_data))
