@@ -31,6 +31,20 @@ def test_lem_gaussian_tails():
     assert bounds.tail(1e-4, 0.5) == pytest.approx(float(bounds.tail_bound(1e-4, 0.5)), rel=1e-2)  # tight at 0
 
 
+def test_lem_gaussian_tails_in_any_geometry():
+    """Rivals at different distances and angles: the nearest one's kappa bounds them all."""
+    draw, count = np.random.default_rng(2), 100_000
+    for classes in (3, 8):
+        places = 3.0 * draw.standard_normal((classes, 4))
+        kappa = ((places[:, None] - places[None, :]) ** 2).sum(axis=-1)  # alpha = v = 1
+        log_odds = 0.5 * kappa[0, 1:] + draw.standard_normal((count, 4)) @ (places[0] - places[1:]).T
+        nearest = kappa[0, 1:].min()
+        for fraction in (0.0, 0.5):
+            below = (log_odds.min(axis=1) < 0.5 * fraction * nearest).mean()
+            bound = float(bounds.tail_bound(nearest, fraction, classes))
+            assert below <= bound + 4.0 * math.sqrt(0.25 / count)
+
+
 def test_tail_of_many_classes_by_simulation():
     """min_j L_ij from the joint normal law with the covariances (kappa_ij + kappa_ik - kappa_jk)/2 = kappa/2."""
     kappa, classes, count = 9.0, 6, 400_000
@@ -60,6 +74,7 @@ def test_prop_sandwich():
     assert exact[-1] == pytest.approx(high[-1], abs=1e-3)
     assert high[-1] - low[-1] == pytest.approx(0.5 * math.log(math.pi / 2.0), abs=1e-3)
     assert (high - low).max() <= 0.5 * math.log(1.0 + 0.5 * math.pi)
+    assert (exact - low).max() <= 0.5 * math.log(0.5 * math.pi)
     # The entropy itself: h_b <= log 2 / cosh(L/2).
     assert np.all(binary.log_entropy(KAPPA) <= math.log(math.log(2.0)) - KAPPA / 8.0 + ROUNDING)
 

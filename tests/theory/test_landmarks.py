@@ -12,7 +12,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from companion.errors import InputError
 from companion.forward import ornstein_uhlenbeck, variance_exploding
-from companion.theory import binary, landmarks
+from companion.theory import binary, landmarks, speciation
 from companion.theory.mixtures import isotropic_mixture
 
 TWELVE_DIGITS = 1e-12
@@ -121,6 +121,16 @@ def test_peak_in_log_snr_is_the_maximum_over_log_snr(distance, s):
     # A maximum found by its height is known to the square root of the height's relative error, 1e-13 here; and the
     # quotient's own peak lies step^2 off.
     assert kappa == pytest.approx(float(binary.control_parameter(1.0, np.exp(-0.5 * found.x), distance, s)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("distance", "s"), [(4.0, 0.0), (4.0, 0.5), (5.0, 1.0), (40.0, 1.0), (7.0, 1.6)])
+def test_peaks_are_those_found_in_time(distance, s):
+    """`speciation.peak` searches the process's own time with its own coefficients, to about 1e-10."""
+    pairs = ((ornstein_uhlenbeck(), landmarks.peak_in_vp_time), (variance_exploding(), landmarks.peak_in_ve_time))
+    for process, peak in pairs:
+        time = np.array(speciation.peak(process, distance, s).time)
+        found = binary.control_parameter(process.alpha(time), process.sigma(time), distance, s)
+        assert peak(distance, s) == pytest.approx(float(found), rel=1e-8)
 
 
 def test_width_moves_peaks_and_distance_brings_them_back():

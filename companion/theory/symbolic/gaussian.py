@@ -151,7 +151,7 @@ def slope_at_the_midpoint() -> Proof:
     share = sigma**2 / total_variance
     proof = Proof(Subs(Derivative(guess, place), place, 0), MIDPOINT)
     proof.then(
-        "a class pulls towards its mean, and the posterior says which; both ends are half a distance away",
+        "each class pulls towards its mean, half a distance away, and the posterior weighs the two",
         Subs(Derivative((1 - share) * place + share * mean_guess, place), place, 0),
     )
     proof.then("take the derivative", 1 - share + share * distance**2 / (4 * total_variance))

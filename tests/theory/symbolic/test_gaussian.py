@@ -27,6 +27,19 @@ def test_every_identity_holds_and_no_slip_survives(label):
     assert [mutant.slip for mutant in survivors(IDENTITIES[label])] == []
 
 
+@pytest.mark.parametrize("process", [ornstein_uhlenbeck(), variance_exploding()], ids=lambda process: process.name)
+def test_def_gaussian_classes(process):
+    """A class noised by the exact kernel has the mean alpha mu and the variance v; kappa is their ratio."""
+    mu, s, t, count = 3.0, 0.7, np.array(0.6), 200_000
+    alpha, sigma = float(process.alpha(t)), float(process.sigma(t))
+    clean, noise = np.random.default_rng(0).standard_normal((2, count))
+    states = alpha * (mu + s * clean) + sigma * noise
+    v = alpha**2 * s**2 + sigma**2
+    assert states.mean() == pytest.approx(alpha * mu, abs=4.5 * math.sqrt(v / count))
+    assert states.var() == pytest.approx(v, rel=4.5 * math.sqrt(2.0 / count))
+    assert binary.control_parameter(alpha, sigma, mu, s) == pytest.approx((alpha * mu) ** 2 / v, rel=1e-14)
+
+
 def test_thm_gaussian_log_odds():
     """The law of the log-odds on states drawn in ten dimensions: means, covariances, normality."""
     assert hold("eq-linear-log-odds", "eq-evidence", "eq-log-odds-covariance")
