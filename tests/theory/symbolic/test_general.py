@@ -172,7 +172,7 @@ def test_cor_general_speciation(family, slope, spike):
     # What is left of the corrections at d = 2^14, of the order of d^(-1/k), divided by the range log 16.
     slopes = np.diff(times, axis=0)[0] / np.log(16.0)
     np.testing.assert_allclose(slopes[:2], slope, atol=2e-3)
-    if spike:  # the log-odds of the wide class never averages out: 2 Var L = (r - 1)^2 is always above (2 E L)^2
+    if spike:  # on the wide class the deviation of L is (r-1)/sqrt(2), its mean below (r-1)/2
         assert math.isnan(slopes[2])
     else:
         assert slopes[2] == pytest.approx(slope, abs=2e-3)
