@@ -16,7 +16,7 @@ import sympy
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from sympy import Derivative, Expr, Matrix, cosh, exp, log, oo, sqrt
+from sympy import Derivative, Expr, Matrix, cosh, exp, log, oo, sqrt, tanh
 
 from companion.forward import Process, noise_of, ornstein_uhlenbeck, variance_exploding
 from companion.theory import binary
@@ -104,20 +104,27 @@ def exponent(expression: Expr) -> Expr:
     return sympy.limit(sympy.simplify(dimension * sympy.diff(expression, dimension) / expression), dimension, oo)
 
 
-def curvature_of_bell() -> Matrix:
-    """The second derivatives of the logarithm of the bell under the integral of eq-scaling-bell.
+def curvature_of_bell() -> tuple[Matrix, Matrix]:
+    """Why the integrand of eq-scaling-bell is log-concave: its second derivatives, and a sum of squares against them.
 
     With kappa = e^(2m) and xi = e^w the integrand is, up to a constant, the exponential of
 
-        w - e^(2w) / 2 - log cosh( e^(m + w) / 2 ),
+        w - e^(2w) / 2 - log cosh(y / 2),    y = e^(m + w).
 
-    and what is returned, by (m, w), is minus a sum of squares: -c (1, 1)^T (1, 1) - 2 e^(2w) (0, 1)^T (0, 1), c > 0.
+    Returned are the second derivatives of this by (m, w), and the matrix c (1, 1)^T (1, 1) + 2 e^(2w) (0, 1)^T (0, 1)
+    with c = (y/2) tanh(y/2) + (y/2)^2 / cosh(y/2)^2 > 0. They add up to zero.
 
-    >>> curvature_of_bell().shape
-    (2, 2)
+    >>> second, squares = curvature_of_bell()
+    >>> (second + squares).applyfunc(lambda entry: sympy.simplify(entry.rewrite(exp)))
+    Matrix([
+    [0, 0],
+    [0, 0]])
     """
     m, w = sympy.symbols("m w", real=True)
-    return sympy.hessian(w - exp(2 * w) / 2 - log(cosh(exp(m + w) / 2)), (m, w))
+    second = sympy.hessian(w - exp(2 * w) / 2 - log(cosh(exp(m + w) / 2)), (m, w))
+    half = exp(m + w) / 2
+    c = half * tanh(half) + half**2 / cosh(half) ** 2
+    return second, Matrix([[c, c], [c, c + 2 * exp(2 * w)]])
 
 
 def vp_control() -> Proof:
