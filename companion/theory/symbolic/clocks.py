@@ -196,19 +196,29 @@ def _gaussian(x: Expr, mean: Expr, variance: Expr) -> Expr:
     return exp(-((x - mean) ** 2) / (2 * variance)) / sqrt(2 * pi * variance)
 
 
+_mean_off, _variance_off, _z = symbols("e_m e_v z")  # m' - f m, v' - 2 f v - g^2, and (x - m) / sqrt(v)
+
+
 def kernel() -> Proof:
     """What a Gaussian of moving mean and variance leaves of the Fokker-Planck equation: a term for each moment."""
-    bell, z = _gaussian(state, _mean, _variance), Symbol("z")
-    deviation = (state - _mean) / sqrt(_variance)
-    worlds = (replace(jets(0), prepare=lambda side: side.subs(z, deviation).subs(_pdf, bell).doit()),)
+    bell = _gaussian(state, _mean, _variance)
+    named = {
+        _mean_off: Derivative(_mean, t) - drift * _mean,
+        _variance_off: Derivative(_variance, t) - 2 * drift * _variance - diffusion**2,
+        _z: (state - _mean) / sqrt(_variance),
+    }
+    solved = {
+        Derivative(_mean, t): _mean_off + drift * _mean,
+        Derivative(_variance, t): _variance_off + 2 * drift * _variance + diffusion**2,
+    }
+    worlds = (replace(jets(0), prepare=lambda side: side.subs(named).subs(_pdf, bell).doit()),)
     flow = Derivative(drift * state * _pdf, state) - diffusion**2 / 2 * Derivative(_pdf, (state, 2))
     proof = Proof(Derivative(_pdf, t) + flow, worlds)
-    share = simplify(proof.first.subs(_pdf, bell).doit() / bell).subs(state, _mean + sqrt(_variance) * z)
-    powers = [simplify(factor) * z**power for (power,), factor in Poly(share, z).terms()]
-    proof.then(r"put in the Gaussian, collect the powers of $z = (x - m)/\sqrt{v}$", sum(powers) * _pdf)
-    of_mean = (Derivative(_mean, t) - drift * _mean) / sqrt(_variance)
-    of_variance = (Derivative(_variance, t) - 2 * drift * _variance - diffusion**2) / (2 * _variance)
-    proof.then("one term for the mean, one for the variance", (of_mean * z + of_variance * (z**2 - 1)) * _pdf)
+    share = (proof.first.subs(_pdf, bell).doit() / bell).subs(solved).subs(state, _mean + sqrt(_variance) * _z)
+    powers = [simplify(factor) * _z**power for (power,), factor in Poly(simplify(share), _z).terms()]
+    proof.then(r"put in the Gaussian, collect the powers of $z$", sum(powers) * _pdf)
+    both = _mean_off / sqrt(_variance) * _z + _variance_off / (2 * _variance) * (_z**2 - 1)
+    proof.then("one term for the mean, one for the variance", both * _pdf)
     return proof
 
 
