@@ -9,8 +9,8 @@ from sympy import exp, log, sqrt
 from companion.forward import cosine, linear, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from companion.theory import binary, landmarks
 from companion.theory.mixtures import isotropic_mixture
+from companion.theory.power_laws import power_law, scaling
 from companion.theory.quadrature import exact_production
-from companion.theory.scaling import power_law, scaling
 from companion.theory.speciation import decision_time, entropy, kappa_decided, peak, production
 from companion.theory.symbolic import scaling as derived
 from companion.theory.symbolic.identity import mutants, survivors

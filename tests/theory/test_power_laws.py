@@ -8,7 +8,7 @@ from scipy import stats
 
 from companion.errors import InputError
 from companion.forward import ornstein_uhlenbeck, scaled_linear, variance_exploding
-from companion.theory.scaling import power_law, scaling
+from companion.theory.power_laws import power_law, scaling
 
 OU, VE = ornstein_uhlenbeck(), variance_exploding()
 
