@@ -21,7 +21,7 @@ from companion.forward import (
     scaled_linear,
     variance_exploding,
 )
-from companion.theory import binary
+from companion.theory import binary, landmarks
 from companion.theory.mixtures import isotropic_mixture
 from companion.theory.quadrature import exact_entropy, monte_carlo_entropy, production_in_time
 from companion.theory.speciation import (
@@ -127,6 +127,21 @@ def test_peak_is_right_to_ten_digits(process, s):
         )
         assert abs(found.time - truth) < 1e-10
         assert found.height == pytest.approx(float(production(process, float(truth), 8.0, s)), rel=1e-13)
+
+
+@pytest.mark.parametrize("s", [0.0, 0.4, 1.0, 1.9])
+@pytest.mark.parametrize("apart", [1.0, 2.5, 7.0, 300.0])
+def test_peak_is_where_the_exact_derivative_vanishes(apart, s):
+    """The landmarks solve for kappa with the derivatives of two clocks by hand; here time is found on any clock."""
+    for process, landmark in ((OU, landmarks.peak_in_vp_time), (VE, landmarks.peak_in_ve_time)):
+        kappa = landmark(apart, s)
+        time = peak(process, apart, s).time
+        if kappa == (apart / s) ** 2 if s else False:
+            assert time == 0.0
+        else:
+            here = binary.control_parameter(process.alpha(np.array(time)), process.sigma(np.array(time)), apart, s)
+            # kappa varies by d log kappa/dt <= 20 times the error of 1e-10 in time.
+            assert float(here) == pytest.approx(kappa, rel=2e-9)
 
 
 @ALL

@@ -54,6 +54,7 @@ __all__ = [
     "ve_production",
     "vp_control",
     "vp_production",
+    "width",
 ]
 
 dimension, delta, kappa, u = sympy.symbols("d delta kappa u", positive=True)
