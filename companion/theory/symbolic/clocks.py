@@ -1,41 +1,24 @@
-"""Forward processes as clocks: kernels from equations, the natural variable, and what a network may predict.
+"""Forward processes as clocks: the kernel of an equation, the natural variable, and what a network may predict.
 
-A process is given by its equation dX = f X dt + g dW alone. Two kinds of worlds know no more than that:
-
-    moving      abstract f and g; alpha and sigma follow the equations of mean and variance
-    solved      one process with numbers in it; alpha and sigma come out of a numerical solution of these equations
-
-so a formula for alpha that holds in a solved world was not put into it. Proofs start from the equation too.
+A process is given by its equation dX = f X dt + g dW alone. In the world `_moving` f and g are arbitrary functions, and
+alpha and sigma follow the equations of mean and variance. The processes of practice are solved in `schedules`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 from sympy import (
-    Abs,
     Derivative,
     Expr,
-    Float,
     Function,
-    Integral,
     Poly,
-    S,
-    Symbol,
-    acos,
-    cbrt,
-    cos,
     cosh,
     exp,
-    lambdify,
     log,
     pi,
     simplify,
     sqrt,
     symbols,
-    tan,
     tanh,
 )
 
@@ -55,12 +38,11 @@ from companion.theory.symbolic.language import (
     state,
     t,
 )
-from companion.theory.symbolic.world import World, following, jets, on_mixture, random_fields
+from companion.theory.symbolic.schedules import tau
+from companion.theory.symbolic.world import following, jets, on_mixture, random_fields
 
 __all__ = [
-    "CLOCKS",
     "IDENTITIES",
-    "Clock",
     "benes_equation",
     "benes_kernel",
     "kernel",
@@ -68,123 +50,12 @@ __all__ = [
     "natural_covariance",
     "natural_drift",
     "natural_noise",
-    "noise_of_clock",
-    "preserved",
     "reverse_drift",
-    "signal_of_clock",
-    "time_of_clock",
     "tweedie",
     "velocity",
 ]
 
-Array = NDArray[np.float64]
-
-tau, lam, B = (Symbol(name, positive=True) for name in ("tau", "lambda", "B"))
-clean, noise, natural, guess = symbols(
-    "x_0 varepsilon y u"
-)  # vectors: a clean point, its noise, alpha x / sigma^2, ...
-first, last, root_first, root_last, rate, angle = symbols("beta_0 beta_1 r_0 r_1 c theta", positive=True)
-
-
-@dataclass(frozen=True)
-class Clock:
-    """A process as an equation: f and g^2 as functions of t, and the numbers for which the worlds try it.
-
-    `signal`, `noise` and `time` are what follows from f and g^2: alpha, sigma^2, and t as a function of the log-snr.
-    """
-
-    drift: Expr
-    diffusion: Expr
-    signal: Expr
-    noise: Expr
-    time: Expr
-    numbers: Mapping[Symbol, float]
-
-    @property
-    def preserving(self) -> bool:
-        return bool(simplify(self.diffusion + 2 * self.drift) == 0)
-
-
-def _preserving(drift: Expr, signal: Expr, time: Expr, numbers: Mapping[Symbol, float]) -> Clock:
-    return Clock(drift, -2 * drift, signal, 1 - signal**2, time, numbers)
-
-
-_spent = log(1 + exp(-lam))  # B of a variance-preserving process as a function of its log-snr
-_linear = first * t + (last - first) * t**2 / 2
-_slope = root_last - root_first
-_scaled = root_first**2 * t + root_first * _slope * t**2 + _slope**2 * t**3 / 3
-_turn = rate * t + angle
-
-CLOCKS: dict[str, Clock] = {
-    "VP, constant rate": _preserving(-S.One, exp(-t), _spent / 2, {}),
-    "VP, linear rate": _preserving(
-        -(first + (last - first) * t) / 2,
-        exp(-_linear / 2),
-        (sqrt(first**2 + 2 * (last - first) * _spent) - first) / (last - first),
-        {first: 0.1, last: 20.0},
-    ),
-    "VP, scaled linear rate": _preserving(
-        -((root_first + _slope * t) ** 2) / 2,
-        exp(-_scaled / 2),
-        (cbrt(root_first**3 + 3 * _slope * _spent) - root_first) / _slope,
-        {root_first: 0.85**0.5, root_last: 12.0**0.5},
-    ),
-    "VP, cosine": _preserving(
-        -rate * tan(_turn),
-        cos(_turn) / cos(angle),
-        (acos(cos(angle) / sqrt(1 + exp(-lam))) - angle) / rate,
-        {rate: float(pi) / 2 / 1.008, angle: float(pi) / 2 * 0.008 / 1.008},
-    ),
-    "VE, EDM": Clock(S.Zero, 2 * t, S.One, t**2, exp(-lam / 2), {}),
-    "rectified flow": Clock(-1 / (1 - t), 2 * t / (1 - t), 1 - t, t**2, 1 / (1 + exp(lam / 2)), {}),
-}
-
-
-def _solved(clock: Clock, at: float) -> World:
-    """One process at one time; alpha and sigma by a numerical solution of m' = f m and v' = 2 f v + g^2.
-
-    An integral over the past is a Gauss-Legendre sum in which alpha and sigma are again that solution.
-    """
-    f, squared = (lambdify(t, one.subs(clock.numbers)) for one in (clock.drift, clock.diffusion))
-
-    def slope(time: float, moments: Array) -> Array:
-        return np.array([f(time) * moments[0], 2.0 * f(time) * moments[1] + squared(time)])
-
-    solution = solve_ivp(slope, (0.0, at), [1.0, 0.0], method="DOP853", rtol=1e-13, atol=1e-15, dense_output=True)
-    nodes, shares = np.polynomial.legendre.leggauss(16)
-
-    def values(time: float) -> dict[Expr, Array]:
-        mean, variance = solution.sol(time)
-        numbers = {alpha: mean, sigma: variance**0.5, drift: f(time), diffusion: squared(time) ** 0.5, t: time}
-        numbers[Derivative(alpha, t)] = f(time) * mean
-        return {word: np.asarray(number) for word, number in {**numbers, **clock.numbers}.items()}
-
-    def integrated(integral: Integral) -> Float:
-        integrand, (variable, low, high) = integral.args
-        low, high = (float(World(values(at)).value(end)) for end in (low, high))
-        times = low + 0.5 * (high - low) * (nodes + 1.0)
-        heights = [float(World(values(time)).value(integrand.subs(variable, t))) for time in times]
-        return Float(0.5 * (high - low) * float(shares @ heights))
-
-    known = values(at)
-    strength = float(known[alpha] / known[sigma]) ** 2
-    known |= {snr: np.asarray(strength), lam: np.asarray(np.log(strength)), B: -2.0 * np.log(known[alpha])}
-    return World(
-        known,
-        prepare=lambda side: side.xreplace({one: integrated(one) for one in side.atoms(Integral)}),
-        tolerance=1e-9,
-    )
-
-
-_times = {"VP, constant rate": (0.3, 1.1), "VE, EDM": (0.6, 1.7)}  # elsewhere the process ends at 1
-_worlds = {name: tuple(_solved(clock, at) for at in _times.get(name, (0.3, 0.7))) for name, clock in CLOCKS.items()}
-_every = tuple(world for worlds in _worlds.values() for world in worlds)
-_vp = tuple(world for name, clock in CLOCKS.items() if clock.preserving for world in _worlds[name])
-
-
-def _past(integrand: Expr) -> Integral:
-    return Integral(integrand.subs(t, tau), (tau, 0, t))
-
+clean, noise, natural = symbols("x_0 varepsilon y")  # vectors: a clean point, its noise, alpha x / sigma^2
 
 # The kernel of an equation
 
@@ -229,56 +100,6 @@ _moving = (jets(0, _motion),)
 def _moved(expression: Expr) -> Expr:
     """All derivatives taken, alpha' and sigma' by their equations of motion."""
     return simplify(_motion(expression.doit()))
-
-
-# Six processes, solved
-
-
-def signal_of_clock(name: str) -> Proof:
-    """alpha of one process from its drift."""
-    clock = CLOCKS[name]
-    proof = Proof(alpha, _worlds[name])
-    solution = proof.then(r"solve $\alpha' = f \alpha$ from $\alpha(0) = 1$", exp(_past(clock.drift)))
-    # SymPy writes log|cos|; the cosine stays positive while the process runs.
-    taken = proof.then("take the integral", solution.doit().replace(Abs, lambda inside: inside))
-    if taken != clock.signal:
-        proof.then("write it shorter", clock.signal)
-    return proof
-
-
-def preserved() -> Proof:
-    """sigma^2 of every process with g^2 = -2 f."""
-    proof = Proof(sigma**2, _vp)
-    proof.then(r"solve $(\sigma^2)' = 2 f \sigma^2 + g^2$ from $0$", alpha**2 * _past(diffusion**2 / alpha**2))
-    proof.then(r"$g^2 = -2 f = -2 \alpha'/\alpha$", alpha**2 * _past(-2 * Derivative(alpha, t) / alpha**3))
-    whole = proof.then("a whole derivative", alpha**2 * _past(Derivative(alpha**-2, t)))
-    proof.then(r"take the integral, $\alpha(0) = 1$", whole.doit().subs(alpha.subs(t, 0), 1).expand())
-    return proof
-
-
-def noise_of_clock(name: str) -> Proof:
-    """sigma^2 of one process from its drift and diffusion; where g^2 = -2 f, by `preserved`."""
-    clock = CLOCKS[name]
-    proof = Proof(sigma**2, _worlds[name])
-    if clock.preserving:
-        proof.then("variance is preserved", 1 - alpha**2)
-        proof.then(r"put in $\alpha$", clock.noise)
-        return proof
-    past = _past(clock.diffusion / clock.signal**2)
-    solution = proof.then(r"solve $(\sigma^2)' = 2 f \sigma^2 + g^2$ from $0$", clock.signal**2 * past)
-    proof.then("take the integral", simplify(solution.doit()))
-    return proof
-
-
-def time_of_clock(name: str) -> Proof:
-    """t of one process from its log-snr: the inverse, with alpha^2 / sigma^2 put in."""
-    clock = CLOCKS[name]
-    proof = Proof(clock.time, _worlds[name])
-    ratio = sqrt(clock.noise) / clock.signal
-    put_in = {exp(-lam): ratio**2, exp(-lam / 2): ratio, exp(lam / 2): 1 / ratio}
-    proof.then(r"put in $\alpha^2 / \sigma^2$ for the snr", clock.time.xreplace(put_in))
-    proof.then("undo it", t)
-    return proof
 
 
 # The class sees the snr alone
@@ -426,10 +247,6 @@ _mixed = replace(
 _pair = isotropic_mixture([[-1.0], [0.7]], [0.3, 0.6], [0.4, 0.6])
 
 
-def _of(name: str, label: str, left: Expr, right: Expr, source: str = "none") -> Identity:
-    return Identity(f"eq-clocks-{label}", (left, right), source, _worlds[name])
-
-
 IDENTITIES = (
     kernel().identity("eq-clocks-kernel", "ES 2, 6"),
     Identity("eq-clocks-drift", (drift, Derivative(alpha, t) / alpha), "ES 1, 6", _moving),
@@ -439,31 +256,6 @@ IDENTITIES = (
         "ES 1, 6",
         _moving,
     ),
-    Identity("eq-clocks-signal", (alpha, exp(_past(drift))), "ES 6", _every),
-    Identity("eq-clocks-noise", (sigma**2, alpha**2 * _past(diffusion**2 / alpha**2)), "ES 6", _every),
-    preserved().identity("eq-clocks-preserved", "ES 19"),
-    Identity("eq-clocks-vp-log-snr", (lam, -log(exp(B) - 1)), "none", _vp),
-    Identity("eq-clocks-vp-inverse", (B, log(1 + exp(-lam))), "none", _vp),
-    _of("VP, constant rate", "ou", alpha, exp(-t), "ES 19"),
-    _of("VP, constant rate", "ou-time", t, log(1 + exp(-lam)) / 2),
-    _of("VP, linear rate", "linear", B, _linear),
-    _of("VP, linear rate", "linear-time", t, (sqrt(first**2 + 2 * B * (last - first)) - first) / (last - first)),
-    _of("VP, scaled linear rate", "scaled", B, _scaled),
-    _of(
-        "VP, scaled linear rate",
-        "scaled-time",
-        t,
-        (cbrt(root_first**3 + 3 * B * _slope) - root_first) / _slope,
-    ),
-    _of("VP, cosine", "cosine", alpha, CLOCKS["VP, cosine"].signal),
-    _of("VP, cosine", "cosine-time", t, (acos(cos(angle) * exp(-B / 2)) - angle) / rate),
-    _of("VE, EDM", "ve", sigma**2, t**2, "ES 21"),
-    _of("VE, EDM", "ve-log-snr", lam, -2 * log(t)),
-    _of("VE, EDM", "ve-time", t, exp(-lam / 2)),
-    _of("rectified flow", "flow", alpha, 1 - t),
-    _of("rectified flow", "flow-noise", sigma**2, t**2),
-    _of("rectified flow", "flow-log-snr", lam, 2 * log(1 - t) - 2 * log(t)),
-    _of("rectified flow", "flow-time", t, exp(-lam / 2) / (1 + exp(-lam / 2))),
     Identity(
         "eq-clocks-frame",
         (Norm2(state - alpha * clean) / sigma**2, Norm2(state / alpha - clean) / (sigma / alpha) ** 2),

@@ -7,7 +7,7 @@ import pytest
 import sympy
 import torch
 from scipy import stats
-from sympy import Derivative, lambdify
+from sympy import Derivative
 
 from companion.forward import (
     cosine,
@@ -61,29 +61,6 @@ def test_thm_kernel_of_clock():
     assert left.subs({mean_off: 0, variance_off: 0}) == 0
     assert left.subs(mean_off, 0) != 0
     assert left.subs(variance_off, 0) != 0
-
-
-@each_process
-def test_prop_six_clocks(name):
-    """What is derived from a process's equation is what the package computes, and its proofs run."""
-    clock, process = clocks.CLOCKS[name], PROCESSES[name]
-    for proof in (clocks.signal_of_clock(name), clocks.noise_of_clock(name), clocks.time_of_clock(name)):
-        assert len(proof.steps) > 2
-    times = np.linspace(0.05, 0.95, 7)
-    derived = {
-        "drift": clock.drift,
-        "diffusion": clock.diffusion,
-        "alpha": clock.signal,
-        "sigma": sympy.sqrt(clock.noise),
-        "log_snr": sympy.log(clock.signal**2 / clock.noise),
-    }
-    for field, formula in derived.items():
-        values = lambdify(t, formula.subs(clock.numbers))(times) * np.ones_like(times)
-        np.testing.assert_allclose(getattr(process, field)(times), values, rtol=1e-10, atol=1e-12)
-    levels = process.log_snr(times)
-    inverse = lambdify(clocks.lam, clock.time.subs(clock.numbers))(levels)
-    np.testing.assert_allclose(inverse, times, rtol=1e-10)
-    np.testing.assert_allclose(process.time(levels), times, rtol=1e-10)
 
 
 @pytest.mark.parametrize("log_snr", [-4.0, 0.0, 2.5])
