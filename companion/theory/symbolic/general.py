@@ -110,7 +110,7 @@ def gaussian_mean() -> Proof:
     quadratic = (x - alpha * mean[j]) ** 2 / (2 * variance[j]) - (x - alpha * mean[i]) ** 2 / (2 * variance[i])
     proof.then("both densities are normal", E(i, log(variance[j] / variance[i]) / 2 + quadratic))
     proof.then(
-        "on class i the state has the mean alpha mu_i and the variance v_i",
+        r"on class $i$ the state has the mean $\alpha \mu_i$ and the variance $v_i$",
         log(variance[j] / variance[i]) / 2 + (variance[i] + alpha**2 * _APART) / (2 * variance[j]) - Rational(1, 2),
     )
     proof.then("collect", _mean_of(variance[i], variance[j], alpha**2))
@@ -147,7 +147,7 @@ def gaussian_score_gap() -> Proof:
     linear = (x - alpha * mean[j]) / variance[j] - (x - alpha * mean[i]) / variance[i]
     proof.then("the scores are linear", E(i, linear**2))
     proof.then(
-        "on class i the state has the mean alpha mu_i and the variance v_i",
+        r"on class $i$ the state has the mean $\alpha \mu_i$ and the variance $v_i$",
         _score_gap_of(variance[i], variance[j], alpha**2),
     )
     return proof
@@ -172,7 +172,7 @@ def expansion(quantity: str) -> Proof:
     proof = Proof(Limit(rest / epsilon**2, epsilon, 0), _FAR)
     series = sympy.series(rest.xreplace({variance[n]: _noised(n) for n in (i, j)}), epsilon, 0, 3).removeO()
     proof.then(
-        "v = 1 + epsilon (a - 1) for both classes, and the series in epsilon to its second power",
+        r"$v = 1 + \epsilon\, (a - 1)$ for both classes, and the series in $\epsilon$ to its second power",
         Limit(sympy.factor(series) / epsilon**2, epsilon, 0),
     )
     widths = (clean[i] - clean[j]) ** 2
@@ -254,7 +254,7 @@ def isotropic_log_odds() -> Proof:
         dimension / 2 * log(other / own) + (1 / other - 1 / own) / 2 * dimension * crossing * exp(radius),
         (replace(world, prepare=lambda e: e.xreplace(known).xreplace({ratio: log(own / other)})),),
     )
-    proof.then("v = l / (1/B - 1/A) with l = log(A/B)", dimension / 2 * ratio * (exp(radius) - 1))
+    proof.then(r"$v = \ell / (1/B - 1/A)$ with $\ell = \log(A/B)$", dimension / 2 * ratio * (exp(radius) - 1))
     return proof
 
 
