@@ -71,7 +71,7 @@ def with_equations(text: str, tex: dict[str, str]) -> str:
 
 def _lines(tex: str, width: int) -> list[str]:
     """TeX in lines that end with an aligned row or at a space; a space after a backslash is a sign of its own."""
-    rows = tex.replace("\\\\ &", "\\\\\n&").replace("\\ ", "\\\0").splitlines()
+    rows = tex.replace("\\\\[4pt] &", "\\\\[4pt]\n&").replace("\\ ", "\\\0").splitlines()
     lines = [line for row in rows for line in _WRAP(row, width)]
     return [line.replace("\0", " ") for line in lines]
 

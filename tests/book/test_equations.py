@@ -71,7 +71,7 @@ def test_an_equation_without_a_test_is_noticed(monkeypatch):
 
 def test_an_equation_is_written_in_lines_that_fit_and_nothing_else_is_touched():
     rest = "\n\n$$\nx\n$$\n\nA price of $x$.\n\n$$\nb = c\n$$ (eq-b)\n"
-    long = r"a \left( x \right) &= " + " ".join([r"\ b_{1} + \left| x - y \right|^{2}"] * 9) + r" \\ &= c"
+    long = r"a \left( x \right) &= " + " ".join([r"\ b_{1} + \left| x - y \right|^{2}"] * 9) + r" \\[4pt] &= c"
     text = editions.with_equations(f"$$ ? $$ (eq-a)\n- one\n\n  $$\n  ?\n  $$ (eq-a){rest}", {"eq-a": long})
     assert editions.with_equations(text, {"eq-a": long}) == text
     assert text.endswith(rest)
@@ -80,4 +80,4 @@ def test_an_equation_is_written_in_lines_that_fit_and_nothing_else_is_touched():
         found.tex for found in inside(parse(text)) if isinstance(found, Equation) and found.label == "eq-a"
     )
     assert " ".join(first.split()) == " ".join(second.split()) == long
-    assert " \\\\\n&= c" in first
+    assert " \\\\[4pt]\n&= c" in first

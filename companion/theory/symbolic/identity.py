@@ -39,7 +39,7 @@ class Identity:
         first, second, *rest = map(tex, self.sides)
         if not rest:
             return f"{first} = {second}"
-        return f"{first} &= {second} " + " ".join(rf"\\ &= {side}" for side in rest)
+        return f"{first} &= {second} " + " ".join(rf"\\[4pt] &= {side}" for side in rest)
 
     def holds(self) -> bool:
         """Whether all sides have one value in every world."""

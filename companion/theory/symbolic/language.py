@@ -233,7 +233,9 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
         large.sort(key=lambda factor: (isinstance(factor, _LARGE[:4]), not isinstance(factor, Derivative)))
         tail = r" \, ".join(
             rf"\left( {self._print(factor)} \right)"
-            if isinstance(factor, Add) or (isinstance(factor, _LARGE[:4]) and factor is not large[-1])
+            if isinstance(factor, Add)
+            or (isinstance(factor, _LARGE[:4]) and factor is not large[-1])
+            or (isinstance(factor, Dot) and len(large) > 1)
             else self._print(factor)
             for factor in large
         )

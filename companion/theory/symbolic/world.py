@@ -110,7 +110,10 @@ class World:
         return self.unknown(expression)
 
     def _class(self, index: Expr, where: Mapping[Symbol, int]) -> int:
-        return int(where[index]) if index in where else int(index)
+        number = int(where[index]) if index in where else int(index)
+        if number < 1:
+            raise IndexError(f"class {number}: classes are numbered from 1")
+        return number
 
     def _indexed(self, expression: Indexed, where: Mapping[Symbol, int]) -> Array:
         numbers = tuple(self._class(index, where) - 1 for index in expression.indices)
