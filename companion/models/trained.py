@@ -3,6 +3,7 @@
 Rows 0 to K-1 of whatever a network is conditioned on are its classes, row K is its null.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from companion.errors import InputError
 from companion.models.schedules import Array, Schedule
 
-__all__ = ["TrainedDenoiser", "decoded"]
+__all__ = ["TrainedDenoiser"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,8 @@ class TrainedDenoiser(ABC):
     """A network, its schedule and its classes as D(x, sigma | condition).
 
     The network is put in eval mode and its weights are frozen. States stay in float32 (float64 for a float64 network);
-    a network in half precision gets them rounded, and only its own output is rounded with them.
+    a network in half precision gets them rounded, and only its own output is rounded with them. `vae` is the
+    autoencoder of a latent model, for `decode`.
     """
 
     network: torch.nn.Module
@@ -33,6 +35,7 @@ class TrainedDenoiser(ABC):
     weights: tuple[float, ...]
     has_null: bool
     digest: str
+    vae: Any = None
 
     def __post_init__(self) -> None:
         self.network.eval().requires_grad_(False)
@@ -101,6 +104,11 @@ class TrainedDenoiser(ABC):
         mean = self.schedule.mean_from_noise(self._call(rows), noise)
         return torch.where(known.reshape(-1, *(1,) * (noise.dim() - 1)), mean, torch.nan)
 
+    @property
+    def decode(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Images, values about -1 to 1, as a function of latents D, or None where D is the image; for drawing only."""
+        return None if self.vae is None else lambda latents: _decoded(self.vae, latents)
+
     def _rows(
         self, condition: torch.Tensor | None, count: int, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,9 +116,8 @@ class TrainedDenoiser(ABC):
         if condition is None:
             if not self.has_null:
                 raise InputError("condition", None, f"a class: {self.name} has no null class")
-            return torch.full((count,), len(self.classes), device=device), torch.ones(
-                count, dtype=torch.bool, device=device
-            )
+            rows = torch.full((count,), len(self.classes), device=device)
+            return rows, torch.ones_like(rows, dtype=torch.bool)
         known = (condition >= 0) & (condition < len(self.classes))
         if device.type != "cuda" and not bool(known.all()):
             raise InputError("condition", condition.tolist(), f"classes from 0 to {len(self.classes) - 1}")
@@ -122,11 +129,8 @@ class TrainedDenoiser(ABC):
         return lambda state, times: self.output(state.to(self.network_dtype), times, rows)
 
 
-def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """The images, values about -1 to 1 and not clipped, of latents (batch, channels, height, width): for drawing only.
-
-    Latents are the autoencoder's, shifted and scaled to about unit variance; this takes both back and decodes.
-    """
+def _decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Latents are the autoencoder's, shifted and scaled to about unit variance; this takes both back and decodes."""
     config = vae.config
     if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
         mean, std = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std))
@@ -134,6 +138,8 @@ def decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     else:
         latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
     parameter = next(vae.parameters())
+    if getattr(config, "force_upcast", False) and parameter.dtype == torch.float16:  # it overflows there
+        vae, parameter = copy.deepcopy(vae).float(), parameter.float()
     with torch.no_grad():
         images: torch.Tensor = vae.decode(latents.to(parameter.device, parameter.dtype), return_dict=False)[0]
     return images.float()

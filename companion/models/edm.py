@@ -1,0 +1,217 @@
+"""Networks of EDM and EDM2 behind the denoiser contract: `net(x, sigma, one_hot_labels) -> D`.
+
+Such a network is the contract already. It wraps what is trained, F, in coefficients of the noise level (Karras et al.
+2022, table 1; s the standard deviation of the data),
+
+    D = c_skip x + c_out F(c_in x, (log sigma) / 4),
+    c_in = 1 / sqrt(s^2 + sigma^2),    c_skip = s^2 / (s^2 + sigma^2),    c_out = s sigma / sqrt(s^2 + sigma^2),
+
+so nothing is left to convert but the label. That has traps, each of which gives numbers and no error:
+
+- Labels are one-hot floats (batch, K). An int vector is reshaped to rows of length K: K classes are taken for one row.
+- `None` gives a row of zeros, which no EDM2 network was trained on. The unconditional model is a network of its own.
+- Gains start at zero: a network that was not loaded answers c_skip x whatever the label.
+- On a GPU the networks compute in float16 unless they are told `force_fp32`; D comes back in float32 either way.
+"""
+
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from companion.errors import InputError
+from companion.models.folders import described, digest_of_network, first_line
+
+__all__ = ["EDMDenoiser", "edm_denoiser", "load"]
+
+
+@dataclass(frozen=True, eq=False)
+class EDMDenoiser:
+    """A conditional EDM network as D(x, sigma | condition); `edm_denoiser` or `load` makes one.
+
+    `unconditional` is the network behind `condition=None`, or None; `decode` draws latents, or is None. `log_snr_range`
+    is the range of noise that the networks were trained on. With `force_fp32` no half precision is used on a GPU.
+    """
+
+    network: torch.nn.Module
+    unconditional: torch.nn.Module | None
+    name: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    weights: tuple[float, ...]
+    log_snr_range: tuple[float, float]
+    force_fp32: bool
+    digest: str
+    decode: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    @property
+    def has_null(self) -> bool:
+        """Whether there is a network for `condition=None`."""
+        return self.unconditional is not None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """float32, which these networks take and give whatever they compute in."""
+        return torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters()).device
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """The posterior mean D, (batch, *shape), in the dtype of `x`.
+
+        Raises InputError for None without an unconditional network, for a class outside 0 to K-1, for noise outside
+        `log_snr_range` and for a network in train mode. On a GPU classes and noise outside give NaN instead.
+        """
+        network = self.network if condition is not None else self.unconditional
+        if network is None:
+            raise InputError("condition", None, f"a class: {self.name} was given no unconditional network")
+        if network.training:
+            raise InputError("the network", "in train mode", "eval mode: call network.eval()")
+        place = x.device if x.device.type == "cuda" else torch.device("cpu")
+        inside = self._inside(sigma.detach().to(place), None if condition is None else condition.to(place))
+        labels = None
+        if condition is not None:
+            # A comparison, because on the device it gives zeros and no error where a class is outside.
+            labels = (condition[:, None] == torch.arange(len(self.classes), device=x.device)).to(torch.float32)
+        options = {"force_fp32": True} if self.force_fp32 else {}
+        mean: torch.Tensor = network(x.to(torch.float32), sigma.to(torch.float32), labels, **options)
+        return torch.where(inside.to(x.device).reshape(-1, *(1,) * (x.dim() - 1)), mean.to(x.dtype), torch.nan)
+
+    def _inside(self, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """Which samples may be asked; on a CPU, where looking costs nothing, InputError unless all of them may."""
+        log_snr = -2.0 * sigma.double().log()
+        lowest, highest = self.log_snr_range
+        trained = (log_snr >= lowest - 1e-4) & (log_snr <= highest + 1e-4)
+        known = torch.ones_like(trained) if condition is None else (condition >= 0) & (condition < len(self.classes))
+        if sigma.device.type == "cpu" and condition is not None and not bool(known.all()):
+            raise InputError("condition", condition.tolist(), f"classes from 0 to {len(self.classes) - 1}")
+        if sigma.device.type == "cpu" and not bool(trained.all()):
+            asked = f"{float(log_snr[~trained][0]):.6g}"
+            raise InputError("log-snr", asked, f"{lowest:.6g} to {highest:.6g}, what the network was trained on")
+        return trained & known
+
+
+def edm_denoiser(
+    network: Any,
+    unconditional: Any = None,
+    classes: Sequence[str] = (),
+    weights: Sequence[float] = (),
+    sigma_range: tuple[float, float] = (0.002, 80.0),
+    force_fp32: bool = False,
+    decode: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    name: str = "EDM",
+) -> EDMDenoiser:
+    """The reader's loaded network as a denoiser: an `EDMPrecond` or EDM2 `Precond`, or what has their interface.
+
+    `network` has `img_channels`, `img_resolution` and `label_dim` = K, and is called `network(x, sigma, labels)`.
+    `unconditional` is a network with label_dim 0, or None, which leaves the model without a null class. `sigma_range`
+    is what the networks were trained on, cut to their own `sigma_min` and `sigma_max` where they have them. Both
+    networks are put in eval mode and their weights frozen. Raises InputError for fewer than two classes, for an
+    unconditional network that takes labels, for names or weights that do not fit, and for a network whose gain is zero.
+    """
+    count = int(getattr(network, "label_dim", 0))
+    if count < 2:
+        raise InputError("network", f"of label_dim {count}", "a conditional network, label_dim at least 2")
+    if unconditional is not None and int(getattr(unconditional, "label_dim", 0)) != 0:
+        expected = "0: a network trained without labels, not the conditional one without a label"
+        raise InputError("unconditional.label_dim", unconditional.label_dim, expected)
+    networks = [each for each in (network, unconditional) if each is not None]
+    shape = (int(network.img_channels), int(network.img_resolution), int(network.img_resolution))
+    for each in networks:
+        if (each.img_channels, each.img_resolution) != (network.img_channels, network.img_resolution):
+            raise InputError("unconditional", (each.img_channels, each.img_resolution), f"a network for {shape}")
+        silent = [key for key, gain in each.named_parameters() if key.endswith("out_gain") and not bool(gain.any())]
+        if silent:
+            raise InputError(silent[0], 0.0, "a trained network: with no gain it answers c_skip x to everything")
+        each.eval().requires_grad_(False)
+    least = max([sigma_range[0], *(float(getattr(each, "sigma_min", 0.0)) for each in networks)])
+    most = min([sigma_range[1], *(float(getattr(each, "sigma_max", np.inf)) for each in networks)])
+    if not 0.0 < least < most < np.inf:
+        raise InputError("sigma_range", (least, most), "0 < least < most, both finite")
+    said = described({}, name, classes or range(count), weights)
+    if len(said.classes) != count:
+        raise InputError("classes", said.classes, f"{count} names, one for each label")
+    others = [] if unconditional is None else [value for _, value in sorted(unconditional.state_dict().items())]
+    told = [type(network).__name__, bool(getattr(network, "use_fp16", False)) and not force_fp32, len(others)]
+    return EDMDenoiser(
+        network=network,
+        unconditional=unconditional,
+        name=said.name,
+        shape=shape,
+        classes=said.classes,
+        weights=said.weights,
+        log_snr_range=(-2.0 * float(np.log(most)), -2.0 * float(np.log(least))),
+        force_fp32=force_fp32,
+        digest=digest_of_network(network, *others, told=told),
+        decode=decode,
+    )
+
+
+def load(
+    path: str | Path,
+    unconditional: str | Path | None = None,
+    code: str | Path | None = None,
+    allow_pickle: bool = False,
+    device: str | torch.device = "cpu",
+    **described_by: Any,
+) -> EDMDenoiser:
+    """The denoiser of a published EDM or EDM2 checkpoint, and of a second one for the unconditional model.
+
+    These files are pickles. **Reading a pickle runs whatever its author put in it, with your rights on this machine**:
+    it can read, change and send your files. `allow_pickle=True` says that you know where `path` and `unconditional`
+    come from and trust it; without it nothing is opened. A digest proves that a file is the one you meant, not that it
+    is harmless. Checkpoints of EDM and EDM2 need their repository's own code to be read: `code` is its folder, put on
+    the import path while the file is read. Its modules, and what they import, stay loaded.
+
+    A checkpoint is a dict with the network under "ema", or the network itself. `described_by` are further arguments
+    of `edm_denoiser`. Raises InputError without `allow_pickle`, for a file or folder that is not there, for code that
+    is missing, and for a file that holds no network.
+    """
+    paths = [Path(path), *([Path(unconditional)] if unconditional is not None else [])]
+    if not allow_pickle:
+        expected = "allow_pickle=True beside it: a pickle runs code when it is read, so only from whom you trust"
+        raise InputError("checkpoint", paths[0], expected)
+    if code is not None and not Path(code).is_dir():
+        raise InputError("code", code, "the folder of the code that the checkpoint needs")
+    for each in paths:
+        if not each.is_file():
+            raise InputError("checkpoint", each, "a file")
+    with _on_path(code):
+        networks = [_unpickled(each).to(device) for each in paths]
+    described_by.setdefault("name", paths[0].stem)
+    return edm_denoiser(networks[0], networks[1] if len(networks) > 1 else None, **described_by)
+
+
+def _unpickled(path: Path) -> torch.nn.Module:
+    try:
+        with path.open("rb") as stream:
+            held = pickle.load(stream)
+    except ModuleNotFoundError as error:
+        raise InputError("checkpoint", path, f"its own code in the folder `code` ({first_line(error)})") from None
+    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, TypeError) as error:
+        raise InputError("checkpoint", path, f"a whole pickle of a network ({first_line(error)})") from None
+    network = held.get("ema") if isinstance(held, dict) else held
+    if not isinstance(network, torch.nn.Module):
+        raise InputError("checkpoint", path, 'a network, or a dict that holds one under "ema"')
+    return network
+
+
+@contextmanager
+def _on_path(code: str | Path | None) -> Iterator[None]:
+    before = list(sys.path)
+    try:
+        if code is not None:
+            sys.path.insert(0, str(Path(code).resolve()))
+        yield
+    finally:
+        sys.path[:] = before

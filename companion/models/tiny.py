@@ -1,0 +1,248 @@
+"""Tiny networks of the real classes, with random weights, in the folders that `save_pretrained` writes.
+
+They know nothing: they are for trying an adapter, a command or a notebook in a second, without a download. Every weight
+is moved off its start, because heads that start at zero would answer zero, and labels would move nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from companion.errors import InputError
+from companion.models.folders import diffusers
+
+__all__ = ["KINDS", "save_tiny"]
+
+_LATENT = {"in_channels": 4, "out_channels": 4, "sample_size": 8}
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_TOKENS = 8  # the longest prompt, with its start and its end
+
+
+def save_tiny(
+    kind: str, folder: str | Path, scheduler: Any = None, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> Path:
+    """Writes a tiny model of a kind in `KINDS` to `folder`, and returns the folder.
+
+    `scheduler` is a scheduler of diffusers, else the one that published models of that kind have; `options` are
+    further arguments of the network. The caller's random numbers are left alone. Raises InputError for an unknown kind.
+
+    >>> import tempfile
+    >>> from companion.models.load import load
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = load(save_tiny("dit", folder))
+    >>> model.shape, len(model.classes), model.has_null
+    ((4, 8, 8), 3, True)
+    """
+    if kind not in KINDS:
+        raise InputError("kind", kind, f"one of {', '.join(KINDS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = KINDS[kind](scheduler, dict(options or {}))
+    pipeline.save_pretrained(folder)
+    return Path(folder)
+
+
+def _unet(scheduler: Any, options: dict[str, Any]) -> Any:
+    network = diffusers.UNet2DModel(
+        **{
+            "sample_size": 8,
+            "in_channels": 1,
+            "out_channels": 1,
+            "block_out_channels": (8, 16),
+            "layers_per_block": 1,
+            "down_block_types": ("DownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "UpBlock2D"),
+            "norm_num_groups": 4,
+            "add_attention": False,
+            "num_class_embeds": 4,
+            **options,
+        }
+    )
+    scheduler = scheduler or diffusers.DDPMScheduler(prediction_type="v_prediction", clip_sample=False)
+    return diffusers.DDPMPipeline(unet=_moved(network), scheduler=scheduler)
+
+
+def _dit(scheduler: Any, options: dict[str, Any]) -> Any:
+    network = diffusers.DiTTransformer2DModel(
+        **{
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "in_channels": 4,
+            "out_channels": 8,
+            "num_layers": 2,
+            "sample_size": 8,
+            "num_embeds_ada_norm": 3,
+            **options,
+        }
+    )
+    scheduler = scheduler or diffusers.DDIMScheduler(clip_sample=False)
+    return diffusers.DiTPipeline(transformer=_moved(network), vae=_autoencoder(), scheduler=scheduler)
+
+
+def _stable_diffusion(scheduler: Any, options: dict[str, Any]) -> Any:
+    return diffusers.StableDiffusionPipeline(
+        vae=_autoencoder(),
+        text_encoder=_text_encoder("CLIPTextModel"),
+        tokenizer=_tokenizer(),
+        unet=_conditional_unet(options),
+        scheduler=scheduler or diffusers.DDIMScheduler(**_LATENT_SCHEDULE),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _stable_diffusion_2(scheduler: Any, options: dict[str, Any]) -> Any:
+    return _stable_diffusion(
+        scheduler or diffusers.DDIMScheduler(prediction_type="v_prediction", **_LATENT_SCHEDULE), options
+    )
+
+
+def _stable_diffusion_xl(scheduler: Any, options: dict[str, Any]) -> Any:
+    sizes = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 4,
+        "projection_class_embeddings_input_dim": 6 * 4 + 8,
+        "cross_attention_dim": 16,
+    }
+    return diffusers.StableDiffusionXLPipeline(
+        vae=_autoencoder(),
+        text_encoder=_text_encoder("CLIPTextModel"),
+        text_encoder_2=_text_encoder("CLIPTextModelWithProjection"),
+        tokenizer=_tokenizer(),
+        tokenizer_2=_tokenizer(),
+        unet=_conditional_unet({**sizes, **options}),
+        scheduler=scheduler or diffusers.EulerDiscreteScheduler(timestep_spacing="leading", **_EULER_SCHEDULE),
+    )
+
+
+def _stable_diffusion_3(scheduler: Any, options: dict[str, Any]) -> Any:
+    network = diffusers.SD3Transformer2DModel(
+        **{
+            **_LATENT,
+            "patch_size": 2,
+            "num_layers": 2,
+            "attention_head_dim": 8,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 16,
+            "caption_projection_dim": 16,
+            "pooled_projection_dim": 16,
+            "pos_embed_max_size": 8,
+            **options,
+        }
+    )
+    return diffusers.StableDiffusion3Pipeline(
+        transformer=_moved(network),
+        scheduler=scheduler or diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_autoencoder(shift_factor=0.06),
+        text_encoder=_text_encoder("CLIPTextModelWithProjection"),
+        tokenizer=_tokenizer(),
+        text_encoder_2=_text_encoder("CLIPTextModelWithProjection"),
+        tokenizer_2=_tokenizer(),
+        text_encoder_3=_third_text_encoder(),
+        tokenizer_3=_third_tokenizer(),
+    )
+
+
+KINDS = {
+    "unet": _unet,
+    "dit": _dit,
+    "stable diffusion": _stable_diffusion,
+    "stable diffusion 2": _stable_diffusion_2,
+    "stable diffusion xl": _stable_diffusion_xl,
+    "stable diffusion 3": _stable_diffusion_3,
+}
+
+_EULER_SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+_LATENT_SCHEDULE = {**_EULER_SCHEDULE, "clip_sample": False, "set_alpha_to_one": False}
+
+
+def _conditional_unet(options: dict[str, Any]) -> Any:
+    return _moved(
+        diffusers.UNet2DConditionModel(
+            **{
+                **_LATENT,
+                "block_out_channels": (8, 16),
+                "layers_per_block": 1,
+                "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+                "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+                "cross_attention_dim": 8,
+                "attention_head_dim": 4,
+                "norm_num_groups": 4,
+                **options,
+            }
+        )
+    )
+
+
+def _autoencoder(**options: Any) -> Any:
+    return diffusers.AutoencoderKL(
+        block_out_channels=(4, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=16,
+        **options,
+    )
+
+
+def _text_encoder(kind: str) -> Any:
+    transformers = _transformers()
+    known = _vocabulary()
+    encoder = getattr(transformers, kind)(
+        transformers.CLIPTextConfig(
+            vocab_size=len(known),
+            hidden_size=8,
+            intermediate_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=_TOKENS,
+            projection_dim=8,
+            bos_token_id=known["<|startoftext|>"],
+            eos_token_id=known["<|endoftext|>"],
+        )
+    )
+    return _moved(encoder, 0.3)
+
+
+def _tokenizer() -> Any:
+    return _transformers().CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=_TOKENS)
+
+
+def _vocabulary() -> dict[str, int]:
+    """A token for each letter, and for each letter that ends a word."""
+    tokens = [*_LETTERS, *(letter + "</w>" for letter in _LETTERS), "<|startoftext|>", "<|endoftext|>"]
+    return {token: number for number, token in enumerate(tokens)}
+
+
+def _third_text_encoder() -> Any:
+    transformers = _transformers()
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    return _moved(transformers.T5EncoderModel(transformers.T5Config(vocab_size=len(_pieces()), **sizes)), 0.3)
+
+
+def _third_tokenizer() -> Any:
+    return _transformers().T5TokenizerFast(vocab=_pieces(), extra_ids=0)
+
+
+def _pieces() -> list[tuple[str, float]]:
+    """The letters, and what stands for the space before a word, with their log-probabilities."""
+    return [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), ("\u2581", -2.0), *((letter, -3.0) for letter in _LETTERS)]
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("kind", "a text-to-image pipeline", "the package transformers to be installed") from None
+    return transformers
+
+
+def _moved(network: Any, by: float = 0.1) -> Any:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(by * torch.randn_like(parameter))
+    return network.eval()
