@@ -15,6 +15,7 @@ from companion.theory.speciation import decision_time, entropy, kappa_decided, p
 from companion.theory.symbolic import scaling as derived
 from companion.theory.symbolic.identity import mutants, survivors
 from companion.theory.symbolic.language import t, width
+from tools import book
 
 OU, VE = ornstein_uhlenbeck(), variance_exploding()
 DIMENSIONS = np.geomspace(4.0, 1e6, 12)
@@ -191,3 +192,23 @@ def test_bell_to_thirty_digits():
         at = mp.mpf(4)
         mean = mp.quad(lambda x: mp.npdf(x) * mp.sech(mp.sqrt(at) * x / 2), np.linspace(-12, 12, 9).tolist())
         assert float(binary.production(4.0)) == pytest.approx(float(mp.exp(-at / 8) / 8 * mean), rel=1e-13)
+
+
+def test_the_summary_table_of_the_chapter_follows_its_arguments():
+    (page,) = [page for page in book.chapters() if page.source.stem == "vp_against_ve"]
+    code = [cell.source for cell in book.read_cells(page).cells if cell.cell_type == "code"]
+    (imports,) = [source for source in code if "import numpy as np" in source]
+    (table,) = [source for source in code if "def summary" in source]
+    names = {}
+    exec(imports + "\n" + table.rpartition("\n")[0], names)  # the last line draws the table of the page
+
+    def cells(first, last, delta, s):
+        rows = names["summary"](np.geomspace(first, last, 9), delta, s).data.splitlines()
+        return {row.split("|")[1].strip(): row.split("|")[2:4] for row in (rows[0], *rows[2:])}
+
+    here, farther, closer = cells(16.0, 1e6, 2.0, 1.0), cells(1e3, 1e9, 2.0, 1.0), cells(16.0, 1e6, 3.0, 0.5)
+    for row in ("speciation scale, fitted", "its exponent", "window in t, exponent", "window in u, first and last d"):
+        assert here[row][1] != farther[row][1] and here[row][1] != closer[row][1], row
+    assert here["window in t, last d"][0] != farther["window in t, last d"][0]
+    assert here["control parameter κ"] == farther["control parameter κ"] == closer["control parameter κ"]
+    assert here["speciation scale, fitted"][0] == f" $e^{{t}} = {np.exp(-0.205501748):.4f}\\, d^{{\\,0.5000}}$ "
