@@ -9,7 +9,7 @@ drift, every diffusion and all densities.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from companion.theory.symbolic.language import Dot, density, diffusion, mixture_
 from companion.theory.symbolic.world import World, jets
 
 __all__ = [
+    "Current",
     "Divergence",
     "Gradient",
     "Laplacian",
@@ -36,8 +37,8 @@ __all__ = [
 ]
 
 
-class Gradient(Function):  # type: ignore[misc]
-    """The gradient of a field."""
+class Gradient(Dot):
+    """The gradient of a field: nabla times it."""
 
     nargs = 1
 
@@ -78,10 +79,8 @@ def _operand(printer: Any, expression: Expr) -> str:
 
 
 def _field(name: str) -> Expr:
-    """An abstract function of state and time that is printed by its name alone."""
-    made = Function(name, positive=True)
-    made._latex = lambda self, printer, exp=None: name if exp is None else f"{name}^{{{exp}}}"
-    return made(words.state, t)
+    """An abstract positive function of state and time."""
+    return Function(name, positive=True)(words.state, t)
 
 
 velocity = Symbol("f")  # the drift, a vector field that depends on state and time
@@ -109,6 +108,40 @@ def in_coordinates(dimension: int, classes: int = 2, seed: int = 0) -> World:
         return sympy.Add(*(n * writer.write(expression, {}, axis) for axis, n in enumerate(directions)))
 
     return replace(jets(seed), prepare=prepare)
+
+
+@dataclass(frozen=True)
+class Current:
+    """The current of class entropy along every coordinate, for abstract densities; a notebook shows it.
+
+        J_c = f_c h + (g^2/2) sum_i pi_i (dp_i/dc) log(pi_i p_i / p)
+
+    >>> Current(3).components[2][0]
+    J_z
+    """
+
+    dimension: int
+    classes: int = 2
+
+    @property
+    def components(self) -> list[tuple[Symbol, Expr]]:
+        """Each component's name and what it is, with h and p left as they are."""
+        writer = _Writer(self.dimension, self.classes)
+        spread = words.Total(
+            prior[words.i] * density[words.i] * score[words.i] * sympy.log(words.posterior[words.i]), words.i
+        )
+        return [
+            (
+                Symbol(f"J_{place}"),
+                writer.drift[axis] * entropy_density
+                + diffusion**2 / 2 * writer.write(spread, {}, axis).xreplace({writer.total: mixture_density}),
+            )
+            for axis, place in enumerate(writer.place)
+        ]
+
+    def _repr_latex_(self) -> str:
+        lines = r" \\ ".join(f"{name} &= {words.tex(value)}" for name, value in self.components)
+        return rf"$\displaystyle \begin{{aligned}} {lines} \end{{aligned}}$"
 
 
 def components(vector: Expr, dimension: int, classes: int = 2) -> list[Expr]:

@@ -23,15 +23,18 @@ from companion.theory.routes import (
 from companion.theory.symbolic import production
 from companion.theory.symbolic.algebra import same_identity, vanishes
 from companion.theory.symbolic.coordinates import (
+    Current,
     Gradient,
     Motion,
     components,
+    entropy_current,
+    entropy_density,
     in_coordinates,
     residual,
 )
 from companion.theory.symbolic.identity import mutants, survivors
 from companion.theory.symbolic.language import density, mixture_density, posterior, prior, score
-from companion.theory.symbolic.world import random_fields
+from companion.theory.symbolic.world import jets, random_fields
 from companion.theory.transport import evolve, on_line
 
 BY_LABEL = {identity.label: identity for identity in production.IDENTITIES}
@@ -110,6 +113,10 @@ def test_prop_entropy_current():
     for dimension in (1, 2, 3):
         assert residual(gradient.first, gradient.last, dimension, 3) == [0] * dimension
         assert residual(*BY_LABEL["eq-production-current"].sides[1:], dimension) == [0] * dimension
+        h, p = components(entropy_density, dimension)[0], components(mixture_density, dimension)[0]
+        shown = [value.xreplace({entropy_density: h, mixture_density: p}) for _, value in Current(dimension).components]
+        for one, meant in zip(shown, components(entropy_current, dimension), strict=True):
+            assert jets(0).agree([one, meant])
     x = np.linspace(-2.0, 2.0, 9)
     for process in PROCESSES:
         h = local.entropy_density(LINE, process, 0.4, x)
