@@ -216,7 +216,7 @@ def _log_integral(
     """
     first = -(a * a + _FARTHEST_DEVIATION * a - _NEGLIGIBLE + 10.0 + math.log(count * largest))
     last = _FARTHEST_DEVIATION * a + 10.0 - math.log(smallest)
-    width = max(1.0, 0.5 * a / math.sqrt(1.0 + 2.0 * math.log(count)))
+    width = max(2.0, a / math.sqrt(1.0 + 2.0 * math.log(count)))
     coarse = np.arange(first, last + width, width)
     values = log_integrand(coarse)
     held = np.flatnonzero(values > values.max() + _NEGLIGIBLE)

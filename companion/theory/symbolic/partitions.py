@@ -153,49 +153,52 @@ _LOG_U = np.arange(-45.0, 14.0, 0.25)  # e^-45 is negligible; in the strip |Im l
 _XI = np.arange(-9.0, 9.01, 0.3)
 
 
-def _equidistant(at_kappa: float, groups: tuple[int, int] = (1, 2), share: float = 0.3) -> World:
-    """Three classes: their weights W_j on a grid of three standard normal variables; the entropies by quadrature."""
+def _equidistant(at_kappa: float, first_side: int, share: float = 0.3) -> World:
+    """Three classes: their weights W_j on a grid of three standard normal variables; the entropies by quadrature.
+
+    The first one or two are side A, which has the prior `share`.
+    """
     a = np.sqrt(0.5 * at_kappa)
     line = np.arange(-6.6, 6.61, 0.6)
     xi = np.array(list(itertools.product(line, repeat=3)))
     weights = np.exp(a * (xi + a * np.array([1.0, 0.0, 0.0]))).T[:, :, None]
-    m, n = groups
+    m, n = first_side, 3 - first_side
+    odds_of_class = (1.0 - share) / n / (share / m)
+    of_sides = np.log(weights[:m].sum(axis=0)) - np.log(odds_of_class * weights[m:].sum(axis=0))
     values: dict[Basic, Array] = {
         control: np.asarray(at_kappa),
         count: np.asarray(3.0),
         first: np.asarray(float(m)),
         second: np.asarray(float(n)),
-        odds: np.asarray((1.0 - share) / n / (share / m)),
-        prior: np.array([share, 1.0 - share]),
+        odds: np.asarray(odds_of_class),
+        prior: np.array([1.0]),
         weight: weights,
         posterior: weights / weights.sum(axis=0),
-        class_entropy(control): _entropy_of_triangle(at_kappa, None),
+        log_odds: np.array([[0.0 * of_sides, of_sides], [-of_sides, 0.0 * of_sides]]),
+        class_entropy(control): _entropy_of_triangle(at_kappa),
         Derivative(class_entropy(control), control): _slope(at_kappa),
-        of_partition: _entropy_of_triangle(at_kappa, [share / m] * m + [(1.0 - share) / n] * n, [0] * m + [1] * n),
     }
     bell = np.exp(-0.5 * (xi**2).sum(axis=1)) / np.sqrt(2.0 * np.pi) ** 3
-    # One law for every state, that of class 1: a mean over the mixture is the same where f names no class.
-    world = World(
-        {**values, prior: np.array([1.0])}, classes=3, weights=np.full(len(xi), 0.6**3), densities=bell[None, :, None]
-    )
+    # One law for every state, that of class 1: a mean over its side, or over the mixture, is the same where f names no
+    # class of it.
+    world = World(values, classes=3, weights=np.full(len(xi), 0.6**3), densities=bell[None, :, None])
     numbers = {A: Integer(1), B: Integer(2)}
 
     def prepare(expression: Expr) -> Expr:
         done = {one: _integrated(one, world, a) for one in expression.atoms(Integral)}
-        plain = expression.xreplace({prior[A]: Float(share), prior[B]: Float(1.0 - share)})
-        return plain.xreplace(done).xreplace(numbers)
+        return expression.xreplace(done).xreplace(numbers)
 
     return replace(world, prepare=prepare, tolerance=1e-8)  # of the derivative and of the grid
 
 
-def _entropy_of_triangle(kappa: float, weights: list[float] | None, sides: list[int] | None = None) -> Array:
+def _entropy_of_triangle(kappa: float) -> Array:
     # Unit vectors are sqrt(2) apart, so kappa = 2 snr.
-    return exact_entropy(isotropic_mixture(torch.eye(3), 0.0, weights, sides), np.log(0.5 * kappa))
+    return exact_entropy(isotropic_mixture(torch.eye(3), 0.0), np.log(0.5 * kappa))
 
 
 def _slope(kappa: float) -> Array:
     h = 0.02 * kappa
-    ends = [_entropy_of_triangle(kappa + m * h, None) - _entropy_of_triangle(kappa - m * h, None) for m in (1, 2, 3)]
+    ends = [_entropy_of_triangle(kappa + m * h) - _entropy_of_triangle(kappa - m * h) for m in (1, 2, 3)]
     return np.asarray((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h))
 
 
@@ -217,7 +220,7 @@ def _integrated(integral: Integral, world: World, a: float) -> Float:
     return Float(0.25 * float((heights * nodes)[held].sum()))
 
 
-_TRIANGLES = (_equidistant(1.1, (1, 2)), _equidistant(0.6, (2, 1)))
+_TRIANGLES = (_equidistant(1.1, first_side=1), _equidistant(0.6, first_side=2))
 _SHIFTED, _PLAIN = laplace(u * exp(control / 2)), laplace(u)
 
 
@@ -268,8 +271,7 @@ def _number(value: float) -> World:
     )
 
 
-_of_first = _SHIFTED * _PLAIN ** (first - 1) * (1 - laplace(odds * u) ** second) / u
-_of_second = _SHIFTED * _PLAIN ** (second - 1) * (1 - laplace(u / odds) ** first) / u
+_one_side = _SHIFTED * _PLAIN ** (first - 1) * (1 - laplace(odds * u) ** second) / u
 
 IDENTITIES = (
     Identity(
@@ -329,10 +331,7 @@ IDENTITIES = (
     ),
     Identity(
         "eq-equidistant-partition",
-        (
-            of_partition,
-            prior[A] * Integral(_of_first, (u, 0, oo)) + prior[B] * Integral(_of_second, (u, 0, oo)),
-        ),
+        (E(A, log(1 + exp(-log_odds[A, B]))), Integral(_one_side, (u, 0, oo))),
         "none",
         _TRIANGLES,
     ),
