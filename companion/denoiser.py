@@ -6,6 +6,15 @@ A denoiser is the posterior mean of the data in the variance-exploding frame,
 
 which holds the same information as the score, s = (D - x) / sigma^2, and as the predicted noise, eps = (x - D) / sigma
 (Tweedie's formula; ID 11, SI 37).
+
+Two further attributes are optional; a model that does not have one leaves it out or sets it to None:
+
+- `from_noise(noise, condition)` is D at snr 0, for a network that was trained without any signal at its last timestep
+  (zero terminal snr, a flow at t = 1). The contract's sigma is infinite there; the network's own state is unit noise,
+  `noise` (batch, *shape), which tells nothing of the sample, so D is the class mean E[x_0 | Z = z]. An estimator that
+  starts from nothing asks this first. Raises InputError for the same conditions as the model itself.
+- `decode(D)` turns latents (batch, *shape) into images (batch, 3, height, width) with values about -1 to 1, for drawing
+  only: entropies are those of the latents.
 """
 
 import hashlib
@@ -25,7 +34,8 @@ class Denoiser(Protocol):
 
     `model(x, sigma, condition)` returns D of shape (batch, *shape) and of the dtype of `x`, where `x` is
     (batch, *shape), `sigma` is (batch,), and `condition` is an int64 tensor (batch,) of classes 0 to K-1, or None for
-    the model's own unconditional branch.
+    the model's own unconditional branch. Each sample's D depends on that sample alone. What cannot be asked raises
+    InputError, or gives NaN on a device where a look at the numbers would make the program wait.
     """
 
     @property
@@ -74,7 +84,8 @@ class FunctionDenoiser:
 
     `function` takes x (batch, *shape), sigma (batch,) and condition, an int64 tensor (batch,) or None, and returns the
     posterior mean E[x_0 | x_0 + sigma eps = x, condition]. A function that handles None says so with `has_null=True`.
-    `digest` may name the version of the function, so that results of two versions are told apart.
+    `digest` may name the version of the function, so that results of two versions are told apart; `from_noise` is the
+    optional part of the contract.
 
     Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, or weights that are
     not K probabilities. What `function` returns is checked by the estimator, where the label must also move it.
@@ -96,6 +107,7 @@ class FunctionDenoiser:
     device: torch.device = torch.device("cpu")
     name: str = "function"
     digest: str = "unversioned"
+    from_noise: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.shape, tuple) or not self.shape or not all(length >= 1 for length in self.shape):

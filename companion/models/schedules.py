@@ -32,6 +32,7 @@ a timestep takes fractions. Where the last timestep has no signal, the state is 
 and eps says nothing of x_0. The contract's sigma would be infinite there; `from_noise` is the call for it.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,7 +200,11 @@ def schedule_of(config: Mapping[str, Any], fractional: bool = True) -> Schedule:
     if config.get("timestep_type", "discrete") != "discrete":
         raise InputError("timestep_type", config["timestep_type"], "discrete, or v_prediction beside it")
     try:
-        scheduler = getattr(diffusers, kind).from_config(dict(config))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of numpy, at what some schedulers do with their tables
+            scheduler = getattr(diffusers, kind).from_config(dict(config))
         alphas_cumprod = np.asarray(scheduler.alphas_cumprod, dtype=np.float64).copy()
     except Exception as error:
         expected = f"a scheduler of diffusers with alphas_cumprod ({first_line(error)})"
@@ -222,6 +227,19 @@ _FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 _EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
 
 
+def _alphas_cumprod(config: Mapping[str, Any]) -> Array:
+    kind = str(config.get("_class_name"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # numpy's, at how some schedulers make their tables
+            scheduler = getattr(diffusers, kind).from_config(dict(config))
+        table: Array = np.asarray(scheduler.alphas_cumprod, dtype=np.float64).copy()
+    except Exception as error:
+        expected = f"a scheduler of diffusers with alphas_cumprod ({first_line(error)})"
+        raise InputError("scheduler", kind, expected) from None
+    return table
+
+
 def _flow(config: Mapping[str, Any]) -> Schedule:
     count, shift = config.get("num_train_timesteps", 1000), config.get("shift") or config.get("flow_shift") or 1.0
     if not isinstance(count, int) or count < 3:
@@ -235,13 +253,15 @@ def _flow(config: Mapping[str, Any]) -> Schedule:
 
 
 def _edm(config: Mapping[str, Any]) -> Schedule:
-    least, most = config.get("sigma_min") or 0.002, config.get("sigma_max") or 80.0
+    own = config.get("_class_name") in _EDM
+    ends = (0.002, 80.0) if own else [float(((1.0 - a) / a) ** 0.5) for a in _alphas_cumprod(config)[[0, -1]]]
+    least, most = config.get("sigma_min") or ends[0], config.get("sigma_max") or ends[1]
     if not 0.0 < least < most:
         raise InputError("sigma_min, sigma_max", (least, most), "0 < sigma_min < sigma_max")
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction"):
         raise InputError("prediction_type", prediction, "epsilon or v_prediction")
-    sigma_data = config.get("sigma_data", 0.5) if config.get("_class_name") in _EDM else 1.0
+    sigma_data = config.get("sigma_data", 0.5) if own else 1.0
     log_sigma = np.log([least, most])
     prediction = "edm" if prediction == "epsilon" else prediction
     return Schedule(0.25 * log_sigma, -2.0 * log_sigma, prediction, sigma_data=float(sigma_data))

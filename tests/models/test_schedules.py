@@ -1,0 +1,267 @@
+"""Clock and conversion against the schedulers' own x_0, and against the definition of each prediction."""
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from companion.errors import InputError
+from companion.models.schedules import Schedule, schedule_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside the schedulers
+
+DDPM, DDIM = diffusers.DDPMScheduler, diffusers.DDIMScheduler
+TRAINED = [1e-4 + 0.03 * (k / 500) ** 2 for k in range(500)]
+ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+DISCRETE = {
+    "linear": (DDIM, {"beta_schedule": "linear"}),
+    "scaled linear": (DDIM, {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
+    "cosine": (DDIM, {"beta_schedule": "squaredcos_cap_v2"}),
+    "trained": (DDIM, {"trained_betas": TRAINED, "num_train_timesteps": 500}),
+    "zero snr": (DDIM, {"beta_schedule": "linear", **ZERO}),
+    "sigmoid": (DDPM, {"beta_schedule": "sigmoid"}),
+    "laplace": (DDPM, {"beta_schedule": "laplace"}),
+    "parallel": (diffusers.DDIMParallelScheduler, {}),
+}
+
+
+def configured(scheduler):
+    return schedule_of({**scheduler.config, "_class_name": type(scheduler).__name__})
+
+
+def answer(state: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """What a smooth network might say: of the size of its input, and different at each timestep."""
+    return torch.sin(2.0 * state + 0.01 * times.reshape(-1, 1)) + 0.3 * state.flip(1)
+
+
+def five(schedule: Schedule) -> np.ndarray:
+    return np.linspace(0.1, 0.9, 5) * (len(schedule.timesteps) - 1) // 1
+
+
+def states(log_snr: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    clean = torch.rand(4, 16, generator=generator) * 2.0 - 1.0
+    x = clean + float(np.exp(-0.5 * log_snr)) * torch.randn(4, 16, generator=generator)
+    return x, torch.full((4,), log_snr, dtype=torch.float64)
+
+
+def close(ours: torch.Tensor, theirs: torch.Tensor, sigma: float) -> None:
+    # float32 with a relative 1.2e-7 an operation; where eps is predicted, x_0 is a difference of terms of size sigma.
+    assert (ours - theirs).abs().max() < 1e-5 * max(1.0, sigma / 10.0)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize("name", DISCRETE)
+def test_every_beta_schedule_and_prediction_gives_the_schedulers_x0(name, prediction):
+    kind, options = DISCRETE[name]
+    scheduler = kind(prediction_type=prediction, clip_sample=False, **options)
+    schedule = configured(scheduler)
+    scheduler.set_timesteps(scheduler.config.num_train_timesteps)
+    for index in five(schedule).astype(int):
+        x, log_snr = states(schedule.clock[index])
+        state = x * scheduler.alphas_cumprod[index].sqrt()
+        step = int(schedule.timesteps[index])
+        output = answer(state, torch.full((4,), float(step)))
+        theirs = scheduler.step(output, step, state).pred_original_sample
+        close(schedule.posterior_mean(answer, x, log_snr), theirs, float(np.exp(-0.5 * schedule.clock[index])))
+
+
+SOLVERS = [
+    diffusers.EulerDiscreteScheduler,
+    diffusers.EulerAncestralDiscreteScheduler,
+    diffusers.LMSDiscreteScheduler,
+]
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("kind", SOLVERS, ids=lambda kind: kind.__name__)
+def test_solvers_in_the_variance_exploding_frame_agree(kind, prediction):
+    # Their sample is our x, and their timesteps are asked at whole numbers here.
+    scheduler = kind(prediction_type=prediction, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    schedule = configured(scheduler)
+    scheduler.set_timesteps(1000)
+    for row in (100, 300, 500, 700, 900):
+        step = scheduler.timesteps[row]
+        scheduler._step_index = None
+        x, log_snr = states(float(-2.0 * np.log(float(scheduler.sigmas[row]))))
+        output = answer(scheduler.scale_model_input(x, step), torch.full((4,), float(step)))
+        theirs = scheduler.step(output, step, x).pred_original_sample
+        close(schedule.posterior_mean(answer, x, log_snr), theirs, float(scheduler.sigmas[row]))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction", "flow_prediction"])
+@pytest.mark.parametrize(
+    "kind", [diffusers.DPMSolverMultistepScheduler, diffusers.UniPCMultistepScheduler], ids=lambda kind: kind.__name__
+)
+def test_multistep_solvers_agree(kind, prediction):
+    flow = {"use_flow_sigmas": True, "flow_shift": 3.0} if prediction == "flow_prediction" else {}
+    scheduler = kind(prediction_type=prediction, **flow)
+    schedule = configured(scheduler)
+    scheduler.set_timesteps(50)
+    for row in (5, 15, 25, 35, 45):
+        scheduler._step_index = row
+        sigma = float(scheduler.sigmas[row])
+        log_snr = 2.0 * np.log1p(-sigma) - 2.0 * np.log(sigma) if flow else -2.0 * np.log(sigma)
+        if flow:
+            time = float(schedule.timestep(log_snr))
+            assert time == pytest.approx(1000.0 * sigma, rel=1e-6)
+        else:
+            time = float(scheduler.timesteps[row])
+            assert float(schedule.timestep(log_snr)) == pytest.approx(time, abs=2e-2)  # they round sigma's timestep
+        x, levels = states(log_snr)
+        state = x * ((1.0 - sigma) if flow else (1.0 + sigma**2) ** -0.5)
+        times = torch.full((4,), float(schedule.timestep(log_snr)))
+        theirs = scheduler.convert_model_output(answer(state, times), sample=state)
+        close(schedule.posterior_mean(answer, x, levels), theirs, float(np.exp(-0.5 * log_snr)))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sigma_data", [0.5, 1.0])
+def test_edm_is_its_own_preconditioning(prediction, sigma_data):
+    scheduler = diffusers.EDMEulerScheduler(prediction_type=prediction, sigma_data=sigma_data, sigma_max=60.0)
+    schedule = configured(scheduler)
+    assert schedule.log_snr_range == pytest.approx((-2.0 * np.log(60.0), -2.0 * np.log(0.002)), abs=1e-12)
+    for sigma in (0.01, 0.2, 1.0, 7.0, 50.0):
+        x, log_snr = states(-2.0 * np.log(sigma))
+        times = scheduler.precondition_noise(torch.full((4,), sigma))
+        theirs = scheduler.precondition_outputs(x, answer(scheduler.precondition_inputs(x, sigma), times), sigma)
+        close(schedule.posterior_mean(answer, x, log_snr), theirs, 1.0)
+
+
+def test_eulers_continuous_timesteps_are_edms_clock():
+    scheduler = diffusers.EulerDiscreteScheduler(
+        prediction_type="v_prediction",
+        timestep_type="continuous",
+        use_karras_sigmas=True,
+        sigma_min=0.01,
+        sigma_max=100.0,
+    )
+    schedule = configured(scheduler)
+    assert schedule.log_snr_range == pytest.approx((-2.0 * np.log(100.0), -2.0 * np.log(0.01)), abs=1e-12)
+    scheduler.set_timesteps(20)
+    for row in (0, 5, 10, 15, 19):
+        sigma, step = float(scheduler.sigmas[row]), scheduler.timesteps[row]
+        scheduler._step_index = row
+        assert float(schedule.timestep(-2.0 * np.log(sigma))) == pytest.approx(float(step), abs=1e-6)
+        x, log_snr = states(-2.0 * np.log(sigma))
+        output = answer(scheduler.scale_model_input(x, step), torch.full((4,), float(step)))
+        close(schedule.posterior_mean(answer, x, log_snr), scheduler.step(output, step, x).pred_original_sample, 1.0)
+
+
+TARGETS = {
+    "epsilon": lambda x0, eps, alpha, beta, s: eps,
+    "sample": lambda x0, eps, alpha, beta, s: x0,
+    "v_prediction": lambda x0, eps, alpha, beta, s: alpha * eps - beta * x0 / s,
+    "edm": lambda x0, eps, alpha, beta, s: beta * x0 / s - alpha * eps,
+    "flow": lambda x0, eps, alpha, beta, s: eps - x0,
+}
+
+
+@pytest.mark.parametrize("prediction", TARGETS)
+@given(log_snr=st.floats(-12.0, 12.0), sigma_data=st.sampled_from([0.5, 1.0, 2.0]), seed=st.integers(0, 99))
+def test_a_network_that_knows_gives_back_the_clean_sample(prediction, log_snr, sigma_data, seed):
+    s = sigma_data if prediction in ("v_prediction", "edm") else 1.0
+    schedule = Schedule(np.array([0.0, 900.0]), np.array([13.0, -13.0]), prediction, 1000.0, sigma_data=s)
+    clean, eps = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    sigma = float(np.exp(-0.5 * log_snr))
+    alpha, beta = s / (s**2 + sigma**2) ** 0.5, sigma / (s**2 + sigma**2) ** 0.5
+    seen = []
+
+    def knowing(state, times):
+        seen.append(state)
+        return TARGETS[prediction](clean, eps, alpha, beta, s)
+
+    found = schedule.posterior_mean(knowing, clean + sigma * eps, torch.full((3,), log_snr, dtype=torch.float64))
+    # float64; with eps predicted, x_0 is a difference of terms of size sigma < 403.
+    assert (found - clean).abs().max() < 1e-12
+    frame = (clean + sigma * eps) / (1.0 + sigma) if prediction == "flow" else alpha * clean / s + beta * eps
+    assert (seen[0] - frame).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize("prediction", ["sample", "v_prediction"])
+def test_zero_terminal_snr_is_left_out_of_the_clock_and_asked_at_the_noise(prediction):
+    scheduler = DDIM(prediction_type=prediction, clip_sample=False, **ZERO)
+    schedule = configured(scheduler)
+    scheduler.set_timesteps(1000)
+    assert schedule.terminal == 999.0
+    assert len(schedule.timesteps) == 999
+    noise = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+    theirs = scheduler.step(answer(noise, torch.full((4,), 999.0)), 999, noise).pred_original_sample
+    # The scheduler's own alpha there is 2e-4 and not 0: its table is a product of float32 numbers.
+    alpha = float(scheduler.alphas_cumprod[999].sqrt())
+    assert (schedule.mean_from_noise(answer, noise) - theirs).abs().max() < 1e-5 + 5.0 * alpha
+
+
+def test_a_flow_is_asked_at_the_noise():
+    schedule = configured(diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0))
+    noise = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+    x0 = noise - answer(noise, torch.full((4,), 1000.0))
+    assert (schedule.mean_from_noise(answer, noise) - x0).abs().max() < 1e-6
+
+
+def test_eps_says_nothing_where_there_is_no_signal():
+    assert not configured(DDIM(**ZERO)).starts_from_noise
+    assert not configured(DDIM()).starts_from_noise
+    assert configured(DDIM(prediction_type="v_prediction", **ZERO)).starts_from_noise
+
+
+@pytest.mark.parametrize("prediction", ["sample", "v_prediction", "flow"])
+def test_the_noise_is_the_limit_of_ever_lower_snr(prediction):
+    # At log-snr -28, sigma = 1.2e6: c_in x is the noise to 1e-6 of the signal. A network that does not look at times.
+    schedule = Schedule(np.array([0.0, 999.0]), np.array([9.0, -30.0]), prediction, 999.0)
+    noise = torch.randn(4, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_snr = torch.full((4,), -28.0, dtype=torch.float64)
+    near = schedule.posterior_mean(lambda state, times: state.sin(), noise * float(np.exp(14.0)), log_snr)
+    assert (near - schedule.mean_from_noise(lambda state, times: state.sin(), noise)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["EulerDiscreteScheduler", "UniPCMultistepScheduler", "DPMSolverMultistepScheduler"])
+def test_the_small_number_that_solvers_put_for_zero_snr_is_not_taken_for_a_level(kind):
+    theirs = configured(getattr(diffusers, kind)(rescale_betas_zero_snr=True))
+    exact = configured(DDIM(rescale_betas_zero_snr=True))
+    assert theirs.terminal == exact.terminal == 999.0
+    assert np.array_equal(theirs.clock, exact.clock)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_shift_moves_the_ends_and_not_the_clock(shift):
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    schedule = configured(scheduler)
+    assert schedule.timesteps[:2] == pytest.approx(1000.0 * scheduler.sigmas[[-1, -2]].double().numpy(), rel=1e-6)
+    for sigma in (0.9, 0.5, 0.1):
+        log_snr = 2.0 * np.log((1.0 - sigma) / sigma)
+        assert float(schedule.timestep(log_snr)) == pytest.approx(1000.0 * sigma, abs=1e-9)
+
+
+REFUSED = {
+    "a vector quantised model's": ({"_class_name": "VQDiffusionScheduler"}, "with alphas_cumprod"),
+    "no scheduler": ({"_class_name": "NoScheduler"}, "with alphas_cumprod"),
+    "another prediction": ({"_class_name": "DDIMScheduler", "prediction_type": "score"}, "epsilon, sample or v_"),
+    "an edm of samples": ({"_class_name": "EDMEulerScheduler", "prediction_type": "sample"}, "epsilon or v_"),
+    "edm without a range": ({"_class_name": "EDMEulerScheduler", "sigma_min": 90.0}, "0 < sigma_min < sigma_max"),
+    "continuous eps": ({"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"}, "discrete"),
+    "inverted": ({"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": True}, "grows with the noise"),
+    "noise that falls": ({"_class_name": "DDIMScheduler", "trained_betas": [0.1, 0.0, 0.1]}, "noise that grows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_schedules_that_have_no_place_are_refused(name):
+    config, said = REFUSED[name]
+    with pytest.raises(InputError, match=said):
+        schedule_of(config)
+
+
+def test_whole_timesteps_are_the_nearest():
+    schedule = schedule_of(dict(DDPM().config) | {"_class_name": "DDPMScheduler"}, fractional=False)
+    between = 0.25 * schedule.clock[400] + 0.75 * schedule.clock[401]
+    assert schedule.timestep(between) == 401.0
+    assert schedule.log_snr_used(between) == schedule.clock[401]
+
+
+def test_noise_outside_the_clock_is_refused():
+    schedule = configured(DDPM())
+    with pytest.raises(InputError, match="log-snr is -12"):
+        schedule.timestep([0.0, -12.0])
