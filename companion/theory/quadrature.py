@@ -52,7 +52,7 @@ def exact_entropy(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
 
         H = - sum_i pi_i E_i log p(i | x)
 
-    By quadrature where it is cheap: dimension 1 or 2, in milliseconds; dimension 3, in about a second a level;
+    By quadrature where it is cheap: dimension 1 (a millisecond a level), 2 (a tenth of a second) or 3 (seconds);
     isotropic components of one common deviation whose means span a line, a plane or a space, in any dimension; two
     isotropic components of different deviations, in any dimension. For a partition pass `mixture.regroup(...)`. Raises
     InputError for other mixtures, for a log-snr that is not finite, and where deviations differ so much, or classes in

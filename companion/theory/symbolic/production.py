@@ -118,7 +118,7 @@ def _naming(world: World, **classes: int) -> World:
     return replace(world, prepare=lambda expression: expression.xreplace(names))
 
 
-LOCAL = (in_coordinates(1, classes=3), in_coordinates(2, classes=2))
+LOCAL = (in_coordinates(1, classes=2), in_coordinates(1, classes=3), in_coordinates(2, classes=2))
 FIELDS = (random_fields(0), random_fields(1, classes=4, dimension=3))
 _SLIPS = tuple(
     replace(
