@@ -220,6 +220,8 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
 
     def _print_Mul(self, expression: Mul) -> str:
         """Numbers and symbols first, as one fraction; sums, means and integrals behind it."""
+        if not isinstance(expression, Mul):
+            return str(super()._print_Mul(expression))  # SymPy prints 1/(a + b) as a product too
         small = [factor for factor in expression.args if not factor.has(*_LARGE)]
         large = [factor for factor in expression.args if factor.has(*_LARGE)]
         brackets = [factor for factor in small if isinstance(factor, Add)]

@@ -128,6 +128,11 @@ def test_a_proof_takes_only_steps_that_follow():
             r"- \sum_{i} \pi_{i} \, \mathbb{E}_{i} \left[ \log p(i \mid x) \right]",
         ),
         (E(state), r"\mathbb{E} x"),
+        (1 / (state + t), r"\frac{1}{t + x}"),
+        (
+            Dot(mean[i], state) * Dot(mean[j], state),
+            r"\left( \mu_{i} \cdot x \right) \, \left( \mu_{j} \cdot x \right)",
+        ),
         (1 + Others(exp(-log_odds[i, k]), k, i), r"1 + \sum_{k \ne i} e^{- L_{ik}}"),
         (
             Derivative(symbols("x") * Function("p")(symbols("x"), t), symbols("x")),
