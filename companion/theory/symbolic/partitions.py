@@ -230,11 +230,11 @@ def equidistant_entropy() -> Proof:
     together = Total(weight[j], j)
     proof.then("the surprise at the true class", E(log(together / weight[1])))
     proof.then(
-        "Frullani's integral for either logarithm; what has no W in it cancels",
+        "Frullani's integral for either logarithm; what they share cancels",
         Integral((E(exp(-u * weight[1])) - E(exp(-u * together))) / u, (u, 0, oo)),
     )
     proof.then(
-        "the W are independent, and that of the true class carries the factor exp(a^2)",
+        r"the $W_j$ are independent, and $W_1$, of the true class, carries the factor $e^{\kappa/2}$",
         Integral((_SHIFTED - _SHIFTED * _PLAIN ** (count - 1)) / u, (u, 0, oo)),
     )
     proof.then("one factor", Integral(_SHIFTED * (1 - _PLAIN ** (count - 1)) / u, (u, 0, oo)))
@@ -245,16 +245,16 @@ def equidistant_production() -> Proof:
     """The production of K equidistant classes: the mean doubt about the true class, as one integral."""
     proof = Proof(Derivative(class_entropy(control), control), _TRIANGLES)
     pairs = Total(Others(posterior[i] * posterior[j], j, i), i)
-    proof.then("the production in kappa, all kappa one", -E(pairs) / 4)
+    proof.then(r"the production in control parameters, all of them $\kappa$", -E(pairs) / 4)
     proof.then("the probabilities sum to one", -E(1 - Total(posterior[i] ** 2, i)) / 4)
     proof.then(
         "a class drawn from the posterior is the true one as often as the posterior says", -E(1 - posterior[1]) / 4
     )
     together, rivals = Total(weight[j], j), Others(weight[j], j, 1)
-    proof.then("the posterior is a share of the W", -E(rivals / together) / 4)
-    proof.then("1/S is the integral of exp(-u S)", -Integral(E(rivals * exp(-u * together)), (u, 0, oo)) / 4)
+    proof.then("the posterior is a share of the $W_j$", -E(rivals / together) / 4)
+    proof.then(r"$1/S$ is the integral of $e^{-uS}$", -Integral(E(rivals * exp(-u * together)), (u, 0, oo)) / 4)
     proof.then(
-        "K - 1 terms alike; a factor W completes the square and shifts its own class as if it were true",
+        "$K - 1$ terms alike; a factor $W_j$ completes a square and shifts class $j$ as if it were the true one",
         -(count - 1) * exp(control / 4) * Integral(_SHIFTED**2 * _PLAIN ** (count - 2), (u, 0, oo)) / 4,
     )
     return proof
