@@ -116,6 +116,20 @@ def test_a_mark_is_one_of_three_and_says_where(paper):
             assert (ROOT / f"{chapter[1:]}.md").exists(), f"{name} points to {chapter}"
 
 
+def numbers_of(cell: str) -> list[int]:
+    """ "28 to 32" and "4, 5" as the numbers they mean."""
+    ends = [list(map(int, part.split(" to "))) for part in cell.split(", ")]
+    return [number for first, *last in ends for number in range(first, (last or [first])[0] + 1)]
+
+
+def test_every_equation_of_the_main_paper_has_one_line_in_order():
+    rows = [row for row in rows_of(text_of("equations_of_the_paper.md")) if len(row) == 3]
+    assert [number for row in rows for number in numbers_of(row[0])] == list(range(1, 112))
+    for _, says, here in rows:
+        assert says
+        assert here == "not yet" or re.fullmatch(r"(\{(prf:ref|eq)\}`[\w-]+`(, )?)+", here), here
+
+
 def test_the_account_is_dated():
     assert re.search(r"\*As of 2\d{3}-\d\d-\d\d\.\*", text_of("measured_against_the_papers.md"))
 
