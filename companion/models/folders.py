@@ -33,6 +33,7 @@ __all__ = [
     "load_network",
     "read_json",
     "refuse_distilled",
+    "variant_of",
 ]
 
 _NO_POSTERIOR_MEAN = (
@@ -126,7 +127,12 @@ def load_network(kind: type, folder: Path, dtype: torch.dtype = torch.float32, a
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch_dtype is called dtype in later versions
             network, report = kind.from_pretrained(  # type: ignore[attr-defined]
-                folder, use_safetensors=safe, local_files_only=True, output_loading_info=True, torch_dtype=dtype
+                folder,
+                use_safetensors=safe,
+                variant=variant_of(folder),
+                local_files_only=True,
+                output_loading_info=True,
+                torch_dtype=dtype,
             )
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise InputError("model", folder, f"weights and configuration that fit ({first_line(error)})") from None
@@ -151,6 +157,12 @@ def check_weights(folder: Path, allow_pickle: bool = False) -> bool:
         except (OSError, SafetensorError) as error:
             raise InputError("weights", path, f"a whole safetensors file ({first_line(error)})") from None
     return bool(files)
+
+
+def variant_of(folder: Path) -> str | None:
+    """ "fp16" for a folder whose weights are in files of that name only, as downloads in half precision are."""
+    files = [path.name for kind in ("safetensors", "bin") for path in folder.glob(f"*.{kind}")]
+    return "fp16" if files and all(".fp16" in name for name in files) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from companion.models.folders import (
     load_network,
     read_json,
     refuse_distilled,
+    variant_of,
 )
 from companion.models.schedules import Schedule, schedule_of
 
@@ -68,6 +69,7 @@ def load_pipeline(
             pipeline = getattr(diffusers, kind).from_pretrained(
                 folder,
                 use_safetensors=all(safe),
+                variant=next((variant_of(folder / name) for name in encoders), None),
                 local_files_only=True,
                 torch_dtype=dtype,
                 vae=vae,

@@ -1,0 +1,204 @@
+"""What a folder holds is recognised, and what is no posterior mean, or not safe to read, is refused in one line."""
+
+import json
+import shutil
+
+import diffusers
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from companion.errors import InputError
+from companion.models.dit import DiTDenoiser
+from companion.models.load import adapt, load
+from companion.models.stable_diffusion import StableDiffusionDenoiser
+from companion.models.tiny import save_tiny
+from companion.models.unet import UNetDenoiser
+
+PROMPTS = ("a cat", "a dog")
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_network_alone_is_recognised_by_its_configuration(tmp_path):
+    save_tiny("unet", tmp_path / "unet")
+    save_tiny("dit", tmp_path / "dit")
+    assert isinstance(load(tmp_path / "unet"), UNetDenoiser)
+    assert isinstance(load(tmp_path / "unet" / "unet"), UNetDenoiser)
+    alone = load(tmp_path / "dit" / "transformer")
+    assert isinstance(alone, DiTDenoiser)
+    assert alone.decode is None
+    assert alone.digest == load(tmp_path / "dit").digest
+    assert isinstance(load("digits"), UNetDenoiser)
+
+
+def test_the_names_under_which_older_versions_wrote_a_transformer(tmp_path):
+    save_tiny("dit", tmp_path)
+    new = load(tmp_path)
+    edit(tmp_path / "transformer" / "config.json", _class_name="Transformer2DModel", num_vector_embeds=None)
+    edit(tmp_path / "model_index.json", transformer=["diffusers", "Transformer2DModel"])
+    x, sigma, condition = torch.randn(3, 4, 8, 8), torch.ones(3), torch.tensor([0, 1, 2])
+    assert torch.equal(load(tmp_path)(x, sigma, condition), new(x, sigma, condition))
+
+
+def test_class_names_come_from_the_pipelines_labels_and_stay_apart(tmp_path):
+    save_tiny("dit", tmp_path)
+    edit(tmp_path / "model_index.json", id2label={"0": "crane", "1": "tench, Tinca tinca", "2": "crane"})
+    assert load(tmp_path).classes == ("crane", "tench", "crane (2)")
+    assert load(tmp_path, weights=(0.5, 0.25, 0.25)).weights == (0.5, 0.25, 0.25)
+    (tmp_path / "companion.json").write_text(
+        json.dumps({"classes": ["a", "b", "c"], "has_null": False, "name": "mine"})
+    )
+    model = load(tmp_path)
+    assert (model.name, model.classes, model.has_null) == ("mine", ("a", "b", "c"), False)
+    with pytest.raises(InputError, match="mine has no null class"):
+        model(torch.zeros(1, 4, 8, 8), torch.ones(1), None)
+
+
+def test_a_transformer_without_learned_variances(tmp_path):
+    save_tiny("dit", tmp_path, options={"out_channels": 4})
+    assert load(tmp_path)(torch.zeros(1, 4, 8, 8), torch.ones(1), torch.tensor([1])).shape == (1, 4, 8, 8)
+
+
+def test_pickled_weights_are_read_only_when_asked_and_are_the_same_model(tmp_path):
+    safe = load(save_tiny("dit", tmp_path))
+    for part in ("transformer", "vae"):
+        weights = tmp_path / part / "diffusion_pytorch_model.safetensors"
+        torch.save(load_file(weights), weights.with_suffix(".bin"))
+        weights.unlink()
+    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.bin, expected safetensors"):
+        load(tmp_path)
+    assert load(tmp_path, allow_pickle=True).digest == safe.digest
+
+
+def test_the_half_precision_files_of_a_folder_are_found(tmp_path):
+    whole = load(save_tiny("stable diffusion", tmp_path), PROMPTS)
+    for part in ("unet", "vae", "text_encoder"):
+        (weights,) = (tmp_path / part).glob("*.safetensors")
+        weights.rename(weights.with_name(weights.name.replace(".safetensors", ".fp16.safetensors")))
+    assert load(tmp_path, PROMPTS).digest == whole.digest
+
+
+class Trap:
+    """Unpickling this writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return type(self.path).touch, (self.path,)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_pickle_that_is_more_than_tensors_never_runs(tmp_path, allowed):
+    save_tiny("dit", tmp_path)
+    (tmp_path / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({"pos_embed.proj.bias": Trap(tmp_path / "it ran")}, tmp_path / "transformer" / "model.bin")
+    (tmp_path / "transformer" / "model.bin").rename(tmp_path / "transformer" / "diffusion_pytorch_model.bin")
+    with pytest.raises(InputError) as refused:
+        load(tmp_path, allow_pickle=allowed)
+    assert not (tmp_path / "it ran").exists()
+    assert "\n" not in str(refused.value)
+
+
+def rename(folder, name):
+    return folder.rename(folder.with_name(name))
+
+
+DISTILLED = {
+    "a consistency scheduler": lambda folder: edit(
+        folder / "scheduler" / "scheduler_config.json", _class_name="LCMScheduler"
+    ),
+    "another one": lambda folder: edit(folder / "scheduler" / "scheduler_config.json", _class_name="TCDScheduler"),
+    "a guidance scale": lambda folder: edit(folder / "unet" / "config.json", time_cond_proj_dim=256),
+    "a name": lambda folder: rename(folder, "sdxl-turbo"),
+    "where it came from": lambda folder: edit(folder / "unet" / "config.json", _name_or_path="someone/SDXL-Lightning"),
+    "a pipeline": lambda folder: edit(folder / "model_index.json", _class_name="LatentConsistencyModelPipeline"),
+    "flux": lambda folder: edit(folder / "model_index.json", _class_name="FluxPipeline"),
+}
+
+
+@pytest.mark.parametrize("how", DISTILLED)
+def test_distilled_and_guidance_trained_models_are_refused_saying_so(how, tmp_path):
+    folder = save_tiny("stable diffusion", tmp_path / "a model")
+    folder = DISTILLED[how](folder) or folder
+    prompts = () if how in ("a pipeline", "flux") else PROMPTS
+    with pytest.raises(InputError, match=r"a model of E\[x_0 \| x\]; one that was distilled") as refused:
+        load(folder, prompts)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_distilled_pipeline_that_is_loaded_is_refused_too(tmp_path):
+    folder = save_tiny("stable diffusion xl", tmp_path)
+    pipeline = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline.scheduler = diffusers.LCMScheduler.from_config(pipeline.scheduler.config)
+    with pytest.raises(InputError, match="scheduler is LCMScheduler, expected a model of"):
+        adapt(pipeline, PROMPTS)
+
+
+BROKEN = {
+    "another pipeline": (lambda folder: edit(folder / "model_index.json", _class_name="PixArtPipeline"), (), "PixArt"),
+    "no index": (lambda folder: (folder / "model_index.json").unlink(), (), "UNet2DConditionModel, expected a UNet"),
+    "no prompts": (lambda folder: None, (), "at least two different texts"),
+    "one prompt": (lambda folder: None, ("a cat",), "at least two different texts"),
+    "the same prompt": (lambda folder: None, ("a cat", "a cat"), "at least two different texts"),
+    "the null prompt": (lambda folder: None, ("a cat", ""), "at least two different texts"),
+    "not a list": (lambda folder: None, "a cat", "at least two different texts"),
+    "no text encoder": (lambda folder: shutil.rmtree(folder / "text_encoder"), PROMPTS, "a pipeline that can be read"),
+    "no autoencoder": (lambda folder: shutil.rmtree(folder / "vae"), PROMPTS, "that holds a .safetensors"),
+    "no scheduler": (lambda folder: shutil.rmtree(folder / "scheduler"), PROMPTS, "holds scheduler_config"),
+    "no network": (lambda folder: shutil.rmtree(folder / "unet"), PROMPTS, "holds config"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_folder_or_prompts_that_do_not_serve_are_refused_in_one_line(how, tmp_path):
+    folder = save_tiny("stable diffusion", tmp_path)
+    change, prompts, said = BROKEN[how]
+    change(folder)
+    with pytest.raises(InputError, match=said) as refused:
+        load(folder, prompts)
+    assert "\n" not in str(refused.value)
+
+
+def test_networks_shown_or_told_more_than_a_prompt_are_refused(tmp_path):
+    inpainting = save_tiny("stable diffusion", tmp_path / "a", options={"in_channels": 9})
+    with pytest.raises(InputError, match="in_channels is 9, expected 4, a network shown its state only"):
+        load(inpainting, PROMPTS)
+    sized = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4}
+    told = save_tiny("stable diffusion", tmp_path / "b", options={**sized, "projection_class_embeddings_input_dim": 32})
+    with pytest.raises(InputError, match="told a prompt and nothing else"):
+        load(told, PROMPTS)
+    scored = save_tiny("stable diffusion xl", tmp_path / "c", options={"projection_class_embeddings_input_dim": 28})
+    with pytest.raises(InputError, match="six numbers of size"):
+        load(scored, PROMPTS)
+
+
+def test_prompts_are_for_pipelines_that_read_them(tmp_path):
+    for model in ("digits", save_tiny("unet", tmp_path / "unet"), save_tiny("dit", tmp_path / "dit")):
+        with pytest.raises(InputError, match="knows its classes"):
+            load(model, PROMPTS)
+    with pytest.raises(InputError, match=r"companion\.json"):
+        load(tmp_path / "unet", weights=(0.5, 0.25, 0.25))
+
+
+def test_weights_of_prompts(tmp_path):
+    folder = save_tiny("stable diffusion", tmp_path)
+    model = load(folder, PROMPTS, weights=(0.25, 0.75))
+    assert isinstance(model, StableDiffusionDenoiser)
+    assert model.weights == (0.25, 0.75)
+    with pytest.raises(InputError, match="2 positive probabilities"):
+        load(folder, PROMPTS, weights=(0.5,))
+
+
+def test_a_pipeline_object_of_another_kind_is_refused(tmp_path):
+    save_tiny("unet", tmp_path)
+    with pytest.raises(InputError, match="pipeline is a DDPMPipeline, expected a DiTPipeline or"):
+        adapt(diffusers.DDPMPipeline.from_pretrained(tmp_path, local_files_only=True))
+
+
+def test_an_unknown_tiny_kind(tmp_path):
+    with pytest.raises(InputError, match="kind is gan, expected one of unet, dit"):
+        save_tiny("gan", tmp_path)
