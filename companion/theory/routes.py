@@ -1,4 +1,4 @@
-"""One production by three routes that share no code, on random mixtures: the numbers behind the identities.
+"""One production by three routes that share nothing but the mixture: the numbers behind the identities.
 
 The production -dH/dlambda of class entropy, in nats per unit of log-snr, is three different integrals:
 
