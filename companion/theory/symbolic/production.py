@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sympy import Derivative, Function, IndexedBase, Integer, Symbol, exp, log, sqrt, symbols
+from sympy import Derivative, Function, Integer, Symbol, exp, log, sqrt, symbols
 
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from companion.theory.mixtures import GaussianMixture, isotropic_mixture
@@ -78,7 +78,7 @@ rate_in_snr = Derivative(class_entropy(snr), snr)
 entropy_of_states, entropy_in_class = Function("H_X")(t), Function("H_{X|Z}")(t)  # differential entropies
 prior_entropy = -Total(prior[i] * log(prior[i]), i)
 A, B = symbols("A B", integer=True, positive=True)  # the two sides of a partition
-slip, mixture_slip = IndexedBase("e"), Symbol("e")  # what approximate scores are wrong by, vector fields
+mixture_slip = Symbol("e")  # what an approximate score of the mixture is wrong by, a vector field
 
 joint = prior[i] * density[i]
 gap = Total(prior[i] * E(i, Norm2(score[i] - mixture_score)), i)
@@ -125,8 +125,7 @@ _SLIPS = tuple(
         world,
         values={
             **world.values,
-            slip: np.random.default_rng(2).standard_normal(world.values[score].shape),
-            mixture_slip: np.random.default_rng(3).standard_normal(world.values[score].shape[1:]),
+            mixture_slip: np.random.default_rng(2).standard_normal(world.values[mixture_score].shape),
         },
     )
     for world in FIELDS
@@ -273,15 +272,11 @@ def binary_production() -> Proof:
 
 
 def approximate_gap() -> Proof:
-    """The mean squared gap of scores that are wrong by e_i, of a mixture's score that is wrong by e."""
-    proof = Proof(Total(prior[i] * E(i, Norm2(score[i] + slip[i] - mixture_score - mixture_slip)), i), _SLIPS)
-    products = Total(prior[i] * E(i, Dot(score[i] - mixture_score, slip[i] - mixture_slip)), i)
-    squares = Total(prior[i] * E(i, Norm2(slip[i] - mixture_slip)), i)
-    proof.then("Multiply out", gap + 2 * products + squares)
-    own = Total(prior[i] * E(i, Dot(score[i] - mixture_score, slip[i])), i)
-    proof.then(
-        "In every state the $s_i - s$ have the mean zero, and $e$ is the same for all classes", gap + 2 * own + squares
-    )
+    """The mean squared gap between the scores of the classes and a mixture's score that is wrong by e."""
+    apart = score[i] - mixture_score
+    proof = Proof(Total(prior[i] * E(i, Norm2(apart - mixture_slip)), i), _SLIPS)
+    proof.then("Multiply out", gap + E(Norm2(mixture_slip)) - 2 * Total(prior[i] * E(i, Dot(apart, mixture_slip)), i))
+    proof.then("In every state the $s_i - s$ have the mean zero, and $e$ is one vector", gap + E(Norm2(mixture_slip)))
     return proof
 
 
@@ -417,10 +412,8 @@ IDENTITIES = (
     Identity(
         "eq-production-error",
         (
-            Total(prior[i] * E(i, Norm2(score[i] + slip[i] - mixture_score - mixture_slip)), i),
-            gap
-            + 2 * Total(prior[i] * E(i, Dot(score[i] - mixture_score, slip[i])), i)
-            + Total(prior[i] * E(i, Norm2(slip[i] - mixture_slip)), i),
+            Total(prior[i] * E(i, Norm2(score[i] - mixture_score - mixture_slip)), i),
+            gap + E(Norm2(mixture_slip)),
         ),
         "none",
         _SLIPS,

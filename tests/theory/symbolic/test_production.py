@@ -33,7 +33,7 @@ from companion.theory.symbolic.coordinates import (
     residual,
 )
 from companion.theory.symbolic.identity import mutants, survivors
-from companion.theory.symbolic.language import density, mixture_density, posterior, prior, score
+from companion.theory.symbolic.language import density, mixture_density, mixture_score, posterior, score
 from companion.theory.symbolic.world import jets, random_fields
 from companion.theory.transport import evolve, on_line
 
@@ -48,6 +48,7 @@ SAME = {
         "posterior[i] negated": "log of a multiple has the same gradient",
         "posterior[i] doubled": "log of a multiple has the same gradient",
     },
+    "eq-production-error": {"-1 -> 1 in -e": "the mixed term is zero, whatever its sign"},
     "eq-production-pairwise": {"(s[i] - s[j])*posterior[j] negated": "the length of -v is that of v"},
     "eq-production-log-odds": {
         "(s[i] - s[j])*exp(-L[i, j])/(Others(exp(-L[i, k]), k, i) + 1) negated": "the length of -v is that of v"
@@ -265,13 +266,12 @@ def test_prop_approximate_scores():
     """A mixture's score that is wrong by e adds its whole square, whatever e is."""
     proof = production.approximate_gap()
     assert proved(proof, "eq-production-error")
-    world = production._SLIPS[0]
-    fields = world.values
-    wrong = fields[production.mixture_slip]
-    total = np.tensordot(fields[prior], world.densities, axes=1)
-    without = {production.slip[production.i]: sympy.S.Zero}
-    more = world.value((proof.last - production.gap).xreplace(without))
-    assert float(more.item()) == pytest.approx(float((world.weights[:, None] * total * wrong**2).sum()))
+    wrong = random_fields(7).values[score][0]  # any vector field
+    fields = random_fields(0)
+    share, scores, total = fields.values[posterior], fields.values[score], fields.values[mixture_density]
+    gaps = scores - fields.values[mixture_score]
+    more = (share * ((gaps - wrong) ** 2 - gaps**2)).sum(axis=(0, 2)) * total[:, 0]
+    assert float(fields.weights @ more) == pytest.approx(float(fields.weights @ (total * wrong**2).sum(axis=1)))
 
 
 def test_edges_make_the_production_per_time_infinite_in_the_data():
