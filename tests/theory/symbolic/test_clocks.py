@@ -18,7 +18,7 @@ from companion.forward import (
     variance_exploding,
 )
 from companion.theory.mixtures import full_mixture, isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from companion.theory.quadrature import exact_entropy, exact_production
 from companion.theory.symbolic import clocks
 from companion.theory.symbolic.identity import survivors
 from companion.theory.symbolic.language import alpha, sigma, t
@@ -115,6 +115,29 @@ def test_thm_natural_variable():
         y[:, 0].numpy() / snr, lambda x: stats.norm.cdf(x[:, None], [-1.0, 0.5], widths) @ np.array([0.3, 0.7])
     )
     assert distribution.pvalue > 1e-3  # the seed is fixed
+
+
+def test_thm_natural_variable_to_two_observers():
+    """What y does beyond D dsnr has the mean zero given y, and the mean (D_Z - D) dsnr given the class as well: for a
+    step of any length, as y tells all that its past does. The mean square of D_Z - D is twice the production in snr."""
+    mixture = isotropic_mixture([[-1.0], [0.5]], [0.2, 0.6], [0.3, 0.7])
+    generator = torch.Generator().manual_seed(0)
+    snr, later, count = 1.0, 1.5, 200_000
+    clean, classes = mixture.sample(count, generator)
+    early, noise = (torch.randn(count, 1, dtype=DOUBLE, generator=generator) for _ in range(2))
+    x = clean + early / snr**0.5
+    sigma = torch.full((count,), snr**-0.5, dtype=DOUBLE)
+    of_all, of_class = mixture(x, sigma, None), mixture(x, sigma, classes)
+    beyond = (clean - of_all) * (later - snr) + noise * (later - snr) ** 0.5  # of the path's step
+    for seen in (torch.ones_like(x), x, torch.tanh(2.0 * x)):
+        product = beyond * seen
+        assert abs(product.mean()) < 4.0 * product.std() / count**0.5
+    product = (beyond - (of_class - of_all) * (later - snr)) * classes[:, None]
+    assert abs(product.mean()) < 4.0 * product.std() / count**0.5
+    hidden = beyond * (of_class - of_all) / (later - snr)
+    expected = 2.0 * float(exact_production(mixture, math.log(snr))) / snr
+    assert abs(hidden.mean() - expected) < 4.0 * hidden.std() / count**0.5
+    assert hidden.mean() > 20.0 * hidden.std() / count**0.5  # to who knows the class it is no Brownian motion
 
 
 @each_process
