@@ -7,7 +7,6 @@ Arrays of log-snr are float64 numpy of any shape; entropies are in nats.
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from companion.errors import InputError
 from companion.forward import Process, noise_of
 from companion.theory.mixtures import GaussianMixture
+from companion.theory.rules import FARTHEST, FARTHEST_IN_SPACE, plane_rule, radial_rule, space_rule
 
 __all__ = [
     "density",
@@ -31,18 +31,16 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# A Gaussian is negligible, 1e-18, beyond 9 deviations. Between two classes of the same width the posterior has a pole
-# pi / sqrt(kappa) deviations off the real line and the overlap is weighted by exp(-kappa/8): a step of 0.12
-# deviations leaves at most exp(-2 pi^2 / (0.12 sqrt(kappa)) - kappa/8) < 1e-12, whatever kappa.
-_FARTHEST_DEVIATION = 9.0
+# Between two classes of the same width the posterior has a pole pi / sqrt(kappa) deviations off the real line and the
+# overlap is weighted by exp(-kappa/8): a step of 0.12 deviations leaves at most
+# exp(-2 pi^2 / (0.12 sqrt(kappa)) - kappa/8) < 1e-12, whatever kappa.
 _STEP = 0.12
 _MOST_NODES = 2**22
 _ROWS = 2**14  # states in one call of the mixture: few calls, and all of them in the processor's cache
 
 # In three dimensions that step is too dear for every mixture, and most need far less: there the step shrinks until the
-# integral stays. A Gaussian has 4e-12 of its mass beyond 7.5 deviations there. Convergence is exponential in 1/step,
-# so a step changing the integral by 1e-6 and the next by 1e-9 leave less than that, about 1e-10 on random mixtures.
-_FARTHEST_IN_SPACE = 7.5
+# integral stays. Convergence is exponential in 1/step, so a step that changes the integral by 1e-6 and a next one that
+# changes it by 1e-9 leave less than that: 1e-11 on random mixtures.
 _COARSEST_STEP = 0.5
 _SETTLING, _SETTLED = 1e-6, 1e-9
 
@@ -246,7 +244,7 @@ def _reduced(mixture: GaussianMixture) -> GaussianMixture:
 def _intervals(mixture: GaussianMixture, sigma: Tensor) -> Tensor:
     """How many steps to take over 2 * 9 deviations at each sigma."""
     ratio = _ratio_of_widths(mixture, sigma)
-    count = torch.ceil(2.0 * _FARTHEST_DEVIATION * ratio / _STEP).to(torch.int64)
+    count = torch.ceil(2.0 * FARTHEST * ratio / _STEP).to(torch.int64)
     if int(count.max()) ** min(2, mixture.shape[0]) > _MOST_NODES:
         raise InputError("mixture", f"of deviations {float(ratio.max()):.3g} times apart", "deviations less far apart")
     return count
@@ -269,10 +267,10 @@ def _in_space(mixture: GaussianMixture, sigma: Tensor, integrand: Integrand) -> 
     values: list[float] = []
     changes = [math.inf]
     while changes[-1] > _SETTLED or changes[-2] > _SETTLING:
-        if 4.0 / 3.0 * math.pi * (_FARTHEST_IN_SPACE / step) ** 3 > _MOST_NODES:
+        if 4.0 / 3.0 * math.pi * (FARTHEST_IN_SPACE / step) ** 3 > _MOST_NODES:
             given = f"too sharp at sigma = {float(sigma):.3g} for a grid of {_MOST_NODES} nodes"
             raise InputError("mixture", given, "wider classes, of widths less far apart, or more noise")
-        units, shares = _space_rule(step)
+        units, shares = space_rule(step)
         chunks = zip(torch.split(units, _ROWS), torch.split(shares, _ROWS), strict=True)
         values.append(sum(float(_average(mixture, sigma[None], *chunk, integrand)) for chunk in chunks))
         changes.append(abs(values[-1] - values[-2]) if len(values) > 1 else math.inf)
@@ -280,24 +278,13 @@ def _in_space(mixture: GaussianMixture, sigma: Tensor, integrand: Integrand) -> 
     return values[-1]
 
 
-@lru_cache(maxsize=4)
-def _space_rule(step: float) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of a standard normal in three dimensions: the trapezoidal rule on a cubic grid in a ball."""
-    reach = math.floor(_FARTHEST_IN_SPACE / step)
-    u = step * torch.arange(-reach, reach + 1, dtype=torch.float64)
-    nodes = torch.cartesian_prod(u, u, u)
-    square = nodes.square().sum(dim=1)
-    inside = square <= _FARTHEST_IN_SPACE**2
-    return nodes[inside], torch.softmax(-0.5 * square[inside], dim=0)
-
-
 def _rule(mixture: GaussianMixture, intervals: int) -> tuple[Tensor, Tensor]:
     """Nodes (n, d) and weights (n,) for what the mixture asks of a standard normal."""
     (dimension,) = mixture.shape
     if dimension <= 2:
-        return _plane_rule(intervals, dimension)
+        return plane_rule(intervals, dimension)
     if _has_an_axis(mixture):
-        return _radial_rule(intervals, dimension)
+        return radial_rule(intervals, dimension)
     given = f"of {len(mixture.means)} components in dimension {dimension}"
     raise InputError("mixture", given, "one that quadrature can handle")
 
@@ -317,35 +304,8 @@ def _average(mixture: GaussianMixture, sigma: Tensor, units: Tensor, shares: Ten
     return total
 
 
-def _plane_rule(intervals: int, dimension: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of a standard normal in one or two dimensions, by the trapezoidal rule."""
-    u = torch.linspace(-_FARTHEST_DEVIATION, _FARTHEST_DEVIATION, intervals + 1, dtype=torch.float64)
-    share = torch.softmax(-0.5 * u**2, dim=0)
-    if dimension == 1:
-        return u[:, None], share
-    return torch.cartesian_prod(u, u), torch.outer(share, share).reshape(-1)
-
-
 def _aligned(mixture: GaussianMixture) -> GaussianMixture:
     """Two isotropic components turned so that the first axis joins their means."""
     means = torch.zeros_like(mixture.means)
     means[1, 0] = torch.linalg.vector_norm(mixture.means[1] - mixture.means[0])
     return GaussianMixture(means, mixture.deviations, None, mixture.component_weights, mixture.component_classes)
-
-
-@lru_cache(maxsize=8)
-def _radial_rule(intervals: int, dimension: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of a standard normal in `dimension` dimensions, for functions of x_1 and |x_2, ..., x_d|.
-
-    The radius of the other d - 1 coordinates, which has the density r^(d-2) e^(-r^2/2) up to a constant, is laid along
-    the second axis; its range may end at 0, where only Gauss's rule is accurate.
-    """
-    line, line_share = _plane_rule(intervals, 1)
-    typical = math.sqrt(dimension - 1.0)
-    first, last = max(0.0, typical - _FARTHEST_DEVIATION), typical + _FARTHEST_DEVIATION
-    nodes, gauss = map(torch.from_numpy, np.polynomial.legendre.leggauss(intervals))
-    radius = first + 0.5 * (last - first) * (nodes + 1.0)
-    radius_share = torch.softmax(gauss.log() + (dimension - 2) * radius.log() - 0.5 * radius**2, dim=0)
-    units = torch.zeros(len(line), len(radius), dimension, dtype=torch.float64)
-    units[:, :, 0], units[:, :, 1] = line, radius
-    return units.reshape(-1, dimension), torch.outer(line_share, radius_share).reshape(-1)
