@@ -30,7 +30,7 @@ def test_moments(name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_smooth_function_of_the_distance(name):
-    """E exp(-|x|^2/2) = 2^(-d/2)."""
+    """E exp(-|x|^2 / 2d) = (1 + 1/d)^(-d/2)."""
     nodes, weights = RULES[name]
     dimension = nodes.shape[1]
     mean = float(weights @ torch.exp(-0.5 * nodes.square().sum(dim=1) / dimension))
