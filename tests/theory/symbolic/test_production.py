@@ -20,7 +20,8 @@ from companion.theory.routes import (
     production_from_scores,
     random_mixture,
 )
-from companion.theory.symbolic import production
+from companion.theory.symbolic import production, production_worlds
+from companion.theory.symbolic import production_forms as forms
 from companion.theory.symbolic.algebra import same_identity, vanishes
 from companion.theory.symbolic.coordinates import (
     Current,
@@ -33,11 +34,11 @@ from companion.theory.symbolic.coordinates import (
     residual,
 )
 from companion.theory.symbolic.identity import mutants, survivors
-from companion.theory.symbolic.language import density, mixture_density, mixture_score, posterior, score
+from companion.theory.symbolic.language import density, i, j, mixture_density, mixture_score, posterior, score
 from companion.theory.symbolic.world import jets, random_fields
 from companion.theory.transport import evolve, on_line
 
-BY_LABEL = {identity.label: identity for identity in production.IDENTITIES}
+BY_LABEL = {identity.label: identity for identity in (*production.IDENTITIES, *forms.IDENTITIES)}
 LINE = isotropic_mixture([[-1.0], [0.3], [1.2]], [0.3, 0.5, 0.2], [0.2, 0.5, 0.3])
 PROCESSES = [ornstein_uhlenbeck(), cosine(), variance_exploding(), rectified_flow()]
 
@@ -76,7 +77,7 @@ def test_identities_hold_and_every_slip_is_caught(label):
     alive = {mutant.slip: mutant for mutant in survivors(identity)}
     assert set(alive) == set(SAME.get(label, {}))
     for mutant in alive.values():
-        if identity.worlds is production.LOCAL:
+        if identity.worlds is production_worlds.LOCAL:
             pairs = zip(mutant.identity.sides, identity.sides, strict=True)
             assert all(not any(residual(changed, side, 2)) for changed, side in pairs)
         else:
@@ -175,10 +176,12 @@ def test_thm_entropy_balance_uses_two_bounds():
     gamma = np.linspace(1e-9, 1.0, 100_001)
     assert (gamma * np.log(gamma) ** 2).max() <= 4.0 / math.e**2
     assert math.exp(-2.0) * 4.0 == pytest.approx(4.0 / math.e**2)  # attained at e^-2
-    for world, dimension, sigma in zip(production.MIXTURES, (1, 2), ((1.0 - math.exp(-0.8)) ** 0.5, 0.6), strict=True):
-        for i in (1, 2, 3):
-            square = (world.values[score][i - 1] ** 2).sum(axis=1)
-            mean = float(world.weights @ (world.densities[i - 1, :, 0] * square))
+    for world, dimension, sigma in zip(
+        production_worlds.MIXTURES, (1, 2), ((1.0 - math.exp(-0.8)) ** 0.5, 0.6), strict=True
+    ):
+        for c in range(3):
+            square = (world.values[score][c] ** 2).sum(axis=1)
+            mean = float(world.weights @ (world.densities[c, :, 0] * square))
             assert 0.0 < mean < dimension / sigma**2
 
 
@@ -205,7 +208,7 @@ def test_thm_global_production(components, dimension, log_snr):
 
 
 def test_prop_score_gap():
-    gap = production.score_gap()
+    gap = forms.score_gap()
     assert {gap.first, gap.last} <= set(BY_LABEL["eq-production-gap"].sides)
     for dimension in (1, 2, 3):
         assert residual(*BY_LABEL["eq-production-score"].sides, dimension, 3) == [0] * dimension
@@ -214,35 +217,35 @@ def test_prop_score_gap():
 
 
 def test_prop_pairwise_production():
-    assert proved(production.pairwise_production(), "eq-production-pairwise")
-    assert vanishes(production.gap - production.pairwise_production().last / production.half_g2)
+    assert proved(forms.pairwise_production(), "eq-production-pairwise")
+    assert vanishes(production.gap - forms.pairwise_production().last / production.half_g2)
 
 
 def test_prop_pair_sum():
     """The sum over pairs is exact; the squares of one class's terms do not add up, and are bounded."""
-    proof = production.pair_sum()
+    proof = forms.pair_sum()
     assert proved(proof, "eq-production-pairs")
     assert vanishes(proof.first - proof.last)
     fields = random_fields(5, classes=4).values
     share, scores = fields[posterior], fields[score]
-    for i in range(4):
-        terms = share[:, :, :1] * (scores[i] - scores)  # p(j|x) (s_i - s_j)
+    for c in range(4):
+        terms = share[:, :, :1] * (scores[c] - scores)  # p(j|x) (s_i - s_j)
         together = (terms.sum(axis=0) ** 2).sum(axis=1)
         assert np.abs(together - (terms**2).sum(axis=(0, 2))).min() > 1e-3
-        bound = (1.0 - share[i, :, 0]) * (share[:, :, 0] * ((scores[i] - scores) ** 2).sum(axis=2)).sum(axis=0)
+        bound = (1.0 - share[c, :, 0]) * (share[:, :, 0] * ((scores[c] - scores) ** 2).sum(axis=2)).sum(axis=0)
         assert np.all(together <= bound + 1e-12)
 
 
 def test_prop_log_odds_production():
-    assert proved(production.log_odds_production(), "eq-production-log-odds")
+    assert proved(forms.log_odds_production(), "eq-production-log-odds")
     for dimension in (1, 2, 3):
         assert residual(*BY_LABEL["eq-production-odds-slope"].sides, dimension) == [0] * dimension
-    assert vanishes(production.softmax.xreplace({production.i: 1, production.j: 2}) - posterior[2])
+    assert vanishes(forms.softmax.xreplace({i: 1, j: 2}) - posterior[2])
 
 
 def test_prop_binary_production():
     """The two sides of a partition, each a mixture of classes, against the package's own production."""
-    assert proved(production.binary_production(), "eq-production-binary")
+    assert proved(forms.binary_production(), "eq-production-binary")
     mixture = random_mixture(4, 2, seed=3)
     sides = mixture.regroup([[0, 3], [1, 2]])
     x, _ = sides.sample_noised(200_000, 1.0, torch.Generator().manual_seed(0))
@@ -256,15 +259,15 @@ def test_prop_binary_production():
 
 def test_prop_snr_production():
     """One curve for all processes, and the difference of the two errors."""
-    assert proved(production.snr_production(), "eq-production-snr")
+    assert proved(forms.snr_production(), "eq-production-snr")
     for process in PROCESSES:
-        world = production._noised(LINE, process, 0.3)
+        world = production_worlds.noised(LINE, process, 0.3)
         assert all(world.agree(BY_LABEL[label].sides) for label in ("eq-production-snr", "eq-production-global"))
 
 
 def test_prop_approximate_scores():
     """A mixture's score that is wrong by e adds its whole square, whatever e is."""
-    proof = production.approximate_gap()
+    proof = forms.approximate_gap()
     assert proved(proof, "eq-production-error")
     wrong = random_fields(7).values[score][0]  # any vector field
     fields = random_fields(0)
