@@ -40,7 +40,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _FIRST, _LAST = 1e-3, 1e3  # what kappa is searched in, for a weight up to 0.999: larger prior odds need larger kappa
-_FARTHEST_WEIGHT = 0.999
+_LEAST_WEIGHT = 0.001
 
 
 def half_entropy(weight: float = 0.5) -> float:
@@ -71,21 +71,22 @@ def largest_production(weight: float = 0.5) -> float:
     return _peak(lambda kappa: 1.0, _LAST, weight)
 
 
-def largest_variance() -> float:
-    """The control parameter at which the posterior's entropy varies most over states, for two equal weights.
+def largest_variance(weight: float = 0.5) -> float:
+    """The control parameter at which the posterior's entropy varies most over states.
 
         dV_Z/dkappa = E[ L^2 gamma^2 (1 - gamma)^2 ] - Cov( h_b(L), gamma (1 - gamma) ) = 0
 
-    Universal. Source: ID 78, 83, differentiated.
+    Universal. Raises InputError as `half_entropy` does. Source: ID 78, 83, differentiated.
 
     >>> round(largest_variance(), 10)
     5.3819106789
     """
+    _check_weight(weight)
 
     def slope(kappa: float) -> float:
-        spread = expectation(lambda log_odds: (log_odds * _doubt(log_odds)) ** 2, kappa)
-        together = expectation(lambda log_odds: binary_entropy(log_odds) * _doubt(log_odds), kappa)
-        return float(spread - together + 2.0 * entropy(kappa) * production(kappa))
+        spread = expectation(lambda log_odds: (log_odds * _doubt(log_odds)) ** 2, kappa, weight)
+        together = expectation(lambda log_odds: binary_entropy(log_odds) * _doubt(log_odds), kappa, weight)
+        return float(spread - together + 2.0 * entropy(kappa, weight) * production(kappa, weight))
 
     return _root(slope, 1.0, 20.0)
 
@@ -97,7 +98,7 @@ def score_splits(weight: float = 0.5) -> float:
 
     For equal weights the middle zero forks there, at exactly 4: the slope of the denoiser at the midpoint is
     1 - (sigma^2/v) (1 - kappa/4), and passes 1. For others a pair of zeros appears beside the first (a fold).
-    Universal, with any class width s. Raises InputError as `half_entropy` does. Source: ID 52-66, "fixed points".
+    Universal, with any class width s. Raises InputError as `half_entropy` does. Source: ID 39-45.
 
     >>> score_splits()
     4.0
@@ -196,5 +197,5 @@ def _root(function: Callable[[float], float], first: float, last: float) -> floa
 
 
 def _check_weight(weight: float) -> None:
-    if not 1.0 - _FARTHEST_WEIGHT <= weight <= _FARTHEST_WEIGHT:
-        raise InputError("weight", weight, f"a probability between {1.0 - _FARTHEST_WEIGHT:.3f} and {_FARTHEST_WEIGHT}")
+    if not _LEAST_WEIGHT <= weight <= 1.0 - _LEAST_WEIGHT:
+        raise InputError("weight", weight, f"a probability between {_LEAST_WEIGHT} and {1.0 - _LEAST_WEIGHT}")

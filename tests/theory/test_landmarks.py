@@ -62,6 +62,22 @@ def test_largest_variance():
     assert landmarks.largest_variance() == pytest.approx(float(truth), rel=TWELVE_DIGITS)
 
 
+@pytest.mark.parametrize("weight", [0.001, 0.1, 0.3, 0.5, 0.8, 0.99, 0.999])
+def test_largest_variance_for_any_weight(weight):
+    """The only top of the variance on a grid of half a per cent, summed over each class's own normal law."""
+    kappa = np.geomspace(0.05, 100.0, 1501)
+    deviations = np.linspace(-9.0, 9.0, 1801)
+    bell = np.exp(-0.5 * deviations**2) / np.exp(-0.5 * deviations**2).sum()
+    prior = math.log(weight / (1.0 - weight))
+    moments = np.zeros((2, len(kappa)))
+    for share, sign in ((weight, 0.5), (1.0 - weight, -0.5)):
+        entropies = binary.binary_entropy(prior + sign * kappa[:, None] + np.sqrt(kappa)[:, None] * deviations)
+        moments += share * np.array([entropies @ bell, entropies**2 @ bell])
+    variance = moments[1] - moments[0] ** 2
+    tops = 1 + np.flatnonzero((variance[1:-1] > variance[:-2]) & (variance[1:-1] > variance[2:]))
+    assert kappa[tops] == pytest.approx([landmarks.largest_variance(weight)], rel=6e-3)
+
+
 def test_peak_in_ve_time_of_points():
     # kappa = 4 / u^2 at u = t / |m|, |m| half of the distance
     truth = peak_of(lambda u: moment(4 / u**2, 1), (mpmath.mpf("0.64"), mpmath.mpf("0.65")))

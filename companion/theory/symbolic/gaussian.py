@@ -143,7 +143,7 @@ def entropy_in_kappa() -> Proof:
 
 
 def slope_at_the_midpoint() -> Proof:
-    """ID 52-66: the slope of the denoiser half way between two classes of equal weight, along the line of their means.
+    """ID 44, 45: the slope of the denoiser half way between two classes of equal weight, along the line of their means.
 
     >>> print(slope_at_the_midpoint().last)
     1 - (1 - kappa/4)*sigma(t)**2/v
@@ -220,7 +220,7 @@ IDENTITIES = (
         "none",
         LINE,
     ),
-    slope_at_the_midpoint().identity("eq-midpoint-slope", "ID 52-66"),
+    slope_at_the_midpoint().identity("eq-midpoint-slope", "ID 44, 45"),
     Identity(
         "eq-vp-rate",
         (Derivative(kappa_in(t), t), -2 * control * (1 + (1 - width**2) / distance**2 * control)),
