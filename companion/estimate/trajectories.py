@@ -88,9 +88,11 @@ def trajectories(
     snr = np.exp(grid)
     first = torch.randn(shape, dtype=torch.float64, generator=generator)
     if from_nothing:
-        # Nothing is known yet: D is asked at the top level, at pure noise that the path itself does not use again.
+        # Nothing is known yet: D is asked at pure noise that the path itself does not use again, at snr 0 where the
+        # model was trained there and otherwise at the top level.
+        asked_at = np.inf if getattr(model, "from_noise", None) else float(noise_of(grid[0]))
         grid, snr = np.concatenate([[-np.inf], grid]), np.concatenate([[0.0], snr])
-        y, x = torch.zeros(shape, dtype=torch.float64), first * float(noise_of(grid[1]))
+        y, x = torch.zeros(shape, dtype=torch.float64), first * (1.0 if np.isinf(asked_at) else asked_at)
     else:
         y, x = first * float(np.sqrt(snr[0])), first * float(noise_of(grid[0]))
 
@@ -99,7 +101,7 @@ def trajectories(
     spread_before = held
     dsnr = 0.0
     for step, level in enumerate(grid):
-        sigma = float(noise_of(max(level, float(grid[1])))) if from_nothing else float(noise_of(level))
+        sigma = asked_at if np.isneginf(level) else float(noise_of(level))
         predictions = predict(model, branches, x, sigma, batch)
         gaps = (predictions - predictions[owner, rows]).permute(1, 0, 2)
         gram = gaps @ gaps.mT
@@ -128,8 +130,9 @@ def trajectories(
 def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
     """D of every branch at flat states x (paths, dimension) of one noise level: (branches, paths, dimension), float64.
 
-    The model gets states of its own each time, which it may overwrite. Raises InputError when it returns no tensor,
-    another shape or a value that is not finite.
+    At an infinite `sigma` x is unit noise, and the model's `from_noise` is asked. The model gets states of its own each
+    time, which it may overwrite. Raises InputError when it returns no tensor, another shape or a value that is not
+    finite.
     """
     results = torch.empty(len(branches), *x.shape, dtype=torch.float64)
     for start in range(0, len(x), batch):
@@ -138,7 +141,10 @@ def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: fl
         for index, branch in enumerate(branches):
             condition = None if branch == NULL else torch.full((len(part),), branch, device=model.device)
             with torch.no_grad():
-                prediction = model(part.clone(), noise.clone(), condition)
+                if np.isinf(sigma):
+                    prediction = model.from_noise(part.clone(), condition)  # type: ignore[attr-defined]
+                else:
+                    prediction = model(part.clone(), noise.clone(), condition)
             if not isinstance(prediction, torch.Tensor):
                 raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
             if prediction.shape != part.shape:

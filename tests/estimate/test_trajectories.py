@@ -20,7 +20,7 @@ UNEQUAL = isotropic_mixture([[-0.5, 0.0], [0.5, 0.0]], [0.5, 1.0])
 
 @pytest.mark.parametrize("from_nothing", [True, False])
 def test_held_ratio_is_that_of_the_reverse_kernels(from_nothing):
-    """FORMULAS' kernel, alpha = 1: mean and variance of x_s given x_t, and L from squared distances to both means."""
+    """The reverse kernel with alpha = 1: mean and variance of x_s given x_t, and L from squared distances to both means."""
     levels = log_snr_levels(12, -4.0, 4.0)
     run = list(trajectories(UNEQUAL, (0, 1), [0, 1, 1], levels, 3, from_nothing))
     odds = np.zeros(3)
@@ -172,3 +172,20 @@ def test_a_function_may_overwrite_its_input_and_track_gradients():
         ended.append(list(trajectories(model, (0, 1), [0, 1, 1], [-2.0, 0.0, 2.0], np.int64(4)))[-1])
     np.testing.assert_array_equal(ended[0].averaged, ended[1].averaged)
     np.testing.assert_array_equal(ended[0].predictions.numpy(), ended[1].predictions.numpy())
+
+
+def test_a_model_that_knows_snr_zero_is_asked_there():
+    pair = isotropic_mixture([[-1.0], [3.0]], 0.5)
+    asked = []
+
+    def class_means(noise, condition):
+        asked.append(noise)
+        return pair.means[condition]
+
+    model = FunctionDenoiser(pair, (1,), pair.classes, dtype=torch.float64, from_noise=class_means)
+    first, second, *_ = trajectories(model, (0, 1), [0] * 500 + [1] * 500, [-3.0, 0.0, 3.0], seed=0)
+    assert first.log_snr == -np.inf
+    np.testing.assert_array_equal(first.predictions[:, :, 0], pair.means.expand(2, 1000))
+    # The model's own state there is unit noise, whatever the top level is: 1000 squares of mean 1 and variance 2.
+    assert all(abs(float(noise.square().mean()) - 1.0) < 4.0 * np.sqrt(2.0 / 1000) for noise in asked)
+    assert second.log_snr == -3.0
