@@ -186,7 +186,7 @@ def test_standard_error_is_the_spread_over_seeds(method, prior):
 
 
 def test_log_odds_do_not_depend_on_the_frame():
-    """The same noise through FORMULAS' kernel of a variance-preserving process, with alpha, in its own frame."""
+    """The same noise through the reverse kernel of a variance-preserving process, with alpha, in its own frame."""
     process = linear()
     levels = time_levels(process, 16, 0.9, 0.01)
     time = process.time(levels)
