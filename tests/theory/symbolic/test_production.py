@@ -34,7 +34,17 @@ from companion.theory.symbolic.coordinates import (
     residual,
 )
 from companion.theory.symbolic.identity import mutants, survivors
-from companion.theory.symbolic.language import density, i, j, mixture_density, mixture_score, posterior, score
+from companion.theory.symbolic.language import (
+    Norm2,
+    Total,
+    density,
+    i,
+    j,
+    mixture_density,
+    mixture_score,
+    posterior,
+    score,
+)
 from companion.theory.symbolic.world import jets, random_fields
 from companion.theory.transport import evolve, on_line
 
@@ -125,6 +135,14 @@ def test_prop_entropy_current():
         dh = slope(lambda place, process=process: local.entropy_density(LINE, process, 0.4, place), x, 0.005)
         moved = float(process.drift(np.array(0.4))) * x * h - 0.5 * float(process.diffusion(np.array(0.4))) * dh
         np.testing.assert_allclose(local.entropy_current(LINE, process, 0.4, x), moved, atol=1e-8, rtol=0.0)
+
+
+def test_a_residual_of_what_is_false_is_not_zero():
+    left, right = BY_LABEL["eq-production-local"].sides
+    source = production.half_g2 * Total(production.joint * Norm2(score[i] - mixture_score), i)
+    for wrong in (2 * right, right - source / 2, right + entropy_density, -right):
+        assert residual(left, wrong, 1) != [0]
+    assert residual(*[-side for side in (left, right)], 1) == [0]
 
 
 def test_the_lemma_needs_the_equation_of_motion():
