@@ -21,6 +21,15 @@ def test_a_function_is_called_as_it_is_and_described_by_defaults():
     assert model.has_null is False
 
 
+def test_a_function_may_know_the_class_means_too():
+    def means(noise, condition):
+        return torch.zeros_like(noise)
+
+    assert FunctionDenoiser(shrink, shape=(2,), classes=("a", "b")).from_noise is None
+    model = FunctionDenoiser(shrink, shape=(2,), classes=("a", "b"), from_noise=means)
+    assert torch.equal(model.from_noise(torch.ones(3, 2), None), torch.zeros(3, 2))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -101,7 +101,7 @@ def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipel
     >>> refuse_distilled("sd-turbo", "EulerDiscreteScheduler", {})
     Traceback (most recent call last):
         ...
-    companion.errors.InputError: model is sd-turbo, by its name a distilled model, expected a model of E[x_0 | x]; ...
+    companion.errors.InputError: model is sd-turbo, a distilled model by its name (or a folder to rename), expected ...
     """
     if scheduler in _DISTILLED_SCHEDULERS:
         raise InputError("scheduler", scheduler, _NO_POSTERIOR_MEAN)
@@ -112,7 +112,9 @@ def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipel
             raise InputError("model", f"told a guidance scale ({key})", _NO_POSTERIOR_MEAN)
     for said in (name, str(config.get("_name_or_path", ""))):
         if _DISTILLED_WORDS & set(re.split(r"[^a-z0-9]+", said.lower())):
-            raise InputError("model", f"{said}, by its name a distilled model", _NO_POSTERIOR_MEAN)
+            raise InputError(
+                "model", f"{said}, a distilled model by its name (or a folder to rename)", _NO_POSTERIOR_MEAN
+            )
 
 
 def load_network(kind: type, folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Any:

@@ -54,6 +54,8 @@ def load(
     ('0', '1', '2')
     """
     folder = Path(model)
+    if folder.suffix == ".pkl":
+        raise InputError("model", model, "a folder; companion.models.edm.load reads the checkpoints of EDM and EDM2")
     if str(model) in unet.SHIPPED or not folder.is_dir():
         _no_prompts(model, prompts)
         return unet.load(model, device, dtype)

@@ -89,8 +89,11 @@ def from_pipeline(
 
 
 def latent_shape(network: Any) -> tuple[int, ...]:
-    """The shape of one latent; InputError for a network that is shown more than its state, as one for inpainting is."""
+    """The shape of one latent; InputError for a network that is shown more than its state, as one for inpainting is, or
+    is told no timestep."""
     config = network.config
+    if getattr(config, "time_embedding_type", "positional") != "positional":
+        raise InputError("time_embedding_type", config.time_embedding_type, "positional")
     if config.in_channels != config.out_channels:
         raise InputError("in_channels", config.in_channels, f"{config.out_channels}, a network shown its state only")
     size = config.sample_size if isinstance(config.sample_size, (tuple, list)) else (config.sample_size,) * 2

@@ -4,6 +4,8 @@ They know nothing: they are for trying an adapter, a command or a notebook in a 
 is moved off its start, because heads that start at zero would answer zero, and labels would move nothing.
 """
 
+import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -209,7 +211,11 @@ def _text_encoder(kind: str) -> Any:
 
 
 def _tokenizer() -> Any:
-    return _transformers().CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=_TOKENS)
+    # Through the files of a published tokenizer, which every version of transformers reads.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "vocab.json").write_text(json.dumps(_vocabulary()), encoding="utf-8")
+        Path(folder, "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        return _transformers().CLIPTokenizer.from_pretrained(folder, model_max_length=_TOKENS)
 
 
 def _vocabulary() -> dict[str, int]:
@@ -225,7 +231,15 @@ def _third_text_encoder() -> Any:
 
 
 def _third_tokenizer() -> Any:
-    return _transformers().T5TokenizerFast(vocab=_pieces(), extra_ids=0)
+    transformers = _transformers()
+    import tokenizers
+
+    pieces = tokenizers.Tokenizer(tokenizers.models.Unigram(_pieces(), unk_id=2))
+    pieces.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    pieces.post_processor = tokenizers.processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    with tempfile.TemporaryDirectory() as folder:
+        pieces.save(str(Path(folder, "tokenizer.json")))
+        return transformers.T5TokenizerFast.from_pretrained(folder, extra_ids=0)
 
 
 def _pieces() -> list[tuple[str, float]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.partition import parse_partition
 from companion.estimate.profile import default_levels, profile
@@ -156,6 +157,22 @@ def test_the_transformers_pipeline_too_and_its_pictures(folders, models):
     pictures = (ours / 2.0 + 0.5).clamp(0.0, 1.0).permute(0, 2, 3, 1).numpy()
     assert pictures.std() > 0.0
     assert np.abs(pictures - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_contract(kind, models):
+    model: Denoiser = models[kind]
+    assert (len(model.classes), len(model.weights), model.has_null) == (3, 3, True)
+    assert sum(model.weights) == pytest.approx(1.0, abs=1e-12)
+    assert (model.dtype, model.device) == (torch.float32, torch.device("cpu"))
+    assert model.log_snr_range[0] < -4.0 < 6.0 < model.log_snr_range[1]
+    assert (len(model.digest), bool(model.name)) == (16, True)
+    x, sigma, condition = batch(model, 0.0)
+    for asked in (condition, None):
+        for dtype in (torch.float32, torch.float64):
+            prediction = model(x.to(dtype), sigma.to(dtype), asked)
+            assert (prediction.shape, prediction.dtype) == (x.shape, dtype)
+            assert bool(torch.isfinite(prediction).all())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -167,6 +167,9 @@ def test_networks_shown_or_told_more_than_a_prompt_are_refused(tmp_path):
     inpainting = save_tiny("stable diffusion", tmp_path / "a", options={"in_channels": 9})
     with pytest.raises(InputError, match="in_channels is 9, expected 4, a network shown its state only"):
         load(inpainting, PROMPTS)
+    fourier = save_tiny("stable diffusion", tmp_path / "f", options={"time_embedding_type": "fourier"})
+    with pytest.raises(InputError, match="time_embedding_type is fourier"):
+        load(fourier, PROMPTS)
     sized = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4}
     told = save_tiny("stable diffusion", tmp_path / "b", options={**sized, "projection_class_embeddings_input_dim": 32})
     with pytest.raises(InputError, match="told a prompt and nothing else"):
@@ -197,6 +200,11 @@ def test_a_pipeline_object_of_another_kind_is_refused(tmp_path):
     save_tiny("unet", tmp_path)
     with pytest.raises(InputError, match="pipeline is a DDPMPipeline, expected a DiTPipeline or"):
         adapt(diffusers.DDPMPipeline.from_pretrained(tmp_path, local_files_only=True))
+
+
+def test_a_checkpoint_is_sent_to_who_reads_it(tmp_path):
+    with pytest.raises(InputError, match=r"companion\.models\.edm\.load reads"):
+        load(tmp_path / "edm2-img64-s.pkl")
 
 
 def test_an_unknown_tiny_kind(tmp_path):
