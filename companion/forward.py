@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import numbers
 from companion.errors import InputError
 
 __all__ = [
@@ -69,11 +70,8 @@ class Process:
             ...
         companion.errors.InputError: t is 2.0, expected times between 0.0 and 1.0
         """
-        times = np.asarray(t, dtype=np.float64)
         first, last = self.span
-        if not np.all((times >= first) & (times <= last)):
-            raise InputError("t", t, f"times between {first} and {last}")
-        return times
+        return numbers("t", t, f"times between {first} and {last}", lambda times: (times >= first) & (times <= last))
 
 
 def ornstein_uhlenbeck() -> Process:

@@ -23,6 +23,8 @@ nats, absolutely, as far as log Z is.
 import numpy as np
 from numpy.typing import NDArray
 
+from companion.errors import InputError
+
 __all__ = ["LINE", "ComplexArray", "entropy_on_line", "log_one_plus", "production_on_line"]
 
 Array = NDArray[np.float64]
@@ -45,10 +47,12 @@ def entropy_on_line(log_affinity: ComplexArray) -> Array:
 
         H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
 
+    Raises InputError for another shape, or NaN.
+
     >>> float(entropy_on_line(np.zeros(len(LINE), dtype=complex)).round(12))     # equal classes: log 2
     0.69314718056
     """
-    result: Array = np.exp(log_affinity).real @ (_SHARE / (0.25 + _OMEGA**2))
+    result: Array = np.exp(_checked("log_affinity", log_affinity)).real @ (_SHARE / (0.25 + _OMEGA**2))
     return result
 
 
@@ -57,23 +61,34 @@ def production_on_line(log_affinity: ComplexArray, rate: ComplexArray) -> Array:
 
         -dH/dlambda = (1/4) int Z(q) R(q) / cosh(pi omega) d omega
 
-    Two classes at distance |Delta| in noise have R = snr |Delta|^2 / 2; while the noise is large, the production is an
-    eighth of snr |Delta|^2:
+    Raises as `entropy_on_line` does. Two classes at distance |Delta| in noise have R = snr |Delta|^2 / 2; while the
+    noise is large, the production is an eighth of snr |Delta|^2:
 
     >>> far = np.zeros(len(LINE), dtype=complex)
     >>> float(production_on_line(far, 0.5 * np.ones_like(far)).round(12))
     0.125
     """
-    result: Array = (np.exp(log_affinity) * rate).real @ _SHARE
+    affinity = np.exp(_checked("log_affinity", log_affinity))
+    result: Array = (affinity * _checked("rate", rate)).real @ _SHARE
     return result
 
 
 def log_one_plus(z: ComplexArray) -> ComplexArray:
-    """log(1 + z) of complex numbers with Re z > -1, with all digits where z is small.
+    """The principal logarithm log(1 + z) of complex numbers, with all digits where z is small; InputError for -1.
 
     >>> complex(log_one_plus(np.array(1e-20 + 1e-30j)))
     (1e-20+1e-30j)
     """
     real, imaginary = z.real, z.imag
+    if np.any(z == -1.0):
+        raise InputError("z", z, "complex numbers other than -1")
     result: ComplexArray = 0.5 * np.log1p(real * (2.0 + real) + imaginary**2) + 1j * np.arctan2(imaginary, 1.0 + real)
     return result
+
+
+def _checked(argument: str, values: ComplexArray) -> ComplexArray:
+    if values.shape[-1:] != LINE.shape or np.any(np.isnan(values)):
+        raise InputError(
+            argument, f"of shape {values.shape}", f"numbers of shape (..., {len(LINE)}), one for each point"
+        )
+    return values

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import number, numbers
 from companion.errors import InputError
 
 __all__ = [
@@ -38,6 +39,8 @@ Array = NDArray[np.float64]
 _FARTHEST_LOG_ODDS = 90.0
 _FARTHEST_DEVIATION = 9.0
 _NODES = 401
+# From there on the prior log-odds, 46, and nine deviations fit in |L| < 90 whatever kappa.
+_LEAST_WEIGHT = 1e-20
 
 
 def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
@@ -46,26 +49,36 @@ def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s
         kappa = alpha^2 distance^2 / (alpha^2 s^2 + sigma^2)
 
     `s` is the standard deviation of both classes; all four broadcast. In the variance-exploding frame alpha is 1.
-    Raises InputError where alpha^2 s^2 + sigma^2 is not positive: two clean points have no finite kappa. Source: ES 15.
+    Relatively exact to rounding for any size of the four; sigma may be infinite. Raises InputError for a negative or
+    NaN argument, one of the others that is infinite, and where alpha^2 s^2 + sigma^2 is zero: two clean points have no
+    finite kappa. Source: ES 15.
 
     >>> float(control_parameter(1.0, 1.0, 2.0, 0.0))
     4.0
     """
-    signal = np.asarray(alpha, dtype=np.float64)
-    total = (signal * np.asarray(s, dtype=np.float64)) ** 2 + np.asarray(sigma, dtype=np.float64) ** 2
-    if not np.all(total > 0.0):
-        raise InputError("sigma, s", (sigma, s), "a positive total variance")
-    kappa: Array = (signal * np.asarray(distance, dtype=np.float64)) ** 2 / total
+    signal, apart, width = (
+        numbers(name, value, "finite numbers of at least 0", lambda x: (x >= 0.0) & np.isfinite(x))
+        for name, value in (("alpha", alpha), ("distance", distance), ("s", s))
+    )
+    noise = numbers("sigma", sigma, "numbers of at least 0", lambda x: x >= 0.0)
+    with np.errstate(over="ignore"):  # of the last square, to the infinite kappa of classes that are never confused
+        total = np.hypot(signal * width, noise)
+        if not np.all(total > 0.0):
+            raise InputError("sigma, s", (sigma, s), "a positive total variance")
+        kappa: Array = np.square(signal * apart / total)
     return kappa
 
 
 def binary_entropy(log_odds: ArrayLike) -> Array:
     """The entropy of a yes-or-no variable, in nats: h_b(L) = log(2 cosh(L/2)) - (L/2) tanh(L/2), L its log-odds.
 
+    Accurate to rounding, relatively, until it underflows near |L| = 750. Raises InputError for NaN.
+
     >>> binary_entropy([0.0, np.inf]).round(6)
     array([0.693147, 0.      ])
     """
-    size = np.minimum(np.abs(np.asarray(log_odds, dtype=np.float64)), 800.0)  # e^-800 is zero, and 0 * inf is avoided
+    size = np.abs(numbers("log_odds", log_odds, "numbers", lambda x: ~np.isnan(x)))
+    size = np.minimum(size, 800.0)  # e^-800 is zero, and 0 * inf is avoided
     odds_against = np.exp(-size)
     result: Array = np.log1p(odds_against) + size * odds_against / (1.0 + odds_against)
     return result
@@ -77,7 +90,7 @@ def entropy(kappa: ArrayLike, weight: float = 0.5) -> Array:
         H(kappa) = E h_b(L)
 
     Accurate to rounding, relatively, until it underflows near kappa = 5700; `log_entropy` does not underflow.
-    Raises InputError for a negative or NaN kappa, or a weight that is not between 0 and 1. Source: ES 7, 14.
+    Raises InputError for a negative or NaN kappa, or a weight that is not between 1e-20 and 1. Source: ES 7, 14.
 
     >>> entropy([0.0, 4.0]).round(8)
     array([0.69314718, 0.35631636])
@@ -169,16 +182,15 @@ def entropy_of_normal(mean: ArrayLike, variance: ArrayLike) -> Array:
         E h_b(L),    L ~ N(mean, variance)
 
     At (kappa/2, kappa) it is the class entropy. An estimate whose log-odds has another mean or variance has another
-    entropy, and this is it. To 1e-14 in absolute terms; `mean` and `variance` broadcast. Raises InputError for a
-    variance that is negative or NaN.
+    entropy, and this is it. To 1e-14 in absolute terms; `mean` and `variance` broadcast. Raises InputError for a mean
+    or variance that is not finite, or a negative variance.
 
     >>> entropy_of_normal([2.0, 0.0], [4.0, 0.0]).round(8)
     array([0.35631636, 0.69314718])
     """
-    spread = np.asarray(variance, dtype=np.float64)
-    if not np.all(spread >= 0.0):
-        raise InputError("variance", variance, "numbers of at least 0")
-    centre, deviation = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.sqrt(np.clip(spread, 1e-100, 1e100)))
+    spread = numbers("variance", variance, "finite numbers of at least 0", lambda v: (v >= 0.0) & np.isfinite(v))
+    middle = numbers("mean", mean, "finite numbers", np.isfinite)
+    centre, deviation = np.broadcast_arrays(middle, np.sqrt(np.clip(spread, 1e-100, 1e100)))
     return _integrate_normal(binary_entropy, centre, deviation, np.full(centre.shape, _FARTHEST_DEVIATION))
 
 
@@ -213,8 +225,8 @@ def _information(log_odds: Array) -> Array:
 
 def _integrate(function: Callable[[Array], Array], kappa: Array, weight: float) -> Array:
     """2 sqrt(pi (1 - pi)) int N(L; eta, kappa) f(L) dL."""
-    if not 0.0 < weight < 1.0:
-        raise InputError("weight", weight, "a probability between 0 and 1, both excluded")
+    expected = f"a probability between {_LEAST_WEIGHT:g} and 1, excluded"
+    weight = number("weight", weight, expected, lambda w: (w >= _LEAST_WEIGHT) & (w < 1.0))
     prior_log_odds = np.log(weight) - np.log1p(-weight)
     deviation = np.sqrt(np.clip(kappa, 1e-100, 1e100))
     # The integrand pulls the Gaussian's centre towards L = 0, by kappa/2 and no farther than the prior log-odds.
@@ -236,7 +248,4 @@ def _integrate_normal(function: Callable[[Array], Array], centre: Array, deviati
 
 
 def _checked(kappa: ArrayLike) -> Array:
-    values = np.asarray(kappa, dtype=np.float64)
-    if not np.all(values >= 0.0):
-        raise InputError("kappa", kappa, "numbers of at least 0")
-    return values
+    return numbers("kappa", kappa, "numbers of at least 0", lambda x: x >= 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr
 
+from companion.arguments import number, numbers, probabilities, whole_number
 from companion.errors import InputError
 from companion.theory import binary
 
@@ -34,13 +35,13 @@ def tail(kappa: ArrayLike, fraction: float, classes: int = 2) -> Array:
         P_i( min_j L_ij < c kappa/2 ) = 1 - E Phi( (1 - c) sqrt(kappa/2) + z )^(K-1)
 
     with z standard normal, because the noise of a rival's log-odds is half its own, half common to all rivals; for two
-    classes it is Phi(-(1 - c) sqrt(kappa)/2). `fraction` is c. Raises InputError for a negative or NaN kappa, a
-    fraction outside 0 to 1, fewer than two classes. Source: ES 61, 62.
+    classes it is Phi(-(1 - c) sqrt(kappa)/2). `fraction` is c. To about 1e-10, relatively. Raises InputError for a
+    kappa that is negative or not finite, a fraction outside 0 to 1, fewer than two classes. Source: ES 61, 62.
 
     >>> tail([0.0, 16.0], 0.5).round(6)
     array([0.5     , 0.158655])
     """
-    checked = _checked(kappa, fraction, classes)
+    checked, fraction, classes = _checked(kappa, fraction, classes)
     gap = (1.0 - fraction) * np.sqrt(0.5 * checked)
     # The integrand is largest between -gap/2 and 0; a Gaussian is negligible at 9 deviations.
     z = np.linspace(-9.0 - gap, 9.0, 2001, axis=-1)
@@ -60,7 +61,7 @@ def tail_bound(kappa: ArrayLike, fraction: float, classes: int = 2) -> Array:
     >>> tail_bound([0.0, 16.0], 0.5).round(6)
     array([0.5     , 0.303265])
     """
-    checked = _checked(kappa, fraction, classes)
+    checked, fraction, classes = _checked(kappa, fraction, classes)
     result: Array = 0.5 * (classes - 1) * np.exp(-((1.0 - fraction) ** 2) * checked / 8.0)
     return result
 
@@ -76,7 +77,7 @@ def mass_bound(kappa: ArrayLike, fraction: float) -> Array:
     >>> mass_bound([0.0, 16.0], 0.5).round(6)
     array([1.5     , 0.321581])
     """
-    checked = _checked(kappa, fraction, 2)
+    checked, fraction, _ = _checked(kappa, fraction, 2)
     result: Array = np.exp(-0.5 * fraction * checked) + tail_bound(checked, fraction)
     return result
 
@@ -86,13 +87,14 @@ def log_production_bounds(kappa: ArrayLike) -> tuple[Array, Array]:
 
         (1/8) e^(-kappa/8) / sqrt(1 + kappa/4)  <=  -dH/dkappa  <=  (1/8) e^(-kappa/8) min(1, sqrt(2 pi/kappa))
 
-    They are equal at kappa = 0, and sqrt(pi/2) apart at infinity. Raises InputError for a negative or NaN kappa.
+    They are equal at kappa = 0, and sqrt(pi/2) apart at infinity. Raises InputError for a kappa that is negative or not
+    finite.
 
     >>> low, high = log_production_bounds(4.0)
     >>> bool(low < binary.log_production(4.0) < high)
     True
     """
-    checked = _checked(kappa, 0.0, 2)
+    checked, *_ = _checked(kappa, 0.0, 2)
     common = -checked / 8.0 - np.log(8.0)
     return common - 0.5 * np.log1p(0.25 * checked), common - 0.5 * np.log(np.maximum(1.0, checked / (2.0 * np.pi)))
 
@@ -102,8 +104,9 @@ def pair_bound(kappa: ArrayLike, weights: ArrayLike) -> float:
 
         -dH/dlog kappa <= sum_{i<j} (pi_i + pi_j) P_ij,    P_ij the pair's own production in its own weights
 
-    `kappa` is (K, K) and symmetric, `weights` (K,). Raises InputError unless the weights are positive and sum to one,
-    and kappa is of that shape. Source: ES 65, 66, with the pairs' exact values.
+    `kappa` is (K, K), symmetric and zero on its diagonal, `weights` (K,). Raises InputError unless the weights are
+    positive and sum to one, and kappa is such a matrix of finite numbers of at least 0. Source: ES 65, 66, with the
+    pairs' exact values.
 
     >>> three = 4.0 * (1.0 - np.eye(3))
     >>> round(pair_bound(three, np.ones(3) / 3.0), 6)
@@ -132,22 +135,18 @@ def production_bounds(kappa: ArrayLike, weights: ArrayLike) -> tuple[float, floa
 
 
 def _pairs(kappa: ArrayLike, weights: ArrayLike) -> list[tuple[float, float, float]]:
-    shares = np.asarray(weights, dtype=np.float64)
-    if shares.ndim != 1 or len(shares) < 2 or not np.all(shares > 0.0) or abs(shares.sum() - 1.0) > 1e-9:
-        raise InputError("weights", weights, "at least two positive numbers that sum to one")
-    matrix = np.asarray(kappa, dtype=np.float64)
-    if matrix.shape != (len(shares),) * 2 or not np.all(matrix >= 0.0) or not np.allclose(matrix, matrix.T):
-        raise InputError("kappa", kappa, f"a symmetric matrix of shape {(len(shares),) * 2}, of numbers of at least 0")
+    shares = probabilities("weights", weights)
+    expected = f"a symmetric {(len(shares),) * 2} matrix, zero on its diagonal, of finite numbers of at least 0"
+    matrix = numbers("kappa", kappa, expected, lambda x: (x >= 0.0) & np.isfinite(x))
+    near = 1e-9 * matrix.max(initial=0.0)  # distances computed from a matrix product are not exact
+    symmetric = matrix.shape == (len(shares),) * 2 and bool(np.all(np.abs(matrix - matrix.T) <= near))
+    if not symmetric or not np.all(np.diag(matrix) <= near):
+        raise InputError("kappa", kappa, expected)
     rows, columns = np.triu_indices(len(shares), 1)
     return list(zip(matrix[rows, columns].tolist(), shares[rows].tolist(), shares[columns].tolist(), strict=True))
 
 
-def _checked(kappa: ArrayLike, fraction: float, classes: int) -> Array:
-    values = np.asarray(kappa, dtype=np.float64)
-    if not np.all(values >= 0.0):
-        raise InputError("kappa", kappa, "numbers of at least 0")
-    if not 0.0 <= fraction <= 1.0:
-        raise InputError("fraction", fraction, "a number between 0 and 1")
-    if classes < 2:
-        raise InputError("classes", classes, "at least two")
-    return values
+def _checked(kappa: ArrayLike, fraction: float, classes: int) -> tuple[Array, float, int]:
+    values = numbers("kappa", kappa, "finite numbers of at least 0", lambda x: (x >= 0.0) & np.isfinite(x))
+    share = number("fraction", fraction, "a number between 0 and 1", lambda c: (c >= 0.0) & (c <= 1.0))
+    return values, share, whole_number("classes", classes, least=2)

@@ -17,15 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from companion.errors import InputError
-from companion.theory.binary import (
-    binary_entropy,
-    curvature,
-    entropy,
-    expectation,
-    log_entropy,
-    production,
-)
+from companion.arguments import number
+from companion.theory.binary import binary_entropy, curvature, entropy, expectation, production
+from companion.theory.speciation import kappa_decided
 
 __all__ = [
     "half_entropy",
@@ -51,9 +45,7 @@ def half_entropy(weight: float = 0.5) -> float:
     >>> round(half_entropy(), 10)
     4.1760532618
     """
-    _check_weight(weight)
-    half = float(log_entropy(0.0, weight)) - np.log(2.0)
-    return _root(lambda kappa: float(log_entropy(kappa, weight)) - half, _FIRST, _LAST)
+    return kappa_decided(0.5, _checked_weight(weight))
 
 
 def largest_production(weight: float = 0.5) -> float:
@@ -67,7 +59,7 @@ def largest_production(weight: float = 0.5) -> float:
     >>> round(largest_production(), 10)
     6.0333225151
     """
-    _check_weight(weight)
+    weight = _checked_weight(weight)
     return _peak(lambda kappa: 1.0, _LAST, weight)
 
 
@@ -81,7 +73,7 @@ def largest_variance(weight: float = 0.5) -> float:
     >>> round(largest_variance(), 10)
     5.3819106789
     """
-    _check_weight(weight)
+    weight = _checked_weight(weight)
 
     def slope(kappa: float) -> float:
         spread = expectation(lambda log_odds: (log_odds * _doubt(log_odds)) ** 2, kappa, weight)
@@ -103,7 +95,7 @@ def score_splits(weight: float = 0.5) -> float:
     >>> score_splits()
     4.0
     """
-    _check_weight(weight)
+    weight = _checked_weight(weight)
     offset = 0.5 * abs(np.log(weight) - np.log1p(-weight))
 
     def gap(kappa: float) -> float:
@@ -160,7 +152,7 @@ def peak_in_vp_time(distance: float, s: float) -> float:
     largest = _largest(distance, s)
 
     def rate_slope(kappa: float) -> float:
-        damped = (1.0 - s * s) * kappa / distance**2
+        damped = kappa / distance / distance - kappa / largest  # (1 - s^2) kappa / distance^2 without large squares
         return 1.0 + damped / (1.0 + damped)
 
     return _peak(rate_slope, largest)
@@ -168,11 +160,9 @@ def peak_in_vp_time(distance: float, s: float) -> float:
 
 def _largest(distance: float, s: float) -> float:
     """The kappa of clean data."""
-    if not 0.0 < distance < np.inf:
-        raise InputError("distance", distance, "a positive distance between the means")
-    if not 0.0 <= s <= 1e6 * distance:
-        raise InputError("s", s, "a deviation of at least 0 and at most a million distances")
-    share = (s / distance) * (s / distance)
+    apart = number("distance", distance, "a positive finite distance", lambda x: (x > 0.0) & np.isfinite(x))
+    expected = "a deviation of at least 0 and at most a million distances"
+    share = (number("s", s, expected, lambda x: (x >= 0.0) & (x <= 1e6 * apart)) / apart) ** 2
     return np.inf if share == 0.0 else 1.0 / share
 
 
@@ -196,6 +186,7 @@ def _root(function: Callable[[float], float], first: float, last: float) -> floa
     return float(brentq(function, first, last, xtol=1e-300, rtol=4.0 * np.finfo(np.float64).eps))
 
 
-def _check_weight(weight: float) -> None:
-    if not _LEAST_WEIGHT <= weight <= 1.0 - _LEAST_WEIGHT:
-        raise InputError("weight", weight, f"a probability between {_LEAST_WEIGHT} and {1.0 - _LEAST_WEIGHT}")
+def _checked_weight(weight: float) -> float:
+    most = 1.0 - _LEAST_WEIGHT
+    expected = f"a probability between {_LEAST_WEIGHT} and {most}"
+    return number("weight", weight, expected, lambda w: (w >= _LEAST_WEIGHT) & (w <= most))

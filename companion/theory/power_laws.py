@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import number, numbers
 from companion.errors import InputError
 from companion.forward import Process
 from companion.theory.speciation import decision_time, peak
@@ -40,10 +41,11 @@ def power_law(x: ArrayLike, y: ArrayLike) -> Power:
     >>> round(law.exponent, 12), round(law.factor, 12)
     (1.0, 2.0)
     """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    positive = xs.shape == ys.shape and xs.ndim == 1 and np.all((np.isfinite([xs, ys])) & (np.array([xs, ys]) > 0.0))
-    if not positive or len(xs) < 4 or not np.all(np.diff(xs) > 0.0):
-        raise InputError("x, y", (x, y), "four or more positive finite values each, x increasing")
+    xs = _checked_range("x", x)
+    expected = f"as many positive finite numbers as x, {len(xs)}"
+    ys = numbers("y", y, expected, lambda values: (values > 0.0) & np.isfinite(values))
+    if ys.shape != xs.shape:
+        raise InputError("y", y, expected)
     return _line(np.log(xs), np.log(ys))
 
 
@@ -71,15 +73,18 @@ class Scaling:
 def scaling(process: Process, dimensions: ArrayLike, delta: float, s: float, share: float = 0.1) -> Scaling:
     """Peaks and windows of classes sqrt(d) delta apart, for four or more increasing dimensions d, and their laws.
 
-    The window lasts from `share` of the decision to all but as much. Raises InputError where a peak or an end of a
-    window is not inside the process, and as `peak`, `decision_time` and `power_law` do. Source: ES 20, 21, 44.
+    The window lasts from `share` of the decision to all but as much. Raises InputError unless delta is positive and
+    finite and the share between 1e-9 and 1/2, where a peak or an end of a window is not inside the process, and as
+    `peak` does. Source: ES 20, 21, 44.
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> laws = scaling(ornstein_uhlenbeck(), [10.0, 100.0, 1e3, 1e4], 2.0, 1.0)
     >>> round(laws.scale.exponent, 9), laws.logarithmic, abs(laws.width.exponent) < 1e-12
     (0.5, True, True)
     """
-    d = np.asarray(dimensions, dtype=np.float64)
+    d = _checked_range("dimensions", dimensions)
+    delta = number("delta", delta, "a positive finite number", lambda x: (x > 0.0) & np.isfinite(x))
+    share = number("share", share, "a share between 1e-09 and 1/2, excluded", lambda x: (x >= 1e-9) & (x < 0.5))
     apart = np.sqrt(d) * delta
     peaks = np.array([peak(process, one, s).time for one in apart.ravel().tolist()])
     windows = np.stack([decision_time(process, end, apart, s) for end in (1.0 - share, share)], axis=-1)
@@ -100,3 +105,11 @@ def _line(across: Array, up: Array) -> Power:
     with np.errstate(over="ignore"):
         factor = float(np.exp(up.mean() - exponent * across.mean()))
     return Power(exponent, factor, error, (float(steps.min()), float(steps.max())))
+
+
+def _checked_range(argument: str, value: ArrayLike) -> Array:
+    expected = "four or more positive finite numbers, increasing"
+    values = numbers(argument, value, expected, lambda x: (x > 0.0) & np.isfinite(x))
+    if values.ndim != 1 or len(values) < 4 or not np.all(np.diff(values) > 0.0):
+        raise InputError(argument, value, expected)
+    return values

@@ -9,13 +9,13 @@ d as large as a float64 allows. Times are on the process's own clock, from data 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import Chebyshev
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
+from companion.arguments import number, numbers
 from companion.errors import InputError
 from companion.forward import Process
 from companion.theory import binary
@@ -40,6 +40,7 @@ _GRID_STEP = 0.1
 # At least this far from its top the production is analytic in the log-snr (its nearest poles are at +- i pi): an
 # interpolant of this degree leaves nothing but rounding.
 _REACH, _DEGREE = 1.0, 32
+_FARTHEST = 1e150  # the square of which is a float64
 
 
 def entropy(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
@@ -48,7 +49,7 @@ def entropy(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -
         H = H(kappa),    kappa = alpha^2 distance^2 / (alpha^2 s^2 + sigma^2)
 
     `t`, `distance` and `s` broadcast. Raises InputError for a time outside the process, a distance that is not positive
-    and finite, an s that is negative or not finite, and at the clean end for points (s = 0). Source: ES 7, 15.
+    or beyond 1e150, an s that is negative or beyond 1e150, and at the clean end for points (s = 0). Source: ES 7, 15.
 
     >>> from companion.forward import variance_exploding
     >>> float(entropy(variance_exploding(), 1.0, 2.0, 0.0).round(8))        # kappa = 4
@@ -70,9 +71,7 @@ def production(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike
     """
     times, (apart, width) = process.check_time(t), _checked(distance, s)
     kappa = _kappa(process, times, apart, width)
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # g^2 and v may be infinite where nothing of the signal is left
+    with np.errstate(all="ignore"):  # g^2 and v may be infinite where nothing of the signal is left
         rate = process.diffusion(times) / ((process.alpha(times) * width) ** 2 + process.sigma(times) ** 2)
         produced = rate * (kappa * binary.production(kappa))
     return np.where(kappa > 0.0, produced, 0.0)
@@ -90,32 +89,26 @@ def speciation_time(process: Process, dimension: ArrayLike) -> Array:
     >>> speciation_time(variance_exploding(), [4.0, 1e6])
     array([   2., 1000.])
     """
-    dimensions = np.asarray(dimension, dtype=np.float64)
-    if not np.all((dimensions >= 1.0) & np.isfinite(dimensions)):
-        raise InputError("dimension", dimension, "finite numbers of at least 1")
-    return _time_of(process, dimensions)
+    expected = "finite numbers of at least 1"
+    return _time_of(process, numbers("dimension", dimension, expected, lambda d: (d >= 1.0) & np.isfinite(d)))
 
 
-def kappa_decided(share: float) -> float:
+def kappa_decided(share: float, weight: float = 0.5) -> float:
     """The control parameter at which a share of the class is decided: H(kappa) = (1 - share) log 2.
 
-    Relatively to about 1e-13, or 1e-15 / share where that is more. Raises InputError for a share that is not between 0
-    and 1.
+    Relatively to about 1e-13, or 1e-15 / share where that is more. `weight` is the prior probability of the first
+    class; for another than 1/2 read H(0) in place of log 2. Raises InputError for a share that is not between 1e-9 and
+    1, or a weight that is not between 1e-20 and 1.
 
     >>> round(kappa_decided(0.5), 9)                                        # half entropy
     4.176053262
     """
-    if not 0.0 < share < 1.0:
-        raise InputError("share", share, "a share between 0 and 1, both excluded")
-    return _kappa_decided(float(share))
-
-
-@lru_cache
-def _kappa_decided(share: float) -> float:
-    aim = np.log(np.log(2.0)) + np.log1p(-share)
+    expected = "a share between 1e-09 and 1, excluded"
+    left = np.log1p(-number("share", share, expected, lambda x: (x >= 1e-9) & (x < 1.0)))
+    aim = float(binary.log_entropy(0.0, weight)) + left
 
     def surplus(log_kappa: float) -> float:
-        return float(binary.log_entropy(np.exp(log_kappa)) - aim)
+        return float(binary.log_entropy(np.exp(log_kappa), weight) - aim)
 
     return float(np.exp(brentq(surplus, np.log(1e-16), np.log(1e5), xtol=1e-14, rtol=1e-14)))
 
@@ -212,12 +205,9 @@ def _kappa(process: Process, times: Array, distance: Array, s: Array) -> Array:
 
 
 def _checked(distance: ArrayLike, s: ArrayLike) -> tuple[Array, Array]:
-    apart, width = np.asarray(distance, dtype=np.float64), np.asarray(s, dtype=np.float64)
-    if not np.all((apart > 0.0) & np.isfinite(apart)):
-        raise InputError("distance", distance, "positive finite numbers")
-    if not np.all((width >= 0.0) & np.isfinite(width)):
-        raise InputError("s", s, "finite standard deviations of at least 0")
-    return apart, width
+    expected = f"positive numbers of at most {_FARTHEST:g}"
+    apart = numbers("distance", distance, expected, lambda x: (x > 0.0) & (x <= _FARTHEST))
+    return apart, numbers("s", s, f"numbers between 0 and {_FARTHEST:g}", lambda x: (x >= 0.0) & (x <= _FARTHEST))
 
 
 def _time_of(process: Process, noise_to_signal: Array) -> Array:
@@ -230,7 +220,10 @@ def _time_of(process: Process, noise_to_signal: Array) -> Array:
 
 def _search_times(process: Process, distance: float, s: float) -> Array:
     """Increasing times over which all of the decision happens, ends of the process included where they matter."""
-    apart, width = (float(value) for value in _checked(distance, s))
+    checked = _checked(distance, s)
+    if any(value.ndim > 0 for value in checked):
+        raise InputError("distance, s", (distance, s), "one number each")
+    apart, width = map(float, checked)
     lowest = np.log(_LEAST_KAPPA) - 2.0 * np.log(max(apart, width))
     beyond = apart * apart / _MOST_KAPPA - width * width
     highest = -np.log(beyond) if beyond > 0.0 else np.inf

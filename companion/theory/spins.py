@@ -19,7 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import finite_levels, number, whole_number
 from companion.errors import InputError
+from companion.forward import noise_of
 from companion.theory.affinity import LINE, ComplexArray, entropy_on_line, log_one_plus, production_on_line
 
 __all__ = ["SignPair", "control_parameter", "entropy", "log_odds_moments", "production", "sample_log_odds", "sign_pair"]
@@ -53,13 +55,12 @@ def sign_pair(dimension: int, order: int = 2, correlation: float = 0.8) -> SignP
     >>> sign_pair(64).tuples
     32
     """
-    if order < 1 or order != int(order):
-        raise InputError("order", order, "a whole number of at least 1")
-    if dimension < order or dimension % order:
-        raise InputError("dimension", dimension, f"a positive multiple of the order {order}")
-    if not 0.0 < correlation <= 0.98:
-        raise InputError("correlation", correlation, "a mean of the product above 0 and at most 0.98")
-    return SignPair(int(dimension), int(order), float(correlation))
+    order = whole_number("order", order, least=1)
+    dimension = whole_number("dimension", dimension, least=order)
+    if dimension % order:
+        raise InputError("dimension", dimension, f"a multiple of the order {order}")
+    expected = "a mean of the product above 0 and at most 0.98"
+    return SignPair(dimension, order, number("correlation", correlation, expected, lambda c: (c > 0.0) & (c <= 0.98)))
 
 
 def entropy(pair: SignPair, log_snr: ArrayLike) -> Array:
@@ -67,7 +68,7 @@ def entropy(pair: SignPair, log_snr: ArrayLike) -> Array:
 
         Z(q) = ( E (1 + tau P)^(1-q) )^(d/k),    H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
 
-    Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite.
+    Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite or beyond 200.
 
     >>> float(entropy(sign_pair(65536), -5.0).round(10))
     0.587780799
@@ -127,15 +128,16 @@ def sample_log_odds(pair: SignPair, log_snr: float, count: int, generator: np.ra
 
     Half of them, the first, are of the first class, the others of the second: (count,) float64. An independent check
     of everything above; it shares no formula with the series. Raises InputError for a count that is not even or
-    positive.
+    positive, or a log-snr that is not one finite number.
 
     >>> draws = sample_log_odds(sign_pair(64), 0.0, 4, np.random.default_rng(0))
     >>> draws.shape
     (4,)
     """
-    if count < 2 or count % 2:
-        raise InputError("count", count, "a positive even number of draws")
-    sigma = np.exp(-0.5 * log_snr)
+    count = whole_number("count", count, least=2)
+    if count % 2:
+        raise InputError("count", count, "an even number of draws")
+    sigma = float(noise_of(number("log_snr", log_snr, "a finite log-snr of at most 200", lambda x: np.abs(x) <= 200.0)))
     log_odds = np.empty(count)
     for draw in range(count):
         signs = generator.choice([-1.0, 1.0], size=(pair.tuples, pair.order))
@@ -158,10 +160,7 @@ def _moments(pair: SignPair, log_snr: ArrayLike) -> tuple[Array, Array]:
     In snr, T is the posterior mean of a sign and follows dT = (1 - T^2) dB, so dE T^m / dsnr =
     (1/2) m (m-1) E T^(m-2) (1 - T^2)^2.
     """
-    levels = np.asarray(log_snr, dtype=np.float64)
-    if not np.all(np.isfinite(levels)):
-        raise InputError("log_snr", log_snr, "finite log-snr")
-    snr = np.exp(levels)[..., None]
+    snr = np.exp(finite_levels(log_snr))[..., None]
     field = snr + np.sqrt(snr) * _XI  # x / sigma^2 for a sign +1; even powers do not see the sign
     squared = np.tanh(field) ** 2
     spread = _BELL / np.cosh(np.minimum(np.abs(field), 150.0)) ** 4
@@ -186,6 +185,7 @@ def _on_line(pair: SignPair, log_snr: ArrayLike) -> tuple[ComplexArray, ComplexA
     steps = pair.correlation * np.where(every < 3, factors, (2.0 - every - LINE[:, None]) / every)
     coefficients = np.cumprod(steps, axis=1)[:, 1::2].T
     outer = LINE * (1.0 - LINE)
+    # The affinity of one tuple may turn around zero. Any branch of its logarithm will do: tuples come in whole numbers.
     affinity = -outer * (moments**k @ coefficients)  # of one tuple, less 1
     slope = (k * moments ** (k - 1) * slopes) @ coefficients
     return pair.tuples * log_one_plus(affinity), pair.tuples * slope / (1.0 + affinity)

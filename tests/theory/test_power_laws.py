@@ -54,15 +54,15 @@ def test_a_window_outside_the_process_has_no_law():
 
 
 @pytest.mark.parametrize(
-    ("x", "y"),
+    ("x", "y", "named"),
     [
-        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]),
-        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 0.0]),
-        ([1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0]),
-        ([1.0, 2.0, 3.0, np.nan], [1.0, 2.0, 3.0, 4.0]),
-        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0]),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], "x"),
+        ([1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0], "x"),
+        ([1.0, 2.0, 3.0, np.nan], [1.0, 2.0, 3.0, 4.0], "x"),
+        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 0.0], "y"),
+        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0], "y"),
     ],
 )
-def test_bad_input_is_named(x, y):
-    with pytest.raises(InputError, match="x, y is"):
+def test_bad_input_is_named(x, y, named):
+    with pytest.raises(InputError, match=f"^{named} is"):
         power_law(x, y)

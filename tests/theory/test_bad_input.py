@@ -1,0 +1,229 @@
+"""What functions of the theory can be given wrongly: one InputError that names it, and never a warning."""
+
+import math
+
+import numpy as np
+import pytest
+
+from companion.errors import InputError
+from companion.forward import linear, ornstein_uhlenbeck
+from companion.theory import (
+    binary,
+    bounds,
+    covariance_classes,
+    decision_times,
+    landmarks,
+    power_laws,
+    speciation,
+    spins,
+)
+from companion.theory.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
+
+NAN, INF = math.nan, math.inf
+NO_NUMBERS = (NAN, [1.0, NAN], "many", None, [1.0, [2.0]], 1j)  # for an argument of any shape
+NOT_ONE = (*NO_NUMBERS, [], [0.5, 0.5])  # for a single number
+NOT_WHOLE = (*NOT_ONE, 2.5, 0, -3, INF, 10**400)
+NO_MATRIX = ("many", None, 3.0, [], [[]], [[0, 1], [1]], [[NAN, 1], [1, NAN]], [[0, -1], [-1, 0]], [[0, 1], [2, 0]])
+NO_WEIGHTS = ("ab", None, 0.5, [], [0.5], [0.5, 0.6], [1.5, -0.5], [NAN, 0.5], [0.0, 1.0], [0.5, [0.5]], [[0.5, 0.5]])
+
+OU = ornstein_uhlenbeck()
+PAIR = covariance_classes.gaussian_pair([1.5, 2.0], [0.5, 0.1], [0.3, 1.2])
+SIGNS = spins.sign_pair(12, 3)
+TIME = (*NO_NUMBERS, -1.0)
+POSITIVE = (*NO_NUMBERS, 0.0, -1.0, INF)
+AT_LEAST_ZERO = (*NO_NUMBERS, -1.0, INF)
+WEIGHT = (*NOT_ONE, 0.0, 1.0, -1.0, INF, 1e-300)
+LEVEL = (*NO_NUMBERS, INF, -INF, 1e4, -1e4)
+
+# The function, good arguments, and for each argument the values that are refused.
+CALLS = [
+    (
+        binary.control_parameter,
+        {"alpha": 1.0, "sigma": 1.0, "distance": 2.0, "s": 0.5},
+        {
+            "alpha": AT_LEAST_ZERO,
+            "sigma": (*NO_NUMBERS, -1.0),
+            "distance": AT_LEAST_ZERO,
+            "s": AT_LEAST_ZERO,
+        },
+    ),
+    (binary.binary_entropy, {"log_odds": 1.0}, {"log_odds": NO_NUMBERS}),
+    *(
+        (function, {"kappa": 4.0, "weight": 0.3}, {"kappa": (*NO_NUMBERS, -1.0), "weight": WEIGHT})
+        for function in (
+            binary.entropy,
+            binary.log_entropy,
+            binary.production,
+            binary.log_production,
+            binary.curvature,
+        )
+    ),
+    (
+        binary.expectation,
+        {"function": binary.binary_entropy, "kappa": 4.0, "weight": 0.3},
+        {"kappa": (*NO_NUMBERS, -1.0), "weight": WEIGHT},
+    ),
+    (
+        binary.entropy_of_normal,
+        {"mean": 1.0, "variance": 1.0},
+        {"mean": (*NO_NUMBERS, INF, -INF), "variance": AT_LEAST_ZERO},
+    ),
+    (binary.variance, {"kappa": 4.0}, {"kappa": (*NO_NUMBERS, -1.0)}),
+    *(
+        (function, {"weight": 0.3}, {"weight": (*WEIGHT, 1e-4, 0.9999)})
+        for function in (landmarks.half_entropy, landmarks.largest_production, landmarks.score_splits)
+    ),
+    *(
+        (
+            function,
+            {"distance": 2.0, "s": 0.5},
+            {"distance": (*NOT_ONE, 0.0, -1.0, INF), "s": (*NOT_ONE, -1.0, INF, 2.1e6)},
+        )
+        for function in (landmarks.peak_in_log_snr, landmarks.peak_in_ve_time, landmarks.peak_in_vp_time)
+    ),
+    *(
+        (
+            function,
+            {"kappa": 4.0, "fraction": 0.5, "classes": 3},
+            {"kappa": AT_LEAST_ZERO, "fraction": (*NOT_ONE, -0.1, 1.1, INF), "classes": (*NOT_WHOLE, 1)},
+        )
+        for function in (bounds.tail, bounds.tail_bound)
+    ),
+    (
+        bounds.mass_bound,
+        {"kappa": 4.0, "fraction": 0.5},
+        {"kappa": AT_LEAST_ZERO, "fraction": (*NOT_ONE, -0.1, 1.1, INF)},
+    ),
+    (bounds.log_production_bounds, {"kappa": 4.0}, {"kappa": AT_LEAST_ZERO}),
+    *(
+        (
+            function,
+            {"kappa": [[0.0, 1.0], [1.0, 0.0]], "weights": [0.5, 0.5]},
+            {"kappa": (*NO_MATRIX, [[0, INF], [INF, 0]], [[1, 1], [1, 1]], np.zeros((3, 3))), "weights": NO_WEIGHTS},
+        )
+        for function in (bounds.pair_bound, bounds.production_bounds)
+    ),
+    *(
+        (
+            function,
+            {"process": OU, "t": 1.0, "distance": 2.0, "s": 0.5},
+            {"t": TIME, "distance": POSITIVE, "s": AT_LEAST_ZERO},
+        )
+        for function in (speciation.entropy, speciation.production)
+    ),
+    (speciation.speciation_time, {"process": OU, "dimension": 4.0}, {"dimension": (*POSITIVE, 0.9)}),
+    (
+        speciation.kappa_decided,
+        {"share": 0.5, "weight": 0.3},
+        {"share": (*NOT_ONE, 0.0, 1.0, -1.0, 1e-10), "weight": WEIGHT},
+    ),
+    (
+        speciation.decision_time,
+        {"process": OU, "share": 0.5, "distance": 2.0, "s": 0.5},
+        {"share": (*NOT_ONE, 0.0, 1.0), "distance": POSITIVE, "s": AT_LEAST_ZERO},
+    ),
+    *(
+        (
+            function,
+            {"process": OU, "distance": 2.0, "s": 0.5},
+            {"distance": (*POSITIVE, [], [1.0, 2.0]), "s": (*AT_LEAST_ZERO, [], [1.0, 2.0])},
+        )
+        for function in (speciation.peak, speciation.half_maximum)
+    ),
+    (
+        power_laws.power_law,
+        {"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 4.0]},
+        {"x": (*POSITIVE, [], [1.0, 1.0, 2.0, 3.0]), "y": (*POSITIVE, [], np.ones((2, 2)))},
+    ),
+    (
+        power_laws.scaling,
+        {"process": OU, "dimensions": [10.0, 100.0, 1e3, 1e4], "delta": 2.0, "s": 1.0, "share": 0.1},
+        {
+            "dimensions": (*POSITIVE, [], [10.0, 100.0], [4.0, 3.0, 2.0, 1.0], [[10.0, 100.0], [1e3, 1e4]]),
+            "delta": (*NOT_ONE, 0.0, -1.0, INF),
+            "s": (*NOT_ONE, -1.0, INF),
+            "share": (*NOT_ONE, 0.0, 0.5, 0.9),
+        },
+    ),
+    (
+        covariance_classes.gaussian_pair,
+        {"first": 1.5, "second": 0.5, "gap": 1.0, "multiplicity": 2},
+        {
+            "first": (*AT_LEAST_ZERO, [], 1e60),
+            "second": (*AT_LEAST_ZERO, [], 1e60),
+            "gap": (*NO_NUMBERS, INF, [], 1e30),
+            "multiplicity": (*NO_NUMBERS, 0, -1, 1.5, INF, [], 10**400),
+        },
+    ),
+    *(
+        (function, {"pair": PAIR, "log_snr": 0.0}, {"log_snr": LEVEL})
+        for function in (
+            covariance_classes.entropy,
+            covariance_classes.production,
+            covariance_classes.log_odds_moments,
+            covariance_classes.control_parameter,
+        )
+    ),
+    (
+        covariance_classes.log_ratio,
+        {"log_snr": 0.0, "first": 3.0, "second": 1.0},
+        {"log_snr": LEVEL, "first": (*NOT_ONE, -1.0, INF), "second": (*NOT_ONE, -1.0, INF)},
+    ),
+    (
+        covariance_classes.isotropic_log_entropy,
+        {"dimension": 3, "ratio": 1.0},
+        {"dimension": NOT_WHOLE, "ratio": (*NO_NUMBERS, 0.0, 1e-200, INF, 800.0)},
+    ),
+    (
+        spins.sign_pair,
+        {"dimension": 12, "order": 3, "correlation": 0.8},
+        {"dimension": (*NOT_WHOLE, 13, 2), "order": NOT_WHOLE, "correlation": (*NOT_ONE, 0.0, -0.5, 0.99, INF)},
+    ),
+    *(
+        (function, {"pair": SIGNS, "log_snr": 0.0}, {"log_snr": LEVEL})
+        for function in (spins.entropy, spins.production, spins.log_odds_moments, spins.control_parameter)
+    ),
+    (
+        spins.sample_log_odds,
+        {"pair": SIGNS, "log_snr": 0.0, "count": 4, "generator": np.random.default_rng(0)},
+        {"log_snr": (*NOT_ONE, INF, -INF, 1e4), "count": (*NOT_WHOLE, 3)},
+    ),
+    (
+        entropy_on_line,
+        {"log_affinity": np.zeros(len(LINE), dtype=complex)},
+        {"log_affinity": (np.zeros(3, dtype=complex), np.full(len(LINE), NAN + 0j))},
+    ),
+    (
+        production_on_line,
+        {"log_affinity": np.zeros(len(LINE), dtype=complex), "rate": np.ones(len(LINE), dtype=complex)},
+        {"log_affinity": (np.zeros(3, dtype=complex),), "rate": (np.zeros(3, dtype=complex), np.full(len(LINE), NAN))},
+    ),
+    (log_one_plus, {"z": np.array(0.1 + 0j)}, {"z": (np.array(-1.0 + 0j),)}),
+    (
+        decision_times.half_time,
+        {"entropy": lambda level: 1.0 / (1.0 + np.exp(level)), "process": OU},
+        {"entropy": (lambda level: NAN * level, lambda level: 1.0)},
+    ),
+    (
+        decision_times.peak_time,
+        {"production": lambda level: np.exp(-level * level), "process": OU},
+        {"production": (lambda level: NAN * level,)},
+    ),
+    (
+        decision_times.crossing_time,
+        {"moments": lambda level: (np.exp(level), np.exp(0.5 * level)), "process": OU},
+        {"moments": (lambda level: (NAN * level, level), lambda level: (1.0, 2.0))},
+    ),
+    (linear().check_time, {"t": 0.5}, {"t": (*TIME, 1.1)}),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call[0].__module__.split('.')[-1]}.{call[0].__name__}")
+def test_bad_input_is_named(call):
+    function, good, wrong = call
+    function(**good)
+    for argument, values in wrong.items():
+        for value in values:
+            with pytest.raises(InputError, match=rf"^([a-z_]+, )*{argument}(, [a-z_]+)* is .*, expected ") as caught:
+                function(**{**good, argument: value})
+            assert "\n" not in str(caught.value)
