@@ -71,13 +71,22 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "  0,6,8,9|1,4,7      one group of classes against another\n"
         "  3|others           class 3 against the mixture of all other classes\n"
         "  3|all              class 3 against the mixture of all classes, itself included: ends at a floor\n"
-        "  3|null             class 3 against the network's own unconditional branch, as published\n\n"
-        "a model's folder is what save_pretrained wrote for a UNet2DModel and its scheduler; the last class embedding\n"
-        'is taken for the null class unless companion.json beside it says {"has_null": false}\n\n'
+        "  3|null             class 3 against the network's own unconditional branch, as published\n"
+        "  #0|#1              the first class against the second, by their numbers: for prompts\n\n"
+        "a model's folder is what save_pretrained of diffusers wrote: a UNet2DModel with classes, a DiT, or a Stable\n"
+        "Diffusion 1, 2, XL or 3, whose classes are the prompts. The last class embedding of a UNet2DModel is taken\n"
+        'for the null class unless companion.json beside it says {"has_null": false}\n\n'
         "writes OUT/profile.json (open it with companion.estimate.profile.Profile.load) and OUT/profile.png",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--model", default="digits", help='a shipped model ("digits", the default) or a folder')
+    command.add_argument(
+        "--prompt", action="append", default=[], help="a class of a text-to-image model; once for each"
+    )
+    command.add_argument("--device", default="cpu", help="where the network computes, such as cuda (default cpu)")
+    command.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="what the network computes in"
+    )
     command.add_argument("--partition", required=True, help='two sides, such as "3|8"; see below')
     command.add_argument("--samples", type=int, default=300, help="trajectories, over both sides (default 300)")
     command.add_argument("--levels", type=int, default=64, help="noise levels, equally spaced in log-snr (default 64)")
@@ -91,23 +100,31 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
 
 def _profile(arguments: argparse.Namespace) -> None:
     # Imported here, so that --help does not wait for torch.
+    import torch
     from tqdm import tqdm
 
     from companion.estimate.entropy import DEFAULT, PUBLISHED
-    from companion.estimate.partition import parse_partition
+    from companion.estimate.partition import NULL, parse_partition
     from companion.estimate.profile import default_levels, expected_cost, profile
     from companion.estimate.trajectories import check_seed
     from companion.figures import draw_profile, figure, save
     from companion.files import make_folder, written_whole
-    from companion.models.unet import load
+    from companion.models.checks import examine, refuse
+    from companion.models.load import load
 
     if arguments.levels < 2:
         raise InputError("--levels", arguments.levels, "at least two noise levels")
     check_seed(arguments.seed)
-    model = load(arguments.model)
+    try:
+        torch.empty(0, device=arguments.device)
+    except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that is not there
+        raise InputError("--device", arguments.device, "a device of this torch, such as cpu or cuda") from error
+    model = load(arguments.model, arguments.prompt, (), arguments.device, getattr(torch, arguments.dtype))
     partition = parse_partition(model, arguments.partition, arguments.prior)
     levels = default_levels(model, arguments.levels)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
+    conditions = [None if branch == NULL else branch for branch in partition.branches]
+    refuse(examine(model, conditions, [levels[0], levels[len(levels) // 2], levels[-1]]))
     evaluations, seconds = expected_cost(model, partition, levels, arguments.samples, method)
     make_folder(arguments.out, "--out")
     print(f"{evaluations} evaluations of {model.name}, about {seconds:.0f} s", file=sys.stderr)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 import companion
 from companion.cli import main
 from companion.estimate.profile import Profile
+from companion.models.tiny import save_tiny
 
 SMALL = ["profile", "--samples", "8", "--levels", "4"]
 
@@ -42,6 +43,20 @@ def test_json_is_the_saved_result(tmp_path, capsys):
     assert printed["evaluations"] == saved.evaluations
 
 
+def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
+    folder = save_tiny("stable diffusion", tmp_path / "model")
+    prompts = ["--prompt", "a cab", "--prompt", "a bad cab"]
+    arguments = [*SMALL, "--model", str(folder), *prompts, "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--partition", "#1|#0"]) == 0
+    assert Profile.load(tmp_path / "out" / "profile.json").partition == "a bad cab|a cab"
+    assert main([*arguments, "--partition", "a cab|null", "--dtype", "bfloat16"]) == 0
+    capsys.readouterr()
+    assert main([*SMALL, "--model", str(folder), "--partition", "#1|#0", "--out", str(tmp_path / "no")]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("companion: error: prompts is ") and errors.count("\n") == 1
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -55,6 +70,9 @@ def test_json_is_the_saved_result(tmp_path, capsys):
         (["--partition", "3|8", "--samples", "0"], "samples is 0, expected at least 4"),
         (["--partition", "3|8", "--samples", "3"], "samples is 3, expected at least 4"),
         (["--partition", "3|8", "--model", "nowhere"], "nowhere"),
+        (["--partition", "3|8", "--prompt", "a cab"], "prompts is "),
+        (["--partition", "3|8", "--device", "cuda:99"], "--device is cuda:99, expected a device"),
+        (["--partition", "3|8", "--device", "moon"], "--device is moon, expected a device"),
     ],
 )
 def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected):
@@ -168,8 +186,8 @@ def _configured(**options):
         (_configured(sample_size=[8]), "3|8", "sample_size is [8], expected the height and width"),
         (_configured(sample_size="8"), "3|8", "sample_size is 8, expected the height and width"),
         (_without_null, "3|null", "a model with a null class"),
-        (_deaf_to_labels, "3|8", "3 or 8, with one output for both, expected labels that move"),
-        (_sick, "3|8", "not finite"),
+        (_deaf_to_labels, "3|8", "labels is 0, expected labels that move D: 3 and 8 do not"),
+        (_sick, "3|8", "expected finite values at log-snr -10.00"),
         (_cut_short, "3|8", "safetensors"),
         (_pickled, "3|8", "safetensors"),
     ],

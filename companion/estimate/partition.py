@@ -143,12 +143,15 @@ def partition(
 def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced") -> Partition:
     """The partition that a person writes as "3|8", "0,6,8,9|1,4,7", "3|others", "3|all" or "3|null".
 
-    Classes are named as the model names them. Raises InputError as `partition` does, and for text of another form.
+    Classes are named as the model names them, or by their number: "#0|#1", where a class is a long prompt. Raises
+    InputError as `partition` does, and for text of another form.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
     >>> parse_partition(three, "0|1,2").label
     '0|1,2'
+    >>> parse_partition(three, "#2|0").label
+    '2|0'
     >>> parse_partition(three, "0|7")
     Traceback (most recent call last):
         ...
@@ -164,9 +167,10 @@ def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced")
             raise InputError("partition", text, "at least one class on each side")
         if part is parts[1] and names[0] in _COMPLEMENTS and names[0] not in model.classes and len(names) == 1:
             return partition(model, sides[0], names[0], prior)
-        if not set(names) <= set(model.classes):
+        numbers = {f"#{k}": k for k in range(len(model.classes))} | {name: k for k, name in enumerate(model.classes)}
+        if not set(names) <= set(numbers):
             raise InputError("partition", text, f"classes among {', '.join(model.classes)}")
-        sides.append([model.classes.index(name) for name in names])
+        sides.append([numbers[name] for name in names])
     return partition(model, sides[0], sides[1], prior)
 
 
