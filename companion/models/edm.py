@@ -27,6 +27,7 @@ import torch
 
 from companion.errors import InputError
 from companion.models.folders import described, digest_of_network, first_line
+from companion.models.schedules import looks
 
 __all__ = ["EDMDenoiser", "edm_denoiser", "load"]
 
@@ -77,7 +78,7 @@ class EDMDenoiser:
             raise InputError("condition", None, f"a class: {self.name} was given no unconditional network")
         if network.training:
             raise InputError("the network", "in train mode", "eval mode: call network.eval()")
-        place = x.device if x.device.type == "cuda" else torch.device("cpu")
+        place = torch.device("cpu") if looks(x.device) else x.device
         inside = self._inside(sigma.detach().to(place), None if condition is None else condition.to(place))
         labels = None
         if condition is not None:

@@ -44,7 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 from companion.errors import InputError
 from companion.models.folders import diffusers, first_line
 
-__all__ = ["Schedule", "schedule_of"]
+__all__ = ["Schedule", "looks", "schedule_of"]
 
 Array = NDArray[np.float64]
 Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -147,7 +147,7 @@ class Schedule:
         (learned variances). Only it may leave the dtype of `x`: what a half-precision network loses is its own.
         """
         c_in, c_skip, c_out = (_per_sample(values, x) for values in self.scalings(log_snr))
-        times = self.told(log_snr).to(x.device, torch.float32 if self.fractional else torch.int64)
+        times = self.told(log_snr).to(torch.float32 if self.fractional else torch.int64).to(x.device)
         return c_skip * x + c_out * _first_channels(network(c_in * x, times), x)
 
     def mean_from_noise(self, network: Call, noise: torch.Tensor) -> torch.Tensor:
@@ -171,8 +171,16 @@ class Schedule:
         return self._tables[device]
 
 
+def looks(device: torch.device) -> bool:
+    """Whether numbers on a device may be looked at: on an accelerator the program would have to wait for them.
+
+    Apple's is looked at all the same, because clocks are kept in float64, which it does not have.
+    """
+    return device.type in ("cpu", "mps")
+
+
 def _per_sample(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return values.to(x.device, x.dtype).reshape(-1, *(1,) * (x.dim() - 1))
+    return values.to(x.dtype).to(x.device).reshape(-1, *(1,) * (x.dim() - 1))
 
 
 def _first_channels(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

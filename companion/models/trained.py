@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from companion.errors import InputError
-from companion.models.schedules import Array, Schedule
+from companion.models.schedules import Array, Schedule, looks
 
 __all__ = ["TrainedDenoiser"]
 
@@ -80,7 +80,7 @@ class TrainedDenoiser(ABC):
         for a network in train mode. On a GPU, where looking at numbers would make the program wait for the device,
         classes and noise outside their range give NaN instead.
         """
-        place = x.device if x.device.type == "cuda" else torch.device("cpu")
+        place = torch.device("cpu") if looks(x.device) else x.device
         log_snr = -2.0 * sigma.detach().to(place, torch.float64).log()
         rows, known = self._rows(condition, len(x), x.device)
         if place.type == "cpu":
@@ -119,7 +119,7 @@ class TrainedDenoiser(ABC):
             rows = torch.full((count,), len(self.classes), device=device)
             return rows, torch.ones_like(rows, dtype=torch.bool)
         known = (condition >= 0) & (condition < len(self.classes))
-        if device.type != "cuda" and not bool(known.all()):
+        if looks(device) and not bool(known.all()):
             raise InputError("condition", condition.tolist(), f"classes from 0 to {len(self.classes) - 1}")
         return torch.where(known, condition, 0), known
 

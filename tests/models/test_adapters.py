@@ -1,6 +1,8 @@
 """Each adapter against its pipeline: x_0 by the scheduler, samples by the pipeline itself, null and prompts."""
 
+import copy
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import diffusers
@@ -255,6 +257,21 @@ def test_a_loaded_pipeline_is_the_same_model(kind, folders, models):
     x, sigma, condition = batch(model, 1.0)
     assert torch.equal(model(x, sigma, condition), models[kind](x, sigma, condition))
     assert torch.equal(model(x, sigma, None), models[kind](x, sigma, None))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_number_is_looked_at_on_an_accelerator(kind, models):
+    # Tensors without numbers: whatever would make a program wait for its GPU raises here.
+    tables = {name: getattr(models[kind], name).to("meta") for name in TABLES if hasattr(models[kind], name)}
+    model = replace(models[kind], network=copy.deepcopy(models[kind].network).to("meta"), **tables)
+    x, sigma, condition = (each.to("meta") for each in batch(model, 0.0))
+    for asked in (condition, None):
+        assert model(x, sigma, asked).shape == x.shape
+        if model.from_noise is not None:
+            assert model.from_noise(x, asked).shape == x.shape
+
+
+TABLES = ("prompts", "pooled", "time_ids")
 
 
 def test_xl_has_zeros_for_its_null_with_sizes_of_their_own(models):

@@ -118,6 +118,14 @@ def test_eval_mode_is_set_and_train_mode_refused(model):
         model(x, level, condition)
 
 
+def test_no_number_is_looked_at_on_an_accelerator(model):
+    # Tensors without numbers: whatever would make a program wait for its GPU raises here.
+    model.network.to("meta")
+    model.unconditional.to("meta")
+    x, level, condition = (each.to("meta") for each in batch(1.0))
+    assert model(x, level, condition).shape == model(x, level, None).shape == x.shape
+
+
 def test_the_digest_follows_both_networks():
     digests = [
         edm_denoiser(Precond(3, seed=seed), unconditional).digest
