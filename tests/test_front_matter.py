@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pybtex.database import parse_file
 
-from tools.reproducibility import page_with_tables, shipped
+from tools.reproducibility import page_with_models, page_with_tables, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -154,6 +154,22 @@ def test_the_reproducibility_page_is_what_its_record_says():
     assert page_with_tables(page, json.loads(text_of("figures.json")), shipped()) == page, (
         "python -m tools.reproducibility"
     )
+
+
+def test_the_table_of_models_is_what_its_result_says():
+    page = text_of("models.md")
+    assert page_with_models(page, shipped()["adapters/table"]) == page, "python -m tools.reproducibility"
+
+
+def test_the_python_on_the_page_of_models_runs():
+    first, second = re.findall(r"```python\n(.*?)```", text_of("models.md"), re.S)
+
+    def network(x, alpha, condition):
+        return (0.1 * condition.reshape(-1, 1, 1, 1)).to(x.dtype) * x
+
+    names = {"network": network}
+    exec(first, names)
+    exec(second, names)
 
 
 def figures_drawn_in(chapter: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Write the tables of the reproducibility page from book/figures.json and the shipped results.
+"""Write the tables of the pages "Reproducibility" and "Which models" from book/figures.json and the shipped results.
 
     python -m tools.reproducibility                    the tables of the page, again
     python -m tools.reproducibility --seconds FILE     first take each chapter's seconds from FILE (JSON: name -> s)
@@ -22,10 +22,11 @@ from typing import Any
 
 from tools.book import ROOT, chapters
 
-__all__ = ["PAGE", "RECORD", "RESULTS", "main", "page_with_tables", "shipped"]
+__all__ = ["MODELS", "PAGE", "RECORD", "RESULTS", "main", "page_with_models", "page_with_tables", "shipped"]
 
 RECORD = ROOT / "book" / "figures.json"
 PAGE = ROOT / "book" / "reproducibility.md"
+MODELS = ROOT / "book" / "models.md"
 RESULTS = ROOT / "companion" / "results"
 FIELDS = {"chapter", "label", "shows", "seed", "evaluations", "seconds", "results"}
 
@@ -41,10 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
             record["seconds"] = _with_seconds(record, json.loads(options.seconds.read_text(encoding="utf-8")))
             RECORD.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         page = page_with_tables(PAGE.read_text(encoding="utf-8"), record, shipped())
+        models = page_with_models(MODELS.read_text(encoding="utf-8"), shipped()["adapters/table"])
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
     PAGE.write_text(page, encoding="utf-8")
+    MODELS.write_text(models, encoding="utf-8")
     return 0
 
 
@@ -59,6 +62,27 @@ def page_with_tables(page: str, record: dict[str, Any], results: dict[str, dict[
     page = _between(page, "chapters", _chapter_table(record))
     page = _between(page, "figures", _figure_table(record, set(results)))
     return _between(page, "results", _result_table(results))
+
+
+def page_with_models(page: str, tried: dict[str, Any]) -> str:
+    """The page of models with the table of what was tried made new; ValueError if the page lacks a marker."""
+    rows = [
+        [
+            row["model"],
+            row["prediction"].replace("_", " "),
+            row["schedule"],
+            f"{row['difference']:.0e}",
+            f"{row['label_moves']:.2g}",
+            "not tried" if row["bfloat16"] is None else f"{row['bfloat16']:.1%}",
+            "yes" if row["starts_from_noise"] else "no",
+        ]
+        for row in tried["rows"]
+    ]
+    head = [
+        "| Model | Predicts | Schedule | Largest difference | Labels | bfloat16 | Asked at snr 0 |",
+        "|---|---|---|---:|---:|---:|---|",
+    ]
+    return _between(page, "adapters", head + [_row(row) for row in rows])
 
 
 def _with_seconds(record: dict[str, Any], measured: dict[str, float]) -> dict[str, float | None]:
@@ -129,7 +153,7 @@ def _row(cells: list[str]) -> str:
 def _between(page: str, name: str, lines: list[str]) -> str:
     first, last = f"% {name}: written by tools/reproducibility.py", f"% end of {name}"
     if page.count(first) != 1 or page.count(last) != 1:
-        raise ValueError(f"{PAGE.name} lacks its marker lines '{first}' and '{last}'")
+        raise ValueError(f"the page lacks its marker lines '{first}' and '{last}'")
     before, rest = page.split(first)
     after = rest.split(last)[1]
     return before + "\n".join([first, "", *lines, "", last]) + after
