@@ -216,13 +216,20 @@ def test_cor_general_gaussians(dimension):
     assert abs(entropies.mean() - gaussians.entropy(pair, level)) < 4.0 * error
 
 
-@pytest.mark.parametrize("family", [lambda d: gaussian_pair(1.5, 0.5, multiplicity=d), lambda d: sign_pair(2 * d, 2)])
-def test_prop_general_limit(family):
+@pytest.mark.parametrize(
+    ("family", "order"),
+    [
+        (lambda d: gaussian_pair(1.5, 0.5, multiplicity=d), 2),
+        (lambda d: sign_pair(2 * d, 2), 2),
+        (lambda d: sign_pair(3 * d, 3), 3),
+    ],
+)
+def test_prop_general_limit(family, order):
     errors = []
     for dimension in (10**3, 10**5):
         pair = family(dimension)
         module = spins if isinstance(pair, spins.SignPair) else gaussians
-        levels = np.linspace(-1.5, 2.0, 15) - 0.5 * np.log(dimension)
+        levels = (np.linspace(-3.0, 4.0, 15) - np.log(dimension)) / order
         limit = binary.entropy(module.control_parameter(pair, levels))
         errors.append(np.abs(module.entropy(pair, levels) - limit).max())
     assert errors[1] < 0.15 * errors[0] < 0.015

@@ -169,6 +169,25 @@ def test_prop_many_classes():
     assert half / log_classes == pytest.approx(2.0, abs=1e-9)  # 10^100 classes
 
 
+def test_the_production_of_many_classes_peaks_at_the_end_of_the_decision():
+    """In c = kappa / (4 log K): at most c, near c before 1, below c / (c-1) H(c = 1) / log K after it."""
+    shares = np.linspace(0.05, 1.5, 30)
+    before, after = shares < 0.7, shares > 1.01
+    peaks = []
+    for classes in (10**3, 10**30, 10**100):
+        log_classes = math.log(classes)
+        kappa = 4.0 * log_classes * shares
+        rate = kappa * equidistant.production(kappa, classes) / log_classes
+        assert np.all(rate <= shares * (1.0 + 1e-12))
+        left = float(equidistant.entropy(4.0 * log_classes, classes)) / log_classes
+        assert np.all(rate[after] <= shares[after] / (shares[after] - 1.0) * left)
+        peaks.append(shares[rate.argmax()])
+    assert all(earlier < later < 1.0 for earlier, later in itertools.pairwise(peaks))
+    # At 10^100 the edge is a tenth wide: 1 / sqrt(log K) = 0.07.
+    assert rate[before] == pytest.approx(shares[before], abs=1e-4)
+    assert np.all(rate[shares > 1.3] < 0.01)
+
+
 def test_prop_balanced_limit():
     kappa = np.array([0.5, 4.0, 8.0, 16.0])
     apart = [
