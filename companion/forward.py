@@ -152,10 +152,17 @@ def cosine(offset: float = 0.008) -> Process:
             total: Array = -2.0 * np.where(t < 0.5, np.log1p(-np.minimum(lost, 0.9)), np.log(kept))
         return total
 
+    def inverse(b: Array) -> Array:
+        # 1 - alpha = 1 - cos u + a sin u at u = c t, a = tan(c offset): a quadratic in tan(u/2), whose root keeps its
+        # digits near the data, where an arc cosine would not.
+        lost, a = -np.expm1(-0.5 * b), np.tan(rate * offset)
+        result: Array = 2.0 * np.arctan(lost / np.maximum(a + np.sqrt(a * a + lost * (2.0 - lost)), 1e-300)) / rate
+        return result
+
     return _variance_preserving(
         "cosine",
         integrated,
-        lambda b: 1.0 - np.arcsin(np.exp(-0.5 * b) * np.cos(rate * offset)) / rate,
+        inverse,
         lambda t: 2.0 * rate / np.tan(rate * (1.0 - t)),
         1.0,
     )

@@ -60,9 +60,7 @@ def test_log_snr_is_that_of_the_kernel_and_falls(process):
 def test_time_is_the_inverse_of_log_snr(process, log_snr):
     t = process.time(np.array(log_snr))
     assert process.span[0] <= t <= process.span[1] or log_snr < process.log_snr(np.array(process.span[1]))
-    # The cosine's t is a difference of angles: a few 1e-16 absolute, of t = 25 / snr.
-    lost = 1e-15 * np.exp(log_snr) if process.name == "cosine" else 0.0
-    assert float(process.log_snr(t)) == pytest.approx(log_snr, rel=1e-9, abs=1e-8 + lost)
+    assert float(process.log_snr(t)) == pytest.approx(log_snr, rel=1e-9, abs=1e-8)
 
 
 @pytest.mark.parametrize("process", PRESERVING, ids=lambda process: process.name)
@@ -70,6 +68,13 @@ def test_variance_is_preserved(process):
     t = times(process)
     np.testing.assert_allclose(process.alpha(t) ** 2 + process.sigma(t) ** 2, 1.0, rtol=1e-14)
     np.testing.assert_allclose(process.drift(t), -0.5 * process.diffusion(t), rtol=1e-14)
+
+
+@each_process
+@pytest.mark.parametrize("t", [1e-100, 1e-12, 0.5])
+def test_time_keeps_its_digits_near_the_data(process, t):
+    assert float(process.time(process.log_snr(np.array(t)))) == pytest.approx(t, rel=1e-13)
+    assert float(cosine(0.0).time(np.array(np.inf))) == 0.0
 
 
 @pytest.mark.parametrize("process", PRESERVING[:3], ids=lambda process: process.name)

@@ -256,7 +256,7 @@ def _log_gamma_remainder(half: float) -> float:
     """log Gamma(h) - h log h + h, by Stirling's series where the difference would lose its digits."""
     if half < 20.0:
         return math.lgamma(half) - half * math.log(half) + half
-    series = 1.0 / (12.0 * half) - 1.0 / (360.0 * half**3) + 1.0 / (1260.0 * half**5)
+    series = 1.0 / (12.0 * half) - 1.0 / (360.0 * half**3) + 1.0 / (1260.0 * half**5) - 1.0 / (1680.0 * half**7)
     return 0.5 * math.log(2.0 * math.pi / half) + series
 
 

@@ -153,7 +153,7 @@ def peak_in_vp_time(distance: float, s: float) -> float:
 
     def rate_slope(kappa: float) -> float:
         damped = kappa / distance / distance - kappa / largest  # (1 - s^2) kappa / distance^2 without large squares
-        return 1.0 + damped / (1.0 + damped)
+        return 2.0 - 1.0 / (1.0 + damped)
 
     return _peak(rate_slope, largest)
 

@@ -140,10 +140,12 @@ class Peak:
 
 
 def peak(process: Process, distance: float, s: float) -> Peak:
-    """The maximum of the production over the whole process, time and height to about 1e-10.
+    """The maximum of the production over the whole process, time and height to about 1e-10, relatively.
 
-    It may sit at an end of the process: two classes that overlap in clean data may be confused fastest there. Raises
-    as `entropy` does.
+    Where the signal vanishes at the last time, what is decided close to it is known no better than that distance is: to
+    1e-16 over it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused
+    fastest there. Raises as `entropy` does, and InputError where classes are told apart at the end of the process
+    already, or where production is no float64 above zero.
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> top = peak(ornstein_uhlenbeck(), 2.0 * 1000.0, 1.0)                 # d = 1e6, delta = 2
@@ -153,6 +155,10 @@ def peak(process: Process, distance: float, s: float) -> Peak:
     times = _search_times(process, distance, s)
     heights = production(process, times, distance, s)
     k = int(heights.argmax())
+    if not heights[k] > 0.0:
+        raise InputError(
+            "distance, s", (distance, s), "classes with a production above 0 at times that a float64 tells"
+        )
     if k in (0, len(times) - 1):
         return Peak(float(times[k]), float(heights[k]))
 
@@ -193,7 +199,7 @@ def half_maximum(process: Process, distance: float, s: float) -> tuple[float, fl
         inside = top.time
         for t in outwards.tolist():
             if surplus(t) < 0.0:
-                return float(brentq(surplus, inside, t, xtol=1e-13 * max(1.0, t)))
+                return float(brentq(surplus, inside, t, xtol=1e-13 * max(inside, t), rtol=1e-14))
             inside = t
         return inside
 

@@ -60,6 +60,27 @@ def test_far_tail_against_forty_digits(kappa):
         assert binary.variance(kappa) == pytest.approx(float(square - mean**2), rel=TOLERANCE)
 
 
+@pytest.mark.parametrize("weight", [1e-12, 1e-20, 1.0 - 1e-12])
+@pytest.mark.parametrize("kappa", [1e-12, 1.0, 30.0, 300.0])
+def test_extreme_weights_against_thirty_digits(weight, kappa):
+    """Over the log-odds, around where the rarer class is confused, in steps of a share of a deviation."""
+    with mpmath.workdps(30):
+        prior = mpmath.log(weight) - mpmath.log1p(-mpmath.mpf(weight))
+        step = mpmath.mpf(1) / (6 if kappa < 10 else 60)
+        total = mpmath.mpf(0)
+        for n in range(-int(12 / step), int(12 / step) + 1):
+            log_odds = (
+                prior - mpmath.sign(prior) * min(mpmath.mpf(kappa) / 2, abs(prior)) + mpmath.sqrt(kappa) * n * step
+            )
+            against = mpmath.exp(-abs(log_odds))
+            entropy = mpmath.log1p(against) + abs(log_odds) * against / (1 + against)
+            total += mpmath.npdf(log_odds, prior, mpmath.sqrt(kappa)) * 2 * mpmath.cosh(log_odds / 2) * entropy
+        truth = (
+            mpmath.log(step * mpmath.sqrt(kappa * weight * (1 - mpmath.mpf(weight))) * total) - mpmath.mpf(kappa) / 8
+        )
+    assert float(binary.log_entropy(kappa, weight)) == pytest.approx(float(truth), rel=1e-13, abs=1e-12)
+
+
 def test_log_entropy_is_finite_where_the_entropy_underflows():
     assert binary.entropy(1e4) == 0.0
     assert np.isfinite(binary.log_entropy(1e6))
@@ -158,6 +179,7 @@ def test_entropy_of_normal_at_its_ends():
         found = binary.entropy_of_normal(sign * 0.5 * kappa, kappa)
         np.testing.assert_allclose(found, binary.entropy(kappa), atol=1e-14)
     np.testing.assert_allclose(binary.entropy_of_normal([3.0, 1e4], 0.0), binary.binary_entropy([3.0, 1e4]), atol=1e-15)
+    assert np.all(binary.entropy_of_normal([-100.0, 100.0, 1e300], 1.0) >= 0.0)  # all of it beyond |L| = 90
     assert binary.entropy_of_normal(np.zeros((2, 1)), np.ones(3)).shape == (2, 3)
     # A density of 1 / sqrt(2 pi v) times the integral of h_b, pi^2 / 3, once v is large.
     assert binary.entropy_of_normal(0.0, 1e12) == pytest.approx(np.pi**2 / 3.0 / np.sqrt(2e12 * np.pi), rel=1e-9)
@@ -186,6 +208,15 @@ def test_speciation_at_kappa_four():
         level = torch.full((1,), sigma, dtype=torch.float64)
         slope = torch.func.jacrev(lambda x, level=level: pair(x, level, None))(torch.zeros(1, 1, dtype=torch.float64))
         assert float(slope) == pytest.approx(float(binary.control_parameter(1.0, sigma, 2.0, 0.0)) / 4.0, rel=1e-12)
+
+
+def test_control_parameter_at_the_ends_of_floats():
+    found = binary.control_parameter(
+        [1e-200, 1.0, 1.0, 0.0], [0.0, 1e-200, np.inf, 1.0], [3.0, 1e-200, 1e300, 2.0], 1.5
+    )
+    np.testing.assert_allclose(found, [4.0, (1e-200 / 1.5) ** 2, 0.0, 0.0], rtol=1e-14)
+    assert binary.control_parameter(1.0, 1e-200, 2e-200, 0.0) == pytest.approx(4.0, rel=1e-14)
+    assert binary.control_parameter(1.0, 1.0, 1e300, 0.0) == np.inf
 
 
 def test_control_parameter_does_not_see_the_process():

@@ -45,7 +45,7 @@ def test_different_axes_and_means_are_the_mixture_by_quadrature():
     np.testing.assert_allclose(production(TILTED, LEVELS), exact_production(mixture, LEVELS), rtol=0.0, atol=1e-10)
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 30, 1000, 65536, 10**6, 10**9])
+@pytest.mark.parametrize("dimension", [1, 2, 30, 41, 1000, 65536, 10**6, 10**9])
 def test_the_two_ways_agree_in_every_dimension(dimension):
     levels = np.linspace(-4.0, 4.0, 21) - 0.5 * np.log(dimension)
     pair = gaussian_pair(1.5, 0.5, multiplicity=dimension)
@@ -77,6 +77,33 @@ def test_log_entropy_against_chi_squared_quadrature(dimension):
 
         truth = 0.5 * (under(np.exp(ratio)) + under(1.0))
         assert np.exp(isotropic_log_entropy(dimension, ratio)) == pytest.approx(truth, abs=1e-10)
+
+
+@pytest.mark.parametrize("ratio", [20.0, 90.0])
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_log_entropy_of_very_different_widths(dimension, ratio):
+    """Over z = log |x|^2, to thirty digits; in steps of 1/2 in L where L = 0."""
+    with mpmath.workdps(30):
+        half, size = mpmath.mpf(dimension) / 2, mpmath.mpf(ratio)
+        middle = mpmath.log(dimension * size / (1 - mpmath.exp(-size)))
+        step = 1 / (2 * half * size)
+        total = mpmath.mpf(0)
+        for n in range(int(-35 / step), int(3 / step)):  # from where the density has fallen by e^-35
+            z = middle + n * step
+            log_odds = -half * size + mpmath.exp(z) * (1 - mpmath.exp(-size)) / 2
+            density = mpmath.exp(half * z - mpmath.exp(z) / 2 - half * mpmath.log(2) - mpmath.loggamma(half))
+            against = mpmath.exp(-abs(log_odds))
+            entropy_of = mpmath.log1p(against) + abs(log_odds) * against / (1 + against)
+            total += density * (1 + mpmath.exp(log_odds)) / 2 * entropy_of
+        truth = float(mpmath.log(total * step))
+    assert float(isotropic_log_entropy(dimension, ratio)) == pytest.approx(truth, abs=1e-11)
+
+
+@pytest.mark.parametrize("dimension", [10**12, 10**15])
+def test_log_entropy_has_its_limit_in_the_highest_dimensions(dimension):
+    kappa = np.array([0.1, 4.0, 30.0])
+    found = isotropic_log_entropy(dimension, np.sqrt(2.0 * kappa / dimension))
+    np.testing.assert_allclose(found, binary.log_entropy(kappa), rtol=0.0, atol=1e-9)  # what is missing is of order 1/d
 
 
 def test_log_entropy_against_thirty_digits_where_it_underflows():
@@ -126,6 +153,24 @@ def test_entropy_is_symmetric_and_falls(a, b, gap, level):
     assert entropy(pair, level) == pytest.approx(float(entropy(mirrored, level)), abs=1e-13)
     assert -1e-13 < float(entropy(pair, level + 0.5)) <= float(entropy(pair, level)) + 1e-13
     assert float(production(pair, level)) > -1e-13
+
+
+def test_control_parameter_of_equal_covariances_is_the_binary_one():
+    found = control_parameter(gaussian_pair(2.25, 2.25, 2.0, 3), LEVELS)
+    np.testing.assert_allclose(found, binary.control_parameter(1.0, noise_of(LEVELS), 2.0 * 3**0.5, 1.5), rtol=1e-14)
+
+
+def test_much_noise_leaves_digits_and_little_noise_no_warning():
+    """Twice the mean of the log-odds, its variance, and kappa are one number while noise is large."""
+    pair = gaussian_pair([1.5, 3.0], [0.5, 0.1], [0.0, 0.2], [5, 2])
+    for level in (-180.0, -40.0, -20.0):
+        mean, deviation = log_odds_moments(pair, level)
+        np.testing.assert_allclose([2.0 * mean, deviation**2], control_parameter(pair, level), rtol=1e-7)
+    for first, second in ((0.0, 1.0), (1.0, 0.0)):  # a point against a width: nothing is left to decide
+        point = gaussian_pair(first, second)
+        assert abs(float(entropy(point, 180.0))) < 1e-15
+        assert abs(float(production(point, 180.0))) < 1e-15
+        assert log_ratio(180.0, first, second) == pytest.approx((first - second) * 180.0, rel=1e-14)
 
 
 def test_moments_of_the_log_odds_against_samples():

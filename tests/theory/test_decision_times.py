@@ -14,7 +14,7 @@ PROCESSES = [ornstein_uhlenbeck(), variance_exploding()]
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-@pytest.mark.parametrize("dimension", [16, 65536])
+@pytest.mark.parametrize("dimension", [16, 65536, 10**9])
 def test_means_that_differ_are_the_equal_gaussians(process, dimension):
     pair = gaussians.gaussian_pair([1.0], [1.0], [2.0 * math.sqrt(dimension)])
     distance = 2.0 * math.sqrt(dimension)
@@ -26,6 +26,12 @@ def test_means_that_differ_are_the_equal_gaussians(process, dimension):
     crossing = crossing_time(lambda level: gaussians.log_odds_moments(pair, level), process)
     kappa = float(gaussians.control_parameter(pair, process.log_snr(np.array(crossing))))
     assert kappa == pytest.approx(4.0, rel=1e-9)  # kappa/2 = sqrt(kappa)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("slope", [-1.0, 4.0])
+def test_a_production_that_only_falls_or_rises_has_no_peak(process, slope):
+    assert math.isnan(peak_time(lambda level: np.exp(slope * level), process))
 
 
 def test_classes_that_overlap_have_no_half_and_no_crossing():

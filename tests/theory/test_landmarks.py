@@ -200,6 +200,16 @@ def test_uneven_weights(weight):
     assert (kappa * binary.production(kappa, weight)).argmax() == 1
 
 
+def test_peaks_at_the_ends_of_floats():
+    for distance, s in ((1e-300, 0.0), (1e300, 1e-300), (1e300, 1e300)):
+        assert landmarks.peak_in_log_snr(distance, s) == pytest.approx(landmarks.peak_in_log_snr(1.0, s / distance))
+        assert landmarks.peak_in_ve_time(distance, s) == pytest.approx(landmarks.peak_in_ve_time(1.0, s / distance))
+    # VP's own clock sees the scale: points close by are told apart while t is small, where it runs like VE's t^2 ...
+    assert landmarks.peak_in_vp_time(1e-300, 0.0) == pytest.approx(landmarks.peak_in_vp_time(1e-9, 0.0), rel=1e-12)
+    # ... and points far apart where it runs like the log-snr.
+    assert landmarks.peak_in_vp_time(1e300, 0.0) == pytest.approx(landmarks.largest_production(), rel=TWELVE_DIGITS)
+
+
 def test_bad_input_is_refused():
     for landmark in (landmarks.half_entropy, landmarks.largest_production, landmarks.score_splits):
         for weight in (0.0, 1.0, math.nan, 0.9999):

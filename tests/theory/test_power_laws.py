@@ -9,6 +9,7 @@ from scipy import stats
 from companion.errors import InputError
 from companion.forward import ornstein_uhlenbeck, scaled_linear, variance_exploding
 from companion.theory.power_laws import power_law, scaling
+from companion.theory.speciation import entropy
 
 OU, VE = ornstein_uhlenbeck(), variance_exploding()
 
@@ -44,6 +45,21 @@ def test_scaling_tells_a_clock_in_log_d_from_one_in_powers_of_d():
     far = scaling(VE, d * 1e6, 2.0, 1.0)
     assert far.width.exponent == pytest.approx(0.5, abs=1e-7)
     assert far.scale.factor == pytest.approx(0.643803, abs=1e-6)
+
+
+def test_a_window_lasts_from_share_to_share():
+    laws = scaling(VE, [16.0, 32.0, 64.0, 128.0], 2.0, 0.5, share=0.2)
+    for column, left in ((0, 0.2), (1, 0.8)):
+        found = entropy(VE, laws.windows[:, column], 2.0 * np.sqrt(laws.dimensions), 0.5)
+        np.testing.assert_allclose(found, left * np.log(2.0), rtol=1e-12)
+    np.testing.assert_allclose(laws.widths, laws.windows[:, 1] - laws.windows[:, 0], rtol=1e-15)
+    assert np.all(laws.widths > 0.0)
+
+
+def test_a_peak_at_the_end_has_no_law():
+    # kappa starts between 5.5 and 5.9: four tenths and six tenths are decided inside, but the peak is at t = 0.
+    with pytest.raises(InputError, match="peaks inside"):
+        scaling(OU, [1.0, 1.02, 1.04, 1.06], 5.5**0.5, 1.0, share=0.4)
 
 
 def test_a_window_outside_the_process_has_no_law():

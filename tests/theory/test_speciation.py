@@ -166,6 +166,28 @@ def test_no_time_beats_the_peak_and_the_half_heights_are_half(process, log_apart
             assert float(production(process, end, apart, s)) == pytest.approx(0.5 * top.height, rel=1e-9)
 
 
+@pytest.mark.parametrize("process", [VE, rectified_flow()], ids=lambda process: process.name)
+def test_points_close_to_each_other_are_the_same_curve(process):
+    """Near the data both processes are sigma = t, where lengths have no scale."""
+    near, far = 1e-100, peak(VE, 1.0, 0.0)
+    top = peak(process, near, 0.0)
+    assert (top.time / near, top.height * near) == pytest.approx((far.time, far.height), rel=1e-9)
+    ends = np.array(half_maximum(process, near, 0.0)) / near
+    np.testing.assert_allclose(ends, half_maximum(VE, 1.0, 0.0), rtol=1e-9)
+
+
+@ALL
+def test_points_a_millionth_apart(process):
+    """So close to the data that alpha is 1 to a millionth."""
+    apart = 1e-6
+    time = np.array(decision_time(process, 0.5, apart, 0.0))
+    assert float((process.sigma(time) / apart) ** 2) == pytest.approx(1.0 / landmarks.half_entropy(), rel=1e-5)
+    ends = half_maximum(process, apart, 0.0)
+    top = peak(process, apart, 0.0)
+    heights = production(process, np.array([ends[0], top.time, ends[1]]), apart, 0.0)
+    np.testing.assert_allclose(heights, top.height * np.array([0.5, 1.0, 0.5]), rtol=1e-9)
+
+
 def test_the_peak_may_sit_at_the_end_of_the_process():
     assert peak(OU, 2.0, 1.0).time == 0.0  # kappa starts at 4 and production per log kappa is largest at 6
     assert peak(linear(), 1000.0, 1.0).time == 1.0  # kappa ends at 43
@@ -235,6 +257,8 @@ def test_the_estimator_in_high_dimension_lies_on_the_curve():
         (lambda: production(VE, 1.0, -2.0, 0.0), "distance is -2.0"),
         (lambda: production(VE, 1.0, 2.0, -1.0), "s is -1.0"),
         (lambda: peak(VE, 0.0, 1.0), "distance is 0.0"),
+        (lambda: peak(rectified_flow(), 1e100, 0.0), "distance, s is"),
+        (lambda: peak(OU, [1.0, 2.0], 0.0), "distance, s is"),
         (lambda: peak(scaled_linear(), 1e6, 1.0), "distance is 1000000.0"),
         (lambda: half_maximum(VE, 2.0, np.inf), "s is inf"),
         (lambda: decision_time(VE, 1.0, 2.0, 0.0), "share is 1.0"),

@@ -54,6 +54,23 @@ def test_entropy_and_moments_against_samples(dimension, order):
     assert first.std() == pytest.approx(float(deviation), rel=4.0 / np.sqrt(len(first)))  # its own error: 0.7/sqrt(n)
 
 
+def test_draws_are_of_the_first_class_and_then_of_the_second():
+    pair, generator = sign_pair(600), np.random.default_rng(5)
+    # Almost no noise: the mean log-odds of 300 tuples is +-150 with a deviation of 20.
+    draws = sample_log_odds(pair, 4.0, 8, generator)
+    assert np.all(draws[:4] > 0.0) and np.all(draws[4:] < 0.0)
+    # E_B L = -E_A (p_B / p_A) log(p_B / p_A), for a tuple over two independent states of fair signs.
+    level = -2.0
+    sigma, count = float(noise_of(level)), 1000
+    x = np.linspace(-1.0 - 9.0 * sigma, 1.0 + 9.0 * sigma, 401)
+    share = stats.norm.pdf(x, 1.0, sigma) + stats.norm.pdf(x, -1.0, sigma)
+    share /= share.sum()
+    ratio = 1.0 + 0.8 * np.outer(np.tanh(x / sigma**2), np.tanh(x / sigma**2))
+    mean = -300.0 * float(share @ (ratio * np.log(ratio)) @ share)
+    second = sample_log_odds(pair, level, 2 * count, generator)[count:]
+    assert abs(second.mean() - mean) < 4.0 * second.std() / np.sqrt(count)
+
+
 def test_moments_of_a_pair_of_signs_are_two_dimensional_integrals():
     pair, level = sign_pair(2, 2), -0.4
     sigma = float(noise_of(level))
