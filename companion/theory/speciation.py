@@ -98,7 +98,7 @@ def kappa_decided(share: float, weight: float = 0.5) -> float:
 
     Relatively to about 1e-13, or 1e-15 / share where that is more. `weight` is the prior probability of the first
     class; for another than 1/2 read H(0) in place of log 2. Raises InputError for a share that is not between 1e-9 and
-    1, or a weight that is not between 1e-20 and 1.
+    1, or a weight that is not between 1e-15 and 1. Source: ES 15, 16.
 
     >>> round(kappa_decided(0.5), 9)                                        # half entropy
     4.176053262
