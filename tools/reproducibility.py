@@ -8,7 +8,7 @@ The record holds what cannot be read off a page: for each chapter its measured s
     chapter      the file in notebooks/, without its ending
     label        the label of the figure in that chapter
     shows        what one sees, in a few words
-    seed         the seed of its random numbers, or null where there are none
+    seed         the seed of its random numbers, in words where there are several, or null where there are none
     evaluations  calls of the denoiser on one sample while the chapter runs, or null where there are none
     seconds      what the cell that draws it takes
     results      the shipped results it reads, by their names in companion/results
@@ -118,7 +118,7 @@ def _figure_row(figure: dict[str, Any], chapters: set[str], results: set[str]) -
         [
             f"{{numref}}`{figure['label']}`",
             figure["shows"],
-            _count(figure["seed"]),
+            "none" if figure["seed"] is None else str(figure["seed"]),
             _count(figure["evaluations"]),
             format(figure["seconds"], ".1f"),
             ", ".join(f"`{name}`" for name in figure["results"]) or "nothing",

@@ -65,6 +65,8 @@ def test_every_cell_that_draws_says_what_it_shows(page):
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt.split()) >= 6, f"mystnb: image: alt: is missing above\n{cell.source}"
+            values = [output for output in cell.outputs if output.output_type == "execute_result"]
+            assert not values, f"the last line also shows its value, and the caption would stand twice:\n{cell.source}"
     assert "application/vnd.jupyter.widget" not in json.dumps(executed), "widgets pull scripts from a network"
 
 
