@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sympy
 from scipy import stats
+from scipy.optimize import brentq
 from sympy import Limit
 
 from companion.forward import noise_of, ornstein_uhlenbeck
@@ -176,6 +177,16 @@ def test_cor_general_speciation(family, slope, spike):
         assert math.isnan(slopes[2])
     else:
         assert slopes[2] == pytest.approx(slope, abs=2e-3)
+
+
+def test_gap_and_fluctuation_of_a_spike_cross_on_the_narrow_class_alone():
+    """There at one ratio of variances r, the root of (log r - 1 + 1/r)/2 = (1 - 1/r)/sqrt(2)."""
+    r = brentq(lambda r: 0.5 * (math.log(r) - 1.0 + 1.0 / r) - (1.0 - 1.0 / r) / math.sqrt(2.0), 2.0, 20.0)
+    for dimension in (64, 65536):
+        wide, narrow = gaussian_pair(1.0 + dimension, 1.0), gaussian_pair(1.0, 1.0 + dimension)
+        assert math.isnan(crossing_time(partial(gaussians.log_odds_moments, wide), VP))
+        time = crossing_time(partial(gaussians.log_odds_moments, narrow), VP)
+        assert time == pytest.approx(0.5 * math.log(dimension / (r - 1.0)), abs=1e-9)  # r = 1 + d e^(-2t)
 
 
 def test_thm_general_affinity():
