@@ -19,6 +19,9 @@ OTHERWISE_NAMED = {
     "eq-one-run": "tests/estimate/test_trajectories.py::test_held_ratio_is_that_of_the_reverse_kernels",
     "eq-any-partition": "tests/estimate/test_entropy.py::test_log_odds_are_those_of_the_sides_densities",
     "eq-held-out": "tests/estimate/test_held_out.py::test_likelihood_ratio_of_points_is_exact",
+    "eq-production-density": "tests/theory/test_local.py::test_density_and_source_integrate_to_entropy_and_production",
+    "eq-production-source": "tests/theory/test_local.py::test_density_and_source_integrate_to_entropy_and_production",
+    "eq-production-fokker-planck": "tests/theory/test_transport.py::test_a_linear_drift_is_the_gaussian_kernel",
 }
 
 
