@@ -142,8 +142,9 @@ class Peak:
 def peak(process: Process, distance: float, s: float) -> Peak:
     """The maximum of the production over the whole process, time and height to about 1e-10, relatively.
 
-    Where the signal vanishes at the last time, what is decided close to it is known no better than that distance is: to
-    1e-16 over it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused
+    Two exceptions: close to the data of classes that overlap the production hardly varies, and the time is known to
+    about 1e-8; close to a last time without signal both are known no better than what is left of the time, to 1e-16 over
+    it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused
     fastest there. Raises as `entropy` does, and InputError where classes are told apart at the end of the process
     already, or where production is no float64 above zero.
 
@@ -170,8 +171,7 @@ def peak(process: Process, distance: float, s: float) -> Peak:
     interpolant = Chebyshev.interpolate(log_production, _DEGREE, domain=[lowest, middle + _REACH])
     slope = interpolant.deriv()
     # The peak lies between the neighbours of the best point of the grid.
-    before, after = max(float(process.log_snr(times[k + 1])), lowest), float(process.log_snr(times[k - 1]))
-    after = min(after, middle + _REACH)
+    before, after = float(process.log_snr(times[k + 1])), min(float(process.log_snr(times[k - 1])), middle + _REACH)
     if not slope(before) > 0.0 > slope(after):  # so close to an end that the production is flat to rounding
         return Peak(float(times[k]), float(heights[k]))
     top = brentq(slope, before, after, xtol=1e-14)
@@ -221,7 +221,7 @@ def _time_of(process: Process, noise_to_signal: Array) -> Array:
     positive = noise_to_signal > 0.0
     level = -np.log(np.where(positive, noise_to_signal, 1.0))
     last = process.log_snr(np.array(process.span[1]))
-    return np.where(positive & (level >= last), process.time(np.maximum(level, last)), np.nan)
+    return np.where(positive & (level >= last), process.time(level), np.nan)
 
 
 def _search_times(process: Process, distance: float, s: float) -> Array:

@@ -188,6 +188,15 @@ def test_points_a_millionth_apart(process):
     np.testing.assert_allclose(heights, top.height * np.array([0.5, 1.0, 0.5]), rtol=1e-9)
 
 
+@pytest.mark.parametrize("beyond", [1e-13, 1e-9, 1e-8, 1e-7, 1e-4])
+def test_a_peak_hardly_inside_the_process(beyond):
+    """For s = 1 the peak of VP is where kappa is the largest production's, here hardly less than in the data."""
+    kappa = landmarks.largest_production()
+    top = peak(OU, (kappa * (1.0 + beyond)) ** 0.5, 1.0)
+    assert top.time == pytest.approx(0.5 * np.log1p(beyond), abs=1e-7)
+    assert top.height == pytest.approx(2.0 * kappa * float(binary.production(kappa)), rel=1e-13)
+
+
 def test_the_peak_may_sit_at_the_end_of_the_process():
     assert peak(OU, 2.0, 1.0).time == 0.0  # kappa starts at 4 and production per log kappa is largest at 6
     assert peak(linear(), 1000.0, 1.0).time == 1.0  # kappa ends at 43
