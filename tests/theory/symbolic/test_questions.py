@@ -80,6 +80,17 @@ def test_prop_questions_oracle(table):
         assert sum(coin.values()) == 1 and set(coin) == set(law)
 
 
+def test_eq_questions_random():
+    """The conditional probabilities of the strings that a fixed oracle gives are ratios of sizes."""
+    table = np.array([[k >> b & 1 for b in range(3)] for k in (0, 1, 3, 4, 6)])
+    law = guessing.random_oracle(table)
+    for begun in [(), (0,), (1,), (0, 1), (1, 0)]:
+        here = [row for row in table.tolist() if tuple(row[: len(begun)]) == begun]
+        chance = {a: sum(p for string, p in law.items() if string[: len(begun) + 1] == (*begun, a)) for a in (0, 1)}
+        yes = sum(row[len(begun)] for row in here)
+        assert Fraction(chance[1], chance[0] + chance[1]) == Fraction(yes, len(here))
+
+
 def test_a_coin_draws_the_wrong_things():
     three = np.array([[0, 0], [0, 1], [1, 1]])
     assert guessing.coin_oracle(three) == {(0, 0): Fraction(1, 4), (0, 1): Fraction(1, 4), (1, 1): Fraction(1, 2)}
