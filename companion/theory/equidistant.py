@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import wrightomega
 
+from companion.arguments import number, numbers
 from companion.errors import InputError
 
 __all__ = ["entropy", "half_kappa", "partition_entropy", "production"]
@@ -127,7 +128,11 @@ def half_kappa(entropy_of: Callable[[float], Array], floor: float = 0.0) -> floa
     >>> round(half_kappa(lambda kappa: entropy(kappa, 2)), 5)
     4.17605
     """
-    half = 0.5 * (float(entropy_of(0.0)) + floor)
+    start = float(entropy_of(0.0))
+    if not math.isfinite(start):
+        raise InputError("entropy_of", f"{start} at kappa = 0", "an entropy")
+    floor = number("floor", floor, f"an entropy between 0 and {start:.6g}", lambda x: (x >= 0.0) & (x < start))
+    half = 0.5 * (start + floor)
     last = 8.0
     while float(entropy_of(last)) > half:
         last *= 2.0
@@ -228,9 +233,7 @@ def _log_integral(
 
 def _for_each(kappa: ArrayLike, count: float, function: Callable[[float], float]) -> Array:
     """function(a) at a = sqrt(kappa / 2), for kappa of any shape; zero where that is no float any more."""
-    values = np.asarray(kappa, dtype=np.float64)
-    if not np.all(values >= 0.0):
-        raise InputError("kappa", kappa, "numbers of at least 0")
+    values = numbers("kappa", kappa, "numbers of at least 0", lambda x: x >= 0.0)
     # Below kappa = 1e-18 nothing moves by a rounding error, and a may be divided by.
     a = np.sqrt(0.5 * np.maximum(values, 1e-18))
     held = values / 8.0 < _UNDERFLOW + math.log(count)
@@ -239,6 +242,5 @@ def _for_each(kappa: ArrayLike, count: float, function: Callable[[float], float]
 
 
 def _checked_count(argument: str, value: int, at_least: int) -> float:
-    if not (at_least <= value <= _MOST_CLASSES and value == int(value)):
-        raise InputError(argument, value, f"a whole number from {at_least} to {_MOST_CLASSES:g}")
-    return float(value)
+    expected = f"a whole number from {at_least} to {_MOST_CLASSES:g}"
+    return number(argument, value, expected, lambda n: (n >= at_least) & (n <= _MOST_CLASSES) & (n == np.round(n)))

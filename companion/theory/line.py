@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import ndtr, wofz
 
+from companion.arguments import number, numbers, probabilities
 from companion.errors import InputError
 
 __all__ = ["LineClasses", "box_classes", "cauchy_classes"]
@@ -40,7 +41,7 @@ class LineClasses:
     infinite: bool
 
     def entropy(self, sigma: float) -> float:
-        """H(Z | X) at a noise level, to about 1e-10; InputError for a level that is not positive.
+        """H(Z | X) at a noise level, to about 1e-10; InputError for a level that is not between 1e-50 and 1e50.
 
         H(Z) - int sum_i pi_i p_i log(p_i / p) dx
         """
@@ -50,7 +51,7 @@ class LineClasses:
             kept = joint > 0.0
             return float(joint[kept] @ np.log(share[kept] / self.weights[kept]))
 
-        return -float(self.weights @ np.log(self.weights)) - self._integral(information, sigma)
+        return -float(self.weights @ np.log(self.weights)) - self._integral(information, _checked_noise(sigma))
 
     def production(self, sigma: float) -> float:
         """-dH/dlambda = (sigma^2/2) sum_i pi_i E_i |s_i - s|^2, to about 1e-10; raises as `entropy` does."""
@@ -59,7 +60,7 @@ class LineClasses:
             joint, share, scores = self._joint(x, sigma)
             return float(joint @ (scores - share @ scores) ** 2)
 
-        return 0.5 * sigma**2 * self._integral(squares, sigma)
+        return 0.5 * _checked_noise(sigma) ** 2 * self._integral(squares, sigma)
 
     def _joint(self, x: float, sigma: float) -> tuple[Array, Array, Array]:
         """pi_i p_i, p(i | x) and s_i; zeros where there is no state at all."""
@@ -71,8 +72,6 @@ class LineClasses:
         return joint, joint / joint.sum(), scores
 
     def _integral(self, function: Callable[[float], float], sigma: float) -> float:
-        if not 0.0 < sigma < math.inf:
-            raise InputError("sigma", sigma, "a positive number")
         near = sorted({place + m * sigma for place in self.places for m in (-10.0, -3.0, 0.0, 3.0, 10.0)})
         spans = [*pairwise(near), *(((-math.inf, near[0]), (near[-1], math.inf)) if self.infinite else ())]
         return float(sum(quad(function, *span, epsabs=1e-13, epsrel=1e-11, limit=200)[0] for span in spans))
@@ -88,7 +87,7 @@ def cauchy_classes(centres: Sequence[float], scale: float, weights: Sequence[flo
     >>> round(cauchy_classes([-1.0, 1.0], 0.5, [0.5, 0.5]).entropy(1e3), 6)
     0.693147
     """
-    _check("scale", scale, centres, weights)
+    _check("scale", scale, "centres", centres, weights)
     middles = np.asarray(centres, dtype=np.float64)
 
     def densities(x: float, sigma: float) -> tuple[Array, Array]:
@@ -109,7 +108,7 @@ def box_classes(starts: Sequence[float], length: float, weights: Sequence[float]
     >>> round(box_classes([0.0, 5.0], 1.0, [0.5, 0.5]).entropy(0.1), 9)
     0.0
     """
-    _check("length", length, starts, weights)
+    _check("length", length, "starts", starts, weights)
     lefts = np.asarray(starts, dtype=np.float64)
 
     def densities(x: float, sigma: float) -> tuple[Array, Array]:
@@ -125,8 +124,12 @@ def box_classes(starts: Sequence[float], length: float, weights: Sequence[float]
     return LineClasses(np.asarray(weights, dtype=np.float64), densities, tuple(sorted(edges)), infinite=False)
 
 
-def _check(argument: str, value: float, places: Sequence[float], weights: Sequence[float]) -> None:
-    if not 0.0 < value < math.inf:
-        raise InputError(argument, value, "a positive number")
-    if len(weights) != len(places) or not all(w > 0.0 for w in weights) or abs(sum(weights) - 1.0) > 1e-9:
-        raise InputError("weights", weights, f"{len(places)} positive probabilities that sum to one")
+def _checked_noise(sigma: float) -> float:
+    return number("sigma", sigma, "a noise level between 1e-50 and 1e50", lambda x: (x >= 1e-50) & (x <= 1e50))
+
+
+def _check(argument: str, value: float, where: str, places: Sequence[float], weights: Sequence[float]) -> None:
+    number(argument, value, "a positive number", lambda x: (x > 0.0) & np.isfinite(x))
+    expected = f"as many finite numbers as there are weights, {len(probabilities('weights', weights))}"
+    if numbers(where, places, expected, np.isfinite).shape != (len(weights),):
+        raise InputError(where, places, expected)

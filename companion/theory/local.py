@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import numbers
 from companion.errors import InputError
 from companion.forward import Process
 from companion.theory.mixtures import GaussianMixture
@@ -82,7 +83,9 @@ def _fields(mixture: GaussianMixture, process: Process, t: ArrayLike, x: ArrayLi
     """pi_i p_i, log p(i | x) and s_i of every class, along a last axis."""
     if mixture.shape != (1,):
         raise InputError("mixture", f"of shape {mixture.shape}", "a one-dimensional mixture")
-    times, positions = np.broadcast_arrays(process.check_time(t), np.asarray(x, dtype=np.float64))
+    times, positions = np.broadcast_arrays(
+        process.check_time(t), numbers("x", x, "positions of at most 1e50", lambda at: np.abs(at) <= 1e50)
+    )
     alpha, sigma = process.alpha(times), process.sigma(times)
     if not np.all((sigma > 0.0) & (alpha > 0.0)):
         raise InputError("t", t, "times at which there is noise and signal")

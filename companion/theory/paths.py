@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from torch import Tensor
 
+from companion.arguments import finite_levels, numbers, whole_number
 from companion.errors import InputError
 from companion.forward import Process
 
@@ -39,9 +40,10 @@ def reverse_paths(model: _Samples, log_snr: ArrayLike, count: int, generator: to
     >>> paths.shape, bool((paths[-1, :, 0].round() == 2.0 * classes - 1.0).all())
     (torch.Size([3, 4, 1]), True)
     """
-    levels = np.asarray(log_snr, dtype=np.float64)
-    if levels.ndim != 1 or not np.all(np.isfinite(levels)) or not np.all(np.diff(levels) > 0.0):
-        raise InputError("log_snr", log_snr, "finite increasing log-snr")
+    levels = finite_levels(log_snr)
+    if levels.ndim != 1 or len(levels) == 0 or not np.all(np.diff(levels) > 0.0):
+        raise InputError("log_snr", log_snr, "one or more increasing log-snr")
+    count = whole_number("count", count, least=1)
     clean, classes = model.sample(count, generator)
     snr = np.exp(levels)
     # The first increment reaches from snr 0, where nothing is known, to the first level.
@@ -72,10 +74,11 @@ def forward_paths(process: Process, clean: Tensor, t: ArrayLike, steps: int, gen
     [0.5, 3.0]
     """
     times = np.concatenate([process.span[:1], np.atleast_1d(process.check_time(t))])
-    if np.ndim(t) != 1 or not np.all(np.isfinite(times)) or not np.all(np.diff(times) > 0.0):
-        raise InputError("t", t, f"finite times that increase from above {process.span[0]}")
-    if steps < 1:
-        raise InputError("steps", steps, "at least one step")
+    if np.ndim(t) != 1 or len(times) < 2 or not np.all(np.isfinite(times)) or not np.all(np.diff(times) > 0.0):
+        raise InputError("t", t, f"one or more finite times that increase from above {process.span[0]}")
+    steps = whole_number("steps", steps, least=1)
+    if not bool(torch.isfinite(clean).all()):
+        raise InputError("clean", "with numbers that are not finite", "finite points")
     states, found = clean, []
     for first, last in pairwise(times.tolist()):
         h = (last - first) / steps
@@ -125,11 +128,9 @@ def normal_test(samples: Tensor) -> NormalTest:
     >>> test.covariance.shape, test.smallest > 0.01 / test.count
     ((2, 6), True)
     """
-    values = np.asarray(samples, dtype=np.float64)
-    if values.ndim != 3 or values.shape[1] < 2:
+    values = numbers("samples", samples, "finite numbers", np.isfinite)
+    if values.ndim != 3 or values.shape[1] < 2 or values.size == 0:
         raise InputError("samples", f"of shape {values.shape}", "at least two samples, of shape (times, count, d)")
-    if not np.all(np.isfinite(values)):
-        raise InputError("samples", "with numbers that are not finite", "finite numbers")
     count, dimension = values.shape[1:]
     products = np.einsum("tna,tnb->tab", values, values)
     squares = np.diagonal(products, axis1=1, axis2=2)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import roots_hermitenorm
 
+from companion.arguments import finite_levels, whole_number
 from companion.errors import InputError
 from companion.forward import noise_of
 from companion.theory.mixtures import GaussianMixture, full_mixture
@@ -49,10 +50,9 @@ def random_mixture(components: int, dimension: int, seed: int) -> GaussianMixtur
     >>> random_mixture(3, 2, seed=0).means.shape
     torch.Size([3, 2])
     """
-    if components < 2:
-        raise InputError("components", components, "at least two")
-    if dimension not in _HERMITE_NODES:
-        raise InputError("dimension", dimension, "1, 2 or 3")
+    components = whole_number("components", components, least=2, most=1000)
+    dimension = whole_number("dimension", dimension, least=1, most=max(_HERMITE_NODES))
+    seed = whole_number("seed", seed, least=0)
     draw = np.random.default_rng([seed, components, dimension])
     means = draw.standard_normal((components, dimension)) * 2.0 / math.sqrt(dimension)
     axes = np.linalg.qr(draw.standard_normal((components, dimension, dimension)))[0]
@@ -74,6 +74,8 @@ def production_from_entropy(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(production_from_entropy(random_mixture(2, 1, seed=0), 0.0), 8)
     0.09494786
     """
+    if finite_levels(log_snr).ndim > 0:
+        raise InputError("log_snr", log_snr, "one log-snr")
     steps = _DIFFERENCE_STEP * np.arange(1, len(_DIFFERENCES) + 1)
     fallen = exact_entropy(mixture, log_snr - steps) - exact_entropy(mixture, log_snr + steps)
     return float(fallen @ np.array(_DIFFERENCES) / _DIFFERENCE_STEP)
@@ -136,8 +138,8 @@ def _parts(mixture: GaussianMixture, log_snr: float) -> tuple[Array, Array, Arra
     if len(mixture.classes) != count or dimension not in _HERMITE_NODES:
         given = f"of {len(mixture.classes)} classes, {count} components, dimension {dimension}"
         raise InputError("mixture", given, "one component a class, in dimension 1, 2 or 3")
-    if not math.isfinite(log_snr):
-        raise InputError("log_snr", log_snr, "a finite log-snr")
+    if finite_levels(log_snr).ndim > 0:
+        raise InputError("log_snr", log_snr, "one log-snr")
     axes = torch.eye(dimension, dtype=torch.float64) if mixture.axes is None else mixture.axes
     scaled = axes * mixture.deviations.reshape(count, 1, -1)
     covariances = (scaled @ scaled.mT).numpy()

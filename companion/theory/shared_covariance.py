@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from companion.arguments import numbers, probabilities, whole_number
 from companion.errors import InputError
 
 __all__ = ["Estimate", "monte_carlo"]
@@ -62,17 +63,16 @@ def monte_carlo(
     >>> bool(abs(result.entropy - 0.35631636) < 4.0 * result.entropy_se < 0.01)
     True
     """
-    scales = np.asarray(scale, dtype=np.float64)
-    if not np.all(np.isfinite(scales) & (scales >= 0.0)):
-        raise InputError("scale", scale, "finite numbers of at least 0")
-    if count < 2:
-        raise InputError("count", count, "at least two draws")
-    squares = np.asarray(kappa, dtype=np.float64)
+    scales = numbers("scale", scale, "finite numbers of at least 0", lambda x: (x >= 0.0) & np.isfinite(x))
+    count = whole_number("count", count, least=2)
+    squares = numbers(
+        "kappa", kappa, "finite squared distances, one for each pair of at least two classes", np.isfinite
+    )
     if squares.ndim != 2 or squares.shape[0] != squares.shape[1] or len(squares) < 2:
         raise InputError("kappa", f"of shape {squares.shape}", "one number for each pair of at least two classes")
     prior = _checked_weights(weights, len(squares))
-    sides = [[k] for k in range(len(squares))] if groups is None else [list(group) for group in groups]
-    kept = _checked_classes(sides, len(squares))
+    sides = _checked_sides(groups, len(squares))
+    kept = [k for side in sides for k in side]
     places = _places(squares[np.ix_(kept, kept)])
     log_prior = torch.from_numpy(np.log(prior[kept] / prior[kept].sum()))
     side = torch.cat([torch.full((len(group),), g) for g, group in enumerate(sides)])
@@ -146,15 +146,19 @@ def _error(mean: Array, mean_square: Array, count: int) -> Array:
 def _checked_weights(weights: Sequence[float] | None, count: int) -> Array:
     if weights is None:
         return np.full(count, 1.0 / count)
-    prior = np.asarray(weights, dtype=np.float64)
-    if prior.shape != (count,) or not np.all(prior > 0.0) or abs(prior.sum() - 1.0) > 1e-9:
-        raise InputError("weights", weights, f"{count} positive probabilities that sum to one")
+    prior = probabilities("weights", weights)
+    if len(prior) != count:
+        raise InputError("weights", weights, f"one probability for each of {count} classes")
     return prior
 
 
-def _checked_classes(sides: list[list[int]], count: int) -> list[int]:
-    kept = [k for group in sides for k in group]
+def _checked_sides(groups: Sequence[Sequence[int]] | None, count: int) -> list[list[int]]:
+    expected = f"at least two groups of the classes 0 to {count - 1}, none empty, none overlapping"
+    try:
+        sides = [[k] for k in range(count)] if groups is None else [list(group) for group in groups]
+    except TypeError:  # no sequence of sequences
+        raise InputError("groups", groups, expected) from None
+    kept = [k for side in sides for k in side]
     if len(sides) < 2 or not all(sides) or len(set(kept)) < len(kept) or not set(kept) <= set(range(count)):
-        expected = f"at least two groups of the classes 0 to {count - 1}, none empty, none overlapping"
-        raise InputError("groups", sides, expected)
-    return kept
+        raise InputError("groups", groups, expected)
+    return sides

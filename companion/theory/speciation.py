@@ -143,9 +143,9 @@ def peak(process: Process, distance: float, s: float) -> Peak:
     """The maximum of the production over the whole process, time and height to about 1e-10, relatively.
 
     Two exceptions: close to the data of classes that overlap the production hardly varies, and the time is known to
-    about 1e-8; close to a last time without signal both are known no better than what is left of the time, to 1e-16 over
-    it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused
-    fastest there. Raises as `entropy` does, and InputError where classes are told apart at the end of the process
+    about 1e-8; close to a last time without signal both are known no better than what is left of the time, to 1e-16
+    over it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused fastest
+    there. Raises as `entropy` does, and InputError where classes are told apart at the end of the process
     already, or where production is no float64 above zero.
 
     >>> from companion.forward import ornstein_uhlenbeck

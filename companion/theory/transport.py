@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
+from companion.arguments import number, numbers, probabilities, whole_number
 from companion.errors import InputError
 
 __all__ = ["ClassDensities", "evolve", "on_line"]
@@ -66,14 +67,13 @@ def on_line(
         ...
     companion.errors.InputError: centres is [0.0, 9.0], expected numbers eight widths inside the grid
     """
-    if nodes % 2 == 0 or nodes < 3:
+    if whole_number("nodes", nodes, least=3, most=10_001) % 2 == 0:
         raise InputError("nodes", nodes, "an odd number")
-    if not 0.0 < width < math.inf:
-        raise InputError("width", width, "a positive number")
-    if len(centres) < 2 or not all(abs(centre) + 8.0 * width <= reach for centre in centres):
-        raise InputError("centres", centres, "numbers eight widths inside the grid")
-    if len(weights) != len(centres) or not all(w > 0.0 for w in weights) or abs(sum(weights) - 1.0) > 1e-9:
-        raise InputError("weights", weights, f"{len(centres)} positive probabilities that sum to one")
+    number("reach", reach, "a positive number", lambda x: (x > 0.0) & (x <= 1e50))
+    number("width", width, "a positive number", lambda x: (x >= 1e-50) & np.isfinite(x))
+    numbers("centres", centres, "numbers eight widths inside the grid", lambda c: np.abs(c) + 8.0 * width <= reach)
+    if probabilities("weights", weights).shape != np.shape(centres):
+        raise InputError("weights", weights, f"one probability for each of the centres {centres}")
     x = np.linspace(-reach, reach, nodes, endpoint=False)
     offsets = (x - np.array(centres)[:, None]) / width
     bells = np.exp(-0.5 * offsets**2) / (width * math.sqrt(2.0 * math.pi))
@@ -92,10 +92,10 @@ def evolve(
     >>> bool(abs(later.joint.sum() * 10.0 / 401 - 1.0) < 1e-10)
     True
     """
-    if not 0.0 < g2 < math.inf:
-        raise InputError("g2", g2, "a positive number")
-    if not all(0.0 < time < math.inf for time in times):
-        raise InputError("times", times, "positive times")
+    number("g2", g2, "a positive number", lambda x: (x > 0.0) & (x <= 1e50))
+    after = numbers("times", times, "one or more positive times", lambda time: (time > 0.0) & (time <= 1e50))
+    if after.ndim != 1 or len(after) == 0:
+        raise InputError("times", times, "one or more positive times")
     slope = _derivative(len(start.x), float(start.x[1] - start.x[0]))
     forward = 0.5 * g2 * slope @ slope - slope * drift(start.x)
     later = [ClassDensities(start.x, start.joint @ expm(time * forward).T) for time in times]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import quad
 
+from companion.arguments import number, numbers, probabilities
 from companion.errors import InputError
 
 __all__ = ["entropy_before_wall", "flux_into_wall", "production_before_wall", "survival"]
@@ -100,9 +101,7 @@ def _over_half_line(function: Callable[[float], float], starts: Sequence[float],
 
 
 def _check(starts: Sequence[float], weights: Sequence[float], t: float) -> None:
-    if not all(0.0 < a < math.inf for a in starts):
-        raise InputError("starts", starts, "positive numbers")
-    if len(weights) != len(starts) or not all(w > 0.0 for w in weights) or abs(sum(weights) - 1.0) > 1e-9:
-        raise InputError("weights", weights, f"{len(starts)} positive probabilities that sum to one")
-    if not 0.0 < t < math.inf:
-        raise InputError("t", t, "a positive time")
+    expected = f"as many positive numbers as there are weights, {len(probabilities('weights', weights))}"
+    if numbers("starts", starts, expected, lambda a: (a > 0.0) & np.isfinite(a)).shape != (len(weights),):
+        raise InputError("starts", starts, expected)
+    number("t", t, "a positive time", lambda x: (x > 0.0) & np.isfinite(x))

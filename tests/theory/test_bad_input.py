@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from companion.errors import InputError
 from companion.forward import linear, ornstein_uhlenbeck
@@ -12,12 +13,21 @@ from companion.theory import (
     bounds,
     covariance_classes,
     decision_times,
+    equidistant,
     landmarks,
+    line,
+    local,
+    paths,
     power_laws,
+    routes,
+    shared_covariance,
     speciation,
     spins,
+    transport,
+    wall,
 )
 from companion.theory.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
+from companion.theory.mixtures import isotropic_mixture
 
 NAN, INF = math.nan, math.inf
 NO_NUMBERS = (NAN, [1.0, NAN], "many", None, [1.0, [2.0]], 1j)  # for an argument of any shape
@@ -29,6 +39,9 @@ NO_WEIGHTS = ("ab", None, 0.5, [], [0.5], [0.5, 0.6], [1.5, -0.5], [NAN, 0.5], [
 OU = ornstein_uhlenbeck()
 PAIR = covariance_classes.gaussian_pair([1.5, 2.0], [0.5, 0.1], [0.3, 1.2])
 SIGNS = spins.sign_pair(12, 3)
+POINTS = isotropic_mixture([[-1.0], [1.0]], 0.3)
+GENERATOR = torch.Generator()
+NO_GROUPS = ([], [[0]], [[0], [0]], [[0], []], [[0], [5]], [[0], [-1]], [0, 1], 3)
 TIME = (*NO_NUMBERS, -1.0)
 POSITIVE = (*NO_NUMBERS, 0.0, -1.0, INF)
 AT_LEAST_ZERO = (*NO_NUMBERS, -1.0, INF)
@@ -213,6 +226,151 @@ CALLS = [
         decision_times.crossing_time,
         {"moments": lambda level: (np.exp(level), np.exp(0.5 * level)), "process": OU},
         {"moments": (lambda level: (NAN * level, level), lambda level: (1.0, 2.0))},
+    ),
+    *(
+        (function, {"kappa": 4.0, "classes": 3}, {"kappa": (*NO_NUMBERS, -1.0), "classes": (*NOT_WHOLE, 1)})
+        for function in (equidistant.entropy, equidistant.production)
+    ),
+    (
+        equidistant.partition_entropy,
+        {"kappa": 4.0, "first": 2, "second": 3, "shared": 1},
+        {"kappa": (*NO_NUMBERS, -1.0), "first": NOT_WHOLE, "second": NOT_WHOLE},
+    ),
+    (
+        equidistant.half_kappa,
+        {"entropy_of": lambda kappa: equidistant.entropy(kappa, 3), "floor": 0.1},
+        {"entropy_of": (lambda kappa: NAN, lambda kappa: 1.0), "floor": (*NOT_ONE, -0.1, 2.0)},
+    ),
+    (
+        shared_covariance.monte_carlo,
+        {
+            "kappa": [[0.0, 4.0], [4.0, 0.0]],
+            "scale": 1.0,
+            "count": 10,
+            "generator": GENERATOR,
+            "weights": [0.5, 0.5],
+            "groups": [[0], [1]],
+        },
+        {
+            "kappa": (*NO_MATRIX, [[1, 1], [1, 1]]),
+            "scale": AT_LEAST_ZERO,
+            "count": (*NOT_WHOLE, 1),
+            "weights": tuple(one for one in NO_WEIGHTS if one is not None),
+            "groups": NO_GROUPS,
+        },
+    ),
+    *(
+        (function, {"mixture": POINTS, "process": OU, "t": 1.0, "x": 0.5}, {"t": (*TIME, 0.0), "x": (*NO_NUMBERS, INF)})
+        for function in (local.entropy_density, local.entropy_source, local.entropy_current)
+    ),
+    *(
+        (
+            function,
+            {where: [-1.0, 1.0], size: 0.5, "weights": [0.5, 0.5]},
+            {
+                where: (*NO_NUMBERS, [], [INF, 0.0], [1.0], [[1.0, 2.0]]),
+                size: (*NOT_ONE, 0.0, -1.0, INF),
+                "weights": NO_WEIGHTS,
+            },
+        )
+        for function, where, size in ((line.cauchy_classes, "centres", "scale"), (line.box_classes, "starts", "length"))
+    ),
+    *(
+        (function, {"sigma": 1.0}, {"sigma": (*NOT_ONE, 0.0, -1.0, INF, 1e-300)})
+        for classes in (
+            line.cauchy_classes([-1.0, 1.0], 0.5, [0.5, 0.5]),
+            line.box_classes([0.0, 0.5], 1.0, [0.5, 0.5]),
+        )
+        for function in (classes.entropy, classes.production)
+    ),
+    *(
+        (
+            function,
+            {"starts": [1.0, 2.0], "weights": [0.5, 0.5], "t": 1.0},
+            {
+                "starts": (*NO_NUMBERS, [], [0.0, 1.0], [-1.0, 1.0], [INF, 1.0], [1.0]),
+                "weights": NO_WEIGHTS,
+                "t": (*NOT_ONE, 0.0, -1.0, INF),
+            },
+        )
+        for function in (
+            wall.survival,
+            wall.entropy_before_wall,
+            wall.production_before_wall,
+            wall.flux_into_wall,
+        )
+    ),
+    (
+        transport.on_line,
+        {"centres": [-1.0, 1.0], "width": 0.5, "weights": [0.5, 0.5], "reach": 5.0, "nodes": 101},
+        {
+            "centres": (*NO_NUMBERS, [0.0, 9.0], [INF, 0.0]),
+            "width": (*NOT_ONE, 0.0, -1.0, INF),
+            "weights": NO_WEIGHTS,
+            "reach": (*NOT_ONE, 0.0, -1.0, INF),
+            "nodes": (*NOT_WHOLE, 100),
+        },
+    ),
+    (
+        transport.evolve,
+        {
+            "start": transport.on_line([-1.0, 1.0], 0.5, [0.5, 0.5], nodes=101),
+            "drift": lambda x: -x,
+            "g2": 0.5,
+            "times": [1.0],
+        },
+        {"g2": (*NOT_ONE, 0.0, -1.0, INF), "times": (*NO_NUMBERS, [], [0.0], [-1.0], [INF], 3.0)},
+    ),
+    (
+        routes.random_mixture,
+        {"components": 3, "dimension": 2, "seed": 0},
+        {
+            "components": (*NOT_WHOLE, 1),
+            "dimension": (*NOT_WHOLE, 4),
+            "seed": tuple(one for one in NOT_WHOLE if one != 0),
+        },
+    ),
+    *(
+        (function, {"mixture": POINTS, "log_snr": 0.0}, {"log_snr": (*NOT_ONE, INF, -INF)})
+        for function in (
+            routes.production_from_entropy,
+            routes.production_from_scores,
+            routes.production_from_errors,
+        )
+    ),
+    (
+        paths.reverse_paths,
+        {"model": POINTS, "log_snr": [-1.0, 0.0], "count": 3, "generator": GENERATOR},
+        {"log_snr": (*NO_NUMBERS, [], 0.0, [1.0, 0.0], [[0.0, 1.0]], [0.0, INF]), "count": NOT_WHOLE},
+    ),
+    (
+        paths.forward_paths,
+        {
+            "process": OU,
+            "clean": torch.zeros(3, 1, dtype=torch.float64),
+            "t": [0.5, 1.0],
+            "steps": 4,
+            "generator": GENERATOR,
+        },
+        {
+            "clean": (torch.full((3, 1), NAN),),
+            "t": (*TIME, [], 1.0, [1.0, 0.5], [0.0, 1.0], [0.5, INF]),
+            "steps": NOT_WHOLE,
+        },
+    ),
+    (
+        paths.normal_test,
+        {"samples": torch.randn(1, 20, 2, generator=GENERATOR)},
+        {
+            "samples": (
+                *NO_NUMBERS,
+                torch.zeros(3),
+                torch.full((1, 20, 2), NAN),
+                torch.zeros(1, 1, 1),
+                torch.zeros(0, 20, 2),
+                torch.zeros(1, 20, 0),
+            )
+        },
     ),
     (linear().check_time, {"t": 0.5}, {"t": (*TIME, 1.1)}),
 ]

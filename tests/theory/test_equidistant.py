@@ -166,7 +166,9 @@ def test_half_kappa():
     at = equidistant.half_kappa(lambda kappa: equidistant.partition_entropy(kappa, 1, 2, 0.5, 1), floor)
     assert equidistant.partition_entropy(at, 1, 2, 0.5, 1) == pytest.approx(0.5 * (math.log(2.0) + floor), rel=1e-10)
     with pytest.raises(InputError, match="half way to the floor"):
-        equidistant.half_kappa(lambda kappa: equidistant.partition_entropy(kappa, 1, 2, 0.5, 1), -1.0)
+        equidistant.half_kappa(lambda kappa: np.maximum(equidistant.entropy(kappa, 2), 0.6), 0.05)
+    with pytest.raises(InputError, match="floor is"):
+        equidistant.half_kappa(lambda kappa: equidistant.entropy(kappa, 2), -1.0)
 
 
 @pytest.mark.parametrize("classes", [1, 0, 2.5, np.nan, 10**101])
