@@ -1,0 +1,46 @@
+"""The tree of a point set against roots counted by brute force, and against its own symmetries."""
+
+import numpy as np
+import pytest
+
+from companion.theory.branch_tree import branch_tree, found_from_noise
+from companion.theory.points import point_set
+from tests.theory.test_fixed_points import scanned
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_on_a_line_one_top_is_lost_at_each_merger(seed):
+    draw = np.random.default_rng(seed)
+    points = point_set(draw.standard_normal((6, 1)))
+    tree = branch_tree(points)
+    assert len(tree.mergers) == 5
+    for merger in tree.mergers:
+        for factor in (1.0 - 1e-4, 1.0 + 1e-4):
+            roots = scanned(points, factor * merger.sigma, 400_001)
+            assert len(tree.partition(factor * merger.sigma)) == (len(roots) + 1) // 2
+
+
+def test_every_path_is_stable_and_a_fixed_point():
+    points = point_set(np.random.default_rng(4).standard_normal((7, 2)))
+    tree = branch_tree(points)
+    assert tree.mergers[-1].members == tuple(range(7))
+    for group in tree.groups:
+        for sigma, x in zip(group.path.sigma, group.path.x, strict=True):
+            assert points.denoised(x, sigma) == pytest.approx(x, abs=1e-9)
+        assert group.path.unstable[:-1].max(initial=0) == 0  # the last may be the turn itself
+    assert len(found_from_noise(points)) == 1
+
+
+def test_tree_of_a_space_is_that_of_the_span():
+    places = np.random.default_rng(5).standard_normal((4, 12))
+    whole, flat = branch_tree(point_set(places)), branch_tree(point_set(places).in_its_span())
+    assert [m.groups for m in whole.mergers] == [m.groups for m in flat.mergers]
+    assert [m.sigma for m in whole.mergers] == pytest.approx([m.sigma for m in flat.mergers], rel=1e-9)
+
+
+def test_symmetric_pair_of_pairs():
+    tree = branch_tree(point_set([[-1.4], [-0.6], [0.6], [1.4]]))
+    assert [m.kind for m in tree.mergers] == ["fold", "fold", "fork"]
+    assert tree.mergers[0].sigma == pytest.approx(tree.mergers[1].sigma, rel=1e-11)
+    assert found_from_noise(point_set([[-1.0], [1.0]])) == (0, 1)
+    assert found_from_noise(point_set([[-1.0], [1.0]]), kicked=False) == ()
