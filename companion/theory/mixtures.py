@@ -9,10 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from companion.arguments import number, whole_number
 from companion.denoiser import digest_of
 from companion.errors import InputError
 from companion.forward import Process
@@ -159,8 +161,7 @@ class GaussianMixture:
         >>> bool((x[:, 0] == 2.0 * z - 1.0).all())
         True
         """
-        if count < 1:
-            raise InputError("count", count, "at least one sample")
+        count = whole_number("count", count, least=1)
         components = torch.arange(len(self.means)) if condition is None else self._components_of(condition)
         drawn = torch.multinomial(self.component_weights[components], count, replacement=True, generator=generator)
         component = components[drawn]
@@ -174,7 +175,11 @@ class GaussianMixture:
     def sample_noised(
         self, count: int, sigma: float, generator: torch.Generator, condition: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """`sample` followed by noise of level `sigma`: x_0 + sigma eps (count, d), and the classes (count,)."""
+        """`sample` followed by noise of level `sigma`: x_0 + sigma eps (count, d), and the classes (count,).
+
+        Raises InputError as `sample` does, and for a sigma that is negative or not finite.
+        """
+        sigma = number("sigma", sigma, "a finite noise level of at least 0", lambda x: (x >= 0.0) & np.isfinite(x))
         clean, classes = self.sample(count, generator, condition)
         return clean + sigma * torch.randn(clean.shape, dtype=self.dtype, generator=generator), classes
 
@@ -190,9 +195,14 @@ class GaussianMixture:
         >>> pairs.classes, pairs.weights
         (('0', '1'), (0.5, 0.5))
         """
-        kept = [k for group in groups for k in group]
-        if len(groups) < 2 or not all(groups) or len(set(kept)) < len(kept):
-            raise InputError("groups", groups, "at least two groups of classes, none empty, none overlapping")
+        expected = f"at least two groups of the classes 0 to {len(self.classes) - 1}, none empty, none overlapping"
+        try:
+            kept = [k for group in groups for k in group]
+            known = len(groups) >= 2 and all(groups) and set(kept) <= set(range(len(self.classes)))
+        except TypeError:  # no sequence of sequences
+            raise InputError("groups", groups, expected) from None
+        if not known or len(set(kept)) < len(kept):
+            raise InputError("groups", groups, expected)
         components = [torch.cat([self._components_of(k) for k in group]) for group in groups]
         weights = [
             self.component_weights[c] / (self.component_weights[c].sum() if balanced else 1.0) for c in components
@@ -275,7 +285,7 @@ def isotropic_mixture(
     (0.5, 0.5)
     """
     centres, weight, classes = _checked(means, weights, component_classes)
-    deviations = torch.as_tensor(deviation, dtype=torch.float64)
+    deviations = _as_tensor("deviation", deviation, "finite standard deviations of at least 0")
     if deviations.ndim > 1 or (deviations.ndim == 1 and len(deviations) != len(centres)):
         raise InputError("deviation", deviation, f"one number or one for each of {len(centres)} components")
     if not bool((torch.isfinite(deviations) & (deviations >= 0.0)).all()):
@@ -300,7 +310,7 @@ def full_mixture(
     """
     centres, weight, classes = _checked(means, weights, component_classes)
     count, dimension = centres.shape
-    covariance = torch.as_tensor(covariances, dtype=torch.float64)
+    covariance = _as_tensor("covariances", covariances, f"numbers of the shape {(count, dimension, dimension)}")
     if covariance.shape != (count, dimension, dimension):
         raise InputError("covariances", tuple(covariance.shape), f"the shape {(count, dimension, dimension)}")
     if not bool(torch.isfinite(covariance).all()) or not torch.allclose(covariance, covariance.mT):
@@ -316,15 +326,26 @@ def _checked(
     weights: Sequence[float] | Tensor | None,
     component_classes: Sequence[int] | Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    centres = torch.as_tensor(means, dtype=torch.float64)
+    centres = _as_tensor("means", means, "finite numbers of shape (components, dimension)")
     if centres.ndim != 2 or centres.shape[1] == 0 or not bool(torch.isfinite(centres).all()):
         raise InputError("means", means, "finite numbers of shape (components, dimension)")
     count = len(centres)
-    weight = torch.as_tensor([1.0 / count] * count if weights is None else weights, dtype=torch.float64)
+    expected = f"{count} positive probabilities that sum to one"
+    weight = _as_tensor("weights", [1.0 / count] * count if weights is None else weights, expected)
     if weight.shape != (count,) or not bool((weight > 0.0).all()) or abs(float(weight.sum()) - 1.0) > 1e-9:
-        raise InputError("weights", weights, f"{count} positive probabilities that sum to one")
-    classes = torch.arange(count) if component_classes is None else torch.as_tensor(component_classes)
-    numbered = classes.shape == (count,) and set(classes.tolist()) == set(range(int(classes.max()) + 1))
-    if not numbered or int(classes.max()) == 0:
-        raise InputError("component_classes", component_classes, f"{count} classes numbered 0, 1, ... without gaps")
+        raise InputError("weights", weights, expected)
+    expected = f"{count} classes, at least two, numbered 0, 1, ... without gaps"
+    classes = _as_tensor(
+        "component_classes", range(count) if component_classes is None else component_classes, expected
+    )
+    present = set(classes.tolist()) if classes.shape == (count,) else set()
+    if len(present) < 2 or present != set(range(len(present))):
+        raise InputError("component_classes", component_classes, expected)
     return centres, weight, classes.to(torch.int64)
+
+
+def _as_tensor(argument: str, value: object, expected: str) -> Tensor:
+    try:
+        return torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # a word, rows of different lengths
+        raise InputError(argument, value, expected) from None

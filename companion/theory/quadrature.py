@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from torch import Tensor
 
+from companion.arguments import finite_levels, numbers, whole_number
 from companion.errors import InputError
 from companion.forward import Process, noise_of
 from companion.theory.mixtures import GaussianMixture
@@ -53,8 +54,8 @@ def exact_entropy(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
     By quadrature where it is cheap: dimension 1 (a millisecond a level), 2 (a tenth of a second) or 3 (seconds);
     isotropic components of one common deviation whose means span a line, a plane or a space, in any dimension; two
     isotropic components of different deviations, in any dimension. For a partition pass `mixture.regroup(...)`. Raises
-    InputError for other mixtures, for a log-snr that is not finite, and where deviations differ so much, or classes in
-    space are so sharp, that the grid would grow beyond four million nodes. Source: ES 7.
+    InputError for other mixtures, for a log-snr farther than 200 from zero, and where deviations differ so much, or
+    classes in space are so sharp, that the grid would grow beyond four million nodes. Source: ES 7.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)       # kappa = 4 at sigma = 1
@@ -118,8 +119,11 @@ def production_in_time(mixture: GaussianMixture, process: Process, t: ArrayLike)
     0.4495995092
     """
     times = process.check_time(t)
+    levels = process.log_snr(times)
+    if not np.all(np.isfinite(levels)):
+        raise InputError("t", t, "times of finite log-snr")
     rate = process.diffusion(times) / process.sigma(times) ** 2
-    return exact_production(mixture, process.log_snr(times)) * rate
+    return exact_production(mixture, levels) * rate
 
 
 def density(mixture: GaussianMixture, process: Process, t: ArrayLike, x: ArrayLike) -> Array:
@@ -138,7 +142,7 @@ def density(mixture: GaussianMixture, process: Process, t: ArrayLike, x: ArrayLi
     """
     if mixture.shape != (1,):
         raise InputError("mixture", f"of shape {mixture.shape}", "a one-dimensional mixture")
-    times, positions = np.broadcast_arrays(process.check_time(t), np.asarray(x, dtype=np.float64))
+    times, positions = np.broadcast_arrays(process.check_time(t), numbers("x", x, "finite numbers", np.isfinite))
     alpha, sigma = process.alpha(times)[..., None], process.sigma(times)[..., None]
     centre = alpha * mixture.means[:, 0].numpy()
     width = np.sqrt((alpha * mixture.deviations.reshape(-1).numpy()) ** 2 + sigma**2)
@@ -163,7 +167,7 @@ def monte_carlo_entropy(
         H = mean over samples of the posterior's entropy
 
     An independent estimate without bias: (entropy, standard error), both of the shape of `log_snr`, in nats. Raises
-    InputError for fewer than two samples or a log-snr that is not finite.
+    InputError for fewer than two samples or a log-snr farther than 200 from zero.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -171,9 +175,8 @@ def monte_carlo_entropy(
     >>> bool(abs(entropy - exact_entropy(pair, 0.0)) < 4.0 * error)
     True
     """
-    if count < 2:
-        raise InputError("count", count, "at least two samples")
-    levels = _checked_levels(log_snr)
+    count = whole_number("count", count, least=2)
+    levels = finite_levels(log_snr)
     moments = []
     for sigma in noise_of(levels).ravel().tolist():
         x, _ = model.sample_noised(count, sigma, generator)
@@ -201,7 +204,7 @@ def _production_of(mixture: GaussianMixture, x: Tensor, sigma: Tensor) -> Tensor
 
 
 def _over_levels(mixture: GaussianMixture, log_snr: ArrayLike, integrand: Integrand) -> Array:
-    levels = _checked_levels(log_snr)
+    levels = finite_levels(log_snr)
     reduced = _reduced(mixture)
     sigma = torch.from_numpy(noise_of(levels).ravel())
     if reduced.shape == (3,) and not _has_an_axis(reduced):
@@ -215,13 +218,6 @@ def _over_levels(mixture: GaussianMixture, log_snr: ArrayLike, integrand: Integr
             rows = alike[first : first + at_once]
             values[rows] = _average(reduced, sigma[rows], units, shares, integrand)
     return values.numpy().reshape(levels.shape)
-
-
-def _checked_levels(log_snr: ArrayLike) -> Array:
-    levels = np.asarray(log_snr, dtype=np.float64)
-    if not np.all(np.isfinite(levels)):
-        raise InputError("log_snr", log_snr, "finite log-snr")
-    return levels
 
 
 def _reduced(mixture: GaussianMixture) -> GaussianMixture:

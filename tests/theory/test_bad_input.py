@@ -19,6 +19,7 @@ from companion.theory import (
     local,
     paths,
     power_laws,
+    quadrature,
     routes,
     shared_covariance,
     speciation,
@@ -27,7 +28,7 @@ from companion.theory import (
     wall,
 )
 from companion.theory.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
-from companion.theory.mixtures import isotropic_mixture
+from companion.theory.mixtures import full_mixture, isotropic_mixture
 
 NAN, INF = math.nan, math.inf
 NO_NUMBERS = (NAN, [1.0, NAN], "many", None, [1.0, [2.0]], 1j)  # for an argument of any shape
@@ -371,6 +372,43 @@ CALLS = [
                 torch.zeros(1, 20, 0),
             )
         },
+    ),
+    *(
+        (function, {"mixture": POINTS, "log_snr": 0.0}, {"log_snr": (*NO_NUMBERS, INF, -INF, 1e4)})
+        for function in (quadrature.exact_entropy, quadrature.exact_production)
+    ),
+    (quadrature.production_in_time, {"mixture": POINTS, "process": OU, "t": 1.0}, {"t": (*TIME, 0.0, INF)}),
+    (
+        quadrature.density,
+        {"mixture": POINTS, "process": OU, "t": 1.0, "x": 0.0},
+        {"t": TIME, "x": (*NO_NUMBERS, INF)},
+    ),
+    (
+        quadrature.monte_carlo_entropy,
+        {"model": POINTS, "log_snr": 0.0, "count": 5, "generator": GENERATOR},
+        {"log_snr": (*NO_NUMBERS, INF, -INF, 1e4), "count": (*NOT_WHOLE, 1)},
+    ),
+    (
+        isotropic_mixture,
+        {"means": [[-1.0], [1.0]], "deviation": 0.5, "weights": [0.5, 0.5], "component_classes": [0, 1]},
+        {
+            "means": ("many", None, 3.0, [], [[], []], [0.0, 1.0], [[0, 1], [1]], [[NAN], [1.0]], [[INF], [1.0]]),
+            "deviation": (NAN, "many", None, -1.0, INF, [0.5], [[0.5, 0.5]], [0.5, NAN]),
+            "weights": tuple(one for one in NO_WEIGHTS if one is not None),
+            "component_classes": ([], [0, 0], [0, 2], [1, 2], [-1, 0], [0.5, 1.0], "ab", [0], [NAN, 0.0], [[0, 1]]),
+        },
+    ),
+    (
+        full_mixture,
+        {"means": [[-1.0], [1.0]], "covariances": torch.ones(2, 1, 1)},
+        {"covariances": ("many", None, [], -torch.ones(2, 1, 1), torch.zeros(2, 1, 1), torch.full((2, 1, 1), NAN))},
+    ),
+    (POINTS.regroup, {"groups": [[0], [1]]}, {"groups": NO_GROUPS}),
+    (POINTS.sample, {"count": 2, "generator": GENERATOR, "condition": 0}, {"count": NOT_WHOLE, "condition": (5, -1)}),
+    (
+        POINTS.sample_noised,
+        {"count": 2, "sigma": 1.0, "generator": GENERATOR},
+        {"count": NOT_WHOLE, "sigma": (*NOT_ONE, -1.0, INF)},
     ),
     (linear().check_time, {"t": 0.5}, {"t": (*TIME, 1.1)}),
 ]

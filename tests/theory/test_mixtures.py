@@ -168,7 +168,7 @@ def test_regroup_renormalises_or_balances():
     for groups in ([[0, 1]], [[0], []], [[0, 1], [1, 2]]):
         with pytest.raises(InputError, match="groups is"):
             mixture.regroup(groups)
-    with pytest.raises(InputError, match="condition is 7"):
+    with pytest.raises(InputError, match="groups is"):
         mixture.regroup([[0], [7]])
 
 

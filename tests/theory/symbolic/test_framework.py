@@ -34,7 +34,7 @@ from companion.theory.symbolic.language import (
     t,
     tex,
 )
-from companion.theory.symbolic.world import following, jets, on_mixture, random_fields
+from companion.theory.symbolic.world import World, following, jets, on_mixture, random_fields
 
 SPREAD = Total(prior[i] * E(i, Norm2(score[i] - mixture_score)), i)
 PAIRWISE = Total(prior[i] * E(i, Norm2(Others(posterior[j] * (score[i] - score[j]), j, i))), i)
@@ -108,12 +108,42 @@ def test_a_name_without_a_value_is_named():
         random_fields(0).value(kappa[1, 2])
 
 
+def test_a_world_sees_small_differences_and_what_a_sum_leaves_out():
+    world, x = random_fields(0), symbols("x")
+    assert world.agree([Others(posterior[j], j, 1), 1 - posterior[1]])
+    assert not world.agree([Others(posterior[j], j, 1), Total(posterior[j], j)])
+    assert not World({x: np.asarray(1.0)}).agree([x, (1 + 1e-9) * x])
+    with pytest.raises(IndexError, match="numbered from 1"):
+        world.value(posterior[0])
+
+
+def test_snr_in_a_world_is_that_of_the_process():
+    process, time = ornstein_uhlenbeck(), 0.4
+    world = on_mixture(isotropic_mixture([[-1.0], [1.0]], 0.4), process, time)
+    assert float(world.value(snr)) == pytest.approx(np.exp(float(process.log_snr(np.array(time)))), rel=1e-12)
+
+
+def test_what_holds_in_one_world_alone_is_no_step():
+    x = symbols("x")
+    proof = Proof(x, (World({x: np.asarray(1.0)}), World({x: np.asarray(2.0)})))
+    with pytest.raises(ValueError, match="does not follow"):
+        proof.then("in the first world", 1 + 0 * x)
+
+
+def test_an_equation_of_motion_says_nothing_of_a_second_derivative_in_time():
+    x = symbols("x")
+    u = Function("u")(x, t)
+    with pytest.raises(ValueError, match="second derivative in time"):
+        following({u: Derivative(u, x, 2)})(Derivative(u, (t, 2)))
+
+
 def test_a_proof_takes_only_steps_that_follow():
     proof = Proof(SPREAD, FIELDS)
     proof.then("write the score of the mixture as a mean of scores", PAIRWISE)
     with pytest.raises(ValueError, match="forget the prior"):
         proof.then("forget the prior", proof.last.xreplace({prior[i]: 1}))
     assert proof.identity("eq-x", "ES 35").holds()
+    assert proof.identity("eq-x", "ES 35").sides == (SPREAD, PAIRWISE)
     assert proof._repr_markdown_().count("$$") == 4
 
 
