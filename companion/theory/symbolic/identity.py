@@ -7,7 +7,7 @@ from sympy import Add, Expr, Function, Indexed, Integer, Mul, Number, Pow, Ratio
 from sympy.core.function import AppliedUndef
 
 from companion.theory.symbolic import language as words
-from companion.theory.symbolic.language import tex
+from companion.theory.symbolic.lines import one_below_the_other, side_by_side
 from companion.theory.symbolic.world import World
 
 __all__ = ["Identity", "Mutant", "Proof", "mutants", "survivors"]
@@ -35,11 +35,8 @@ class Identity:
 
     @property
     def tex(self) -> str:
-        """The equation as TeX without macros; three sides and more stand below each other."""
-        first, second, *rest = map(tex, self.sides)
-        if not rest:
-            return f"{first} = {second}"
-        return f"{first} &= {second} " + " ".join(rf"\\[4pt] &= {side}" for side in rest)
+        """The equation as TeX without macros, in lines that fit into a column."""
+        return side_by_side(self.sides)
 
     def holds(self) -> bool:
         """Whether all sides have one value in every world."""
@@ -91,14 +88,10 @@ class Proof:
         return Identity(label, (self.first, self.last), source, self.worlds)
 
     def _repr_markdown_(self) -> str:
-        lines = [f"$$\n{tex(self.first)}\n$$"]
-        lines += [
-            f"{number}. {reason}:\n\n   $$\n   = {tex(step)}\n   $$" for number, (reason, step) in self._numbered()
-        ]
-        return "\n\n".join(lines)
-
-    def _numbered(self) -> Iterator[tuple[int, tuple[str, Expr]]]:
-        return enumerate(self.steps[1:], start=1)
+        shown = [f"$$\n{one_below_the_other('', self.first)}\n$$"]
+        for number, (reason, step) in enumerate(self.steps[1:], start=1):
+            shown.append(f"{number}. {reason}:\n\n   $$\n   {one_below_the_other('=', step)}\n   $$")
+        return "\n\n".join(shown)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,8 @@ __all__ = [
     "mixture_denoiser",
     "mixture_density",
     "mixture_score",
+    "negative",
+    "ordered_terms",
     "posterior",
     "prior",
     "score",
@@ -78,7 +80,7 @@ class Norm2(Function):  # type: ignore[misc]
     @classmethod
     def eval(cls, vector: Expr) -> "Expr | None":
         terms = sorted(Add.make_args(vector), key=lambda term: (not term.has(Indexed), str(_unsigned(term))))
-        return cls(-vector) if _negative(terms[0]) else None
+        return cls(-vector) if negative(terms[0]) else None
 
 
 class Dot(Function):  # type: ignore[misc]
@@ -129,6 +131,12 @@ def tex(expression: Expr) -> str:
     """
     text: str = _Printer({"order": "none", "inv_trig_style": "full"}).doprint(expression)
     return text
+
+
+def ordered_terms(expression: Add) -> list[Expr]:
+    """The terms of a sum as they are printed: those without a minus first, among each kind sums last."""
+    terms = LatexPrinter()._as_ordered_terms(expression, order="lex")
+    return sorted(terms, key=lambda term: (negative(term), term.has(*_LARGE)))
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]
@@ -210,12 +218,10 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
 
     def _print_Add(self, expression: Add, order: str | None = None) -> str:
         """Terms without a minus first, sums last: "s_i - s", not "-s + s_i"."""
-        terms = sorted(
-            self._as_ordered_terms(expression, order="lex"), key=lambda term: (_negative(term), term.has(*_LARGE))
-        )
+        terms = ordered_terms(expression)
         text = self._print(terms[0])
         for term in terms[1:]:
-            text += f" - {self._print(-term)}" if _negative(term) else f" + {self._print(term)}"
+            text += f" - {self._print(-term)}" if negative(term) else f" + {self._print(term)}"
         return str(text)
 
     def _print_Mul(self, expression: Mul) -> str:
@@ -258,10 +264,11 @@ def _powered(text: str, exp: str | None) -> str:
     return text if exp is None else rf"\left( {text} \right)^{{{exp}}}"
 
 
-def _negative(term: Expr) -> bool:
+def negative(term: Expr) -> bool:
+    """Whether a term of a sum is printed with a minus."""
     coefficient = term.as_coeff_Mul()[0]
     return bool(isinstance(coefficient, Number) and coefficient < 0)
 
 
 def _unsigned(term: Expr) -> Expr:
-    return -term if _negative(term) else term
+    return -term if negative(term) else term
