@@ -87,8 +87,8 @@ def log_one_plus(z: ComplexArray) -> ComplexArray:
 
 
 def _checked(argument: str, values: ComplexArray) -> ComplexArray:
-    if values.shape[-1:] != LINE.shape or np.any(np.isnan(values)):
+    if np.shape(values)[-1:] != LINE.shape or np.any(np.isnan(values)):
         raise InputError(
-            argument, f"of shape {values.shape}", f"numbers of shape (..., {len(LINE)}), one for each point"
+            argument, f"of shape {np.shape(values)}", f"numbers of shape (..., {len(LINE)}), one for each point"
         )
     return values

@@ -97,11 +97,10 @@ def partition_entropy(kappa: ArrayLike, first: int, second: int, weight: float |
     array([0.69314718, 0.12919282])
     """
     m, n = _checked_count("first", first, at_least=1), _checked_count("second", second, at_least=1)
-    if not (shared == int(shared) and 0 <= shared <= min(m, n)):
-        raise InputError("shared", shared, f"a number of classes between 0 and {min(first, second)}")
-    prior = m / (m + n) if weight is None else weight
-    if not 0.0 < prior < 1.0:
-        raise InputError("weight", weight, "a probability between 0 and 1, both excluded")
+    expected = f"a number of classes between 0 and {min(first, second)}"
+    number("shared", shared, expected, lambda k: (k >= 0.0) & (k <= min(m, n)) & (k == np.round(k)))
+    expected = "a probability between 0 and 1, both excluded"
+    prior = m / (m + n) if weight is None else number("weight", weight, expected, lambda w: (w > 0.0) & (w < 1.0))
     alpha, beta = prior / m, (1.0 - prior) / n
     # The groups: classes of the first side alone, of the second alone, of both. A side's own sum is N, both sides' T.
     of_first = [_Group(m - shared, alpha, alpha), _Group(n - shared, 0.0, beta), _Group(shared, alpha, alpha + beta)]

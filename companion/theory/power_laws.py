@@ -73,8 +73,8 @@ class Scaling:
 def scaling(process: Process, dimensions: ArrayLike, delta: float, s: float, share: float = 0.1) -> Scaling:
     """Peaks and windows of classes sqrt(d) delta apart, for four or more increasing dimensions d, and their laws.
 
-    The window lasts from `share` of the decision to all but as much. Raises InputError unless delta is positive and
-    finite and the share between 1e-9 and 1/2, where a peak or an end of a window is not inside the process, and as
+    The window lasts from `share` of the decision to all but as much. Raises InputError unless delta is positive and at
+    most 1e50 and the share between 1e-9 and 1/2, where a peak or an end of a window is not inside the process, and as
     `peak` does. Source: ES 20, 21, 44.
 
     >>> from companion.forward import ornstein_uhlenbeck
@@ -83,7 +83,7 @@ def scaling(process: Process, dimensions: ArrayLike, delta: float, s: float, sha
     (0.5, True, True)
     """
     d = _checked_range("dimensions", dimensions)
-    delta = number("delta", delta, "a positive finite number", lambda x: (x > 0.0) & np.isfinite(x))
+    delta = number("delta", delta, "a positive number of at most 1e50", lambda x: (x > 0.0) & (x <= 1e50))
     share = number("share", share, "a share between 1e-09 and 1/2, excluded", lambda x: (x >= 1e-9) & (x < 0.5))
     apart = np.sqrt(d) * delta
     peaks = np.array([peak(process, one, s).time for one in apart.ravel().tolist()])

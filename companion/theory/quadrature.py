@@ -205,6 +205,8 @@ def _production_of(mixture: GaussianMixture, x: Tensor, sigma: Tensor) -> Tensor
 
 def _over_levels(mixture: GaussianMixture, log_snr: ArrayLike, integrand: Integrand) -> Array:
     levels = finite_levels(log_snr)
+    if levels.size == 0:
+        return levels
     reduced = _reduced(mixture)
     sigma = torch.from_numpy(noise_of(levels).ravel())
     if reduced.shape == (3,) and not _has_an_axis(reduced):

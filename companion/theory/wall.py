@@ -104,4 +104,4 @@ def _check(starts: Sequence[float], weights: Sequence[float], t: float) -> None:
     expected = f"as many positive numbers as there are weights, {len(probabilities('weights', weights))}"
     if numbers("starts", starts, expected, lambda a: (a > 0.0) & np.isfinite(a)).shape != (len(weights),):
         raise InputError("starts", starts, expected)
-    number("t", t, "a positive time", lambda x: (x > 0.0) & np.isfinite(x))
+    number("t", t, "a positive time between 1e-50 and 1e50", lambda x: (x >= 1e-50) & (x <= 1e50))

@@ -154,7 +154,7 @@ CALLS = [
         {"process": OU, "dimensions": [10.0, 100.0, 1e3, 1e4], "delta": 2.0, "s": 1.0, "share": 0.1},
         {
             "dimensions": (*POSITIVE, [], [10.0, 100.0], [4.0, 3.0, 2.0, 1.0], [[10.0, 100.0], [1e3, 1e4]]),
-            "delta": (*NOT_ONE, 0.0, -1.0, INF),
+            "delta": (*NOT_ONE, 0.0, -1.0, INF, 1e300),
             "s": (*NOT_ONE, -1.0, INF),
             "share": (*NOT_ONE, 0.0, 0.5, 0.9),
         },
@@ -205,7 +205,7 @@ CALLS = [
     (
         entropy_on_line,
         {"log_affinity": np.zeros(len(LINE), dtype=complex)},
-        {"log_affinity": (np.zeros(3, dtype=complex), np.full(len(LINE), NAN + 0j))},
+        {"log_affinity": ([], "many", np.zeros(3, dtype=complex), np.full(len(LINE), NAN + 0j))},
     ),
     (
         production_on_line,
@@ -235,7 +235,13 @@ CALLS = [
     (
         equidistant.partition_entropy,
         {"kappa": 4.0, "first": 2, "second": 3, "shared": 1},
-        {"kappa": (*NO_NUMBERS, -1.0), "first": NOT_WHOLE, "second": NOT_WHOLE},
+        {
+            "kappa": (*NO_NUMBERS, -1.0),
+            "first": NOT_WHOLE,
+            "second": NOT_WHOLE,
+            "weight": tuple(one for one in (*NOT_ONE, 0.0, 1.0) if one is not None),
+            "shared": (*NOT_ONE, 0.5, -1, 3, INF),
+        },
     ),
     (
         equidistant.half_kappa,
@@ -291,7 +297,7 @@ CALLS = [
             {
                 "starts": (*NO_NUMBERS, [], [0.0, 1.0], [-1.0, 1.0], [INF, 1.0], [1.0]),
                 "weights": NO_WEIGHTS,
-                "t": (*NOT_ONE, 0.0, -1.0, INF),
+                "t": (*NOT_ONE, 0.0, -1.0, INF, 1e-300, 1e300),
             },
         )
         for function in (

@@ -91,6 +91,9 @@ def test_sympy_proves_what_the_random_fields_confirm():
     assert vanishes(E(posterior[1]) - prior[1] * E(1, 1))
     assert vanishes(posterior[2] - exp(-log_odds[1, 2]) / (1 + Others(exp(-log_odds[1, k]), k, 1)))
     assert not vanishes(SPREAD - 2 * PAIRWISE)
+    assert not vanishes(Dot(score[1], score[2]) - Norm2(score[1]))
+    true = Identity("eq-spread", (SPREAD, PAIRWISE), "ES 33, 35", FIELDS)
+    assert not any(same_identity(mutant, true) for mutant in mutants(true) if mutant.slip.startswith("side"))
 
 
 def test_calculus_follows_an_equation_of_motion():
