@@ -1,0 +1,145 @@
+"""Pathwise entropy against integrals over the sample itself, against sampling, and routes that share nothing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from companion.errors import InputError
+from companion.theory import binary, covariance_classes, landmarks, pathwise
+from companion.theory.mixtures import isotropic_mixture
+from companion.theory.quadrature import exact_entropy
+
+
+def own_entropies(places: np.ndarray, apart: float, s: float, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """h(x) and the weights of states x, for two classes on a line, from the density of x_0 given x on a grid."""
+    reach = 0.5 * apart + 10.0 * s
+    clean = np.linspace(-reach, reach, 3001)
+    data = sum(np.exp(-0.5 * ((clean - m) / s) ** 2) for m in (-0.5 * apart, 0.5 * apart))
+    joint = np.exp(-0.5 * ((places[:, None] - clean) / sigma) ** 2) * data
+    total = joint.sum(axis=1)
+    given = joint / (total[:, None] * (clean[1] - clean[0]))
+    surprise = -np.log(np.maximum(given, 1e-300))
+    return (given * surprise).sum(axis=1) * (clean[1] - clean[0]), total / total.sum()
+
+
+@pytest.mark.parametrize(("apart", "s", "sigma"), [(2.0, 1.0, 1.0), (2.31, 1.0, 0.4), (4.0, 0.8, 2.0), (6.0, 1.0, 1.3)])
+def test_the_samples_variance_is_that_of_integrals_over_the_sample(apart, s, sigma):
+    states = np.linspace(-0.5 * apart - 10.0 * math.hypot(s, sigma), 0.5 * apart + 10.0 * math.hypot(s, sigma), 1201)
+    h, weight = own_entropies(states, apart, s, sigma)
+    kappa = float(binary.control_parameter(1.0, sigma, apart, s))
+    found = float(pathwise.sample_variance(kappa, (apart / s) ** 2))
+    assert found == pytest.approx(float(weight @ (h - weight @ h) ** 2), abs=1e-11)
+
+
+def test_the_information_to_come_is_the_chain_rule_at_a_state():
+    """h(x) less the entropy of one Gaussian, at single states: no variance in which an error could hide."""
+    apart, s, sigma = 3.0, 0.9, 0.7
+    states = np.array([-2.0, -0.3, 0.0, 0.5, 4.0])
+    h, _ = own_entropies(states, apart, s, sigma)
+    total, clean = s**2 + sigma**2, (apart / s) ** 2
+    one = 0.5 * math.log(2.0 * math.pi * math.e * (s * sigma) ** 2 / total)
+    come = pathwise.information_to_come(apart * states / total, clean - apart**2 / total)
+    np.testing.assert_allclose(h, one + come, rtol=0.0, atol=1e-11)
+
+
+def test_points_have_the_variance_of_the_class():
+    kappa = np.array([0.0, 0.3, 2.0, 5.4, 20.0, 80.0])
+    np.testing.assert_allclose(pathwise.sample_variance(kappa, np.inf), binary.variance(kappa), rtol=0.0, atol=1e-13)
+    np.testing.assert_allclose(pathwise.sample_variance(kappa, 500.0), binary.variance(kappa), rtol=0.0, atol=1e-13)
+
+
+@given(st.floats(0.05, 200.0), st.floats(0.0, 1.0))
+@settings(max_examples=30, deadline=None)
+def test_the_samples_variance_keeps_its_bounds(clean, part):
+    kappa = part * clean
+    found, of_class = float(pathwise.sample_variance(kappa, clean)), float(binary.variance(kappa))
+    assert 0.0 <= found <= of_class + 1e-13  # the information to come is flatter than the entropy
+    bound = 0.5 * math.log(2.0) * math.exp(-(clean - kappa) / 8.0)
+    assert abs(math.sqrt(found) - math.sqrt(of_class)) <= bound + 1e-6  # the root of 1e-13
+
+
+@pytest.mark.parametrize("clean", [0.5, 4.0, 16.0 / 3.0, 30.0, 300.0])
+def test_the_largest_variance_of_a_sample_is_the_top(clean):
+    at = pathwise.largest_sample_variance(clean)
+    grid = np.linspace(0.0, min(clean, 20.0), 201)
+    assert pathwise.sample_variance(grid, clean).max() <= float(pathwise.sample_variance(at, clean)) + 1e-13
+    around = at * np.array([0.99, 1.0, 1.01])
+    assert pathwise.sample_variance(around, clean).argmax() == 1
+
+
+def test_the_largest_variance_of_points_is_the_landmark():
+    assert pathwise.largest_sample_variance(np.inf) == landmarks.largest_variance()
+    assert pathwise.largest_sample_variance(900.0) == pytest.approx(landmarks.largest_variance(), abs=1e-5)
+
+
+def test_half_height_is_half_of_the_height():
+    low, high = pathwise.half_height()
+    top = float(binary.variance(landmarks.largest_variance()))
+    np.testing.assert_allclose(binary.variance([low, high]), 0.5 * top, rtol=1e-10)
+    assert low < landmarks.largest_variance() < high
+
+
+def test_points_on_a_line_agree_with_quadrature_and_with_sampling():
+    places, weights, levels = [-2.3, -1.7, 1.7, 2.6], [0.1, 0.4, 0.3, 0.2], np.array([-3.0, -1.0, 1.0, 3.0])
+    mixture = isotropic_mixture([[place] for place in places], 0.0, weights)
+    mean, spread = pathwise.points_on_a_line(places, levels, weights)
+    np.testing.assert_allclose(mean, exact_entropy(mixture, levels), atol=1e-10)
+    count = 200_000
+    for level, expected in zip(levels, spread, strict=True):
+        sigma = math.exp(-0.5 * level)
+        x, _ = mixture.sample_noised(count, sigma, torch.Generator().manual_seed(0))
+        log_p = mixture.posterior(x, torch.full((count,), sigma, dtype=torch.float64)).numpy()
+        h = -(np.exp(log_p) * np.maximum(log_p, -700.0)).sum(axis=1)
+        squares = (h - h.mean()) ** 2
+        assert squares.mean() == pytest.approx(float(expected), abs=4.5 * squares.std() / math.sqrt(count))
+
+
+@pytest.mark.parametrize(
+    ("d", "distance", "first", "second"),
+    [(3, 2.0, 1.0, 0.5), (10, 5.0, 1.0, 0.7), (100, 5.0, 2.0, 0.7), (30, 0.0, 0.5, 2.0), (10**6, 2000.0, 1.0, 0.5)],
+)
+def test_two_widths_have_the_entropy_of_the_affinity(d, distance, first, second):
+    levels = np.array([-20.0, -12.0, -8.0, -5.0, -2.0, 0.0, 2.0])
+    pair = covariance_classes.gaussian_pair(
+        [first**2] * 2, [second**2] * 2, gap=[distance, 0.0], multiplicity=[1, d - 1]
+    )
+    found = pathwise.two_widths(d, distance, first, second, levels)
+    np.testing.assert_allclose(found.entropy, covariance_classes.entropy(pair, levels), rtol=0.0, atol=1e-10)
+
+
+def test_two_equal_widths_are_the_binary_curve():
+    levels = np.array([-4.0, -1.0, 1.0])
+    kappa = binary.control_parameter(1.0, np.exp(-0.5 * levels), 3.0, 0.8)
+    found = pathwise.two_widths(7, 3.0, 0.8, 0.8, levels)
+    np.testing.assert_allclose(found.class_part, binary.variance(kappa), atol=1e-13)
+    np.testing.assert_allclose(found.both, found.class_part, rtol=0.0, atol=0.0)
+    np.testing.assert_allclose(found.posterior, 0.25 - 2.0 * binary.production(kappa), atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pathwise.information_to_come(np.nan, 1.0),
+        lambda: pathwise.information_to_come(0.0, -1.0),
+        lambda: pathwise.sample_variance(5.0, 4.0),
+        lambda: pathwise.sample_variance(np.inf, np.inf),
+        lambda: pathwise.sample_variance(1.0, 0.0),
+        lambda: pathwise.largest_sample_variance(0.0),
+        lambda: pathwise.points_on_a_line([1.0], 0.0),
+        lambda: pathwise.points_on_a_line([1.0, 1.0], 0.0),
+        lambda: pathwise.points_on_a_line([0.0, 1.0], 0.0, [0.2, 0.2, 0.6]),
+        lambda: pathwise.points_on_a_line([0.0, 1.0], np.nan),
+        lambda: pathwise.two_widths(2, 1.0, 1.0, 1.0, 0.0),
+        lambda: pathwise.two_widths(4, -1.0, 1.0, 1.0, 0.0),
+        lambda: pathwise.two_widths(4, 1.0, 0.0, 1.0, 0.0),
+        lambda: pathwise.two_widths(4, 1.0, 1.0, 9.0, 0.0),
+        lambda: pathwise.two_widths(4, 1.0, 1.0, 2.0, np.inf),
+    ],
+)
+def test_bad_input_is_one_clear_line(call):
+    with pytest.raises(InputError, match=r" is .* expected "):
+        call()
