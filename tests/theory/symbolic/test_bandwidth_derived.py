@@ -7,7 +7,7 @@ import pytest
 import sympy
 import torch
 from scipy.integrate import quad
-from scipy.special import ndtr
+from scipy.special import ive, ndtr
 
 from companion.forward import linear, noise_of, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from companion.theory import bandwidth, bandwidth_of_points
@@ -99,6 +99,21 @@ def test_thm_bandwidth_gaussian():
     assert law.factor == pytest.approx(2.0 / 4.0, rel=1e-3)
 
 
+def test_cor_bandwidth_largest():
+    """Points, an interval and a sphere stay below the Gaussian of their covariance, and touch it in the noise."""
+    draw = np.random.default_rng(0)
+    sigma = np.geomspace(0.05, 20.0, 40)
+    points = draw.standard_normal(9)
+    for dimension, variances in (
+        (bandwidth_of_points.points_on_line(points, sigma), [points.var()]),
+        (bandwidth.interval(1.0, sigma), [1.0 / 12.0]),
+        (bandwidth.sphere(4, 1.0, sigma), [0.2] * 5),
+    ):
+        bound = bandwidth.gaussian(variances, sigma)
+        assert np.all(dimension <= bound * (1.0 + 1e-9))
+        assert dimension[-1] == pytest.approx(bound[-1], rel=1e-4)  # the next order, (rho/sigma^2)^2
+
+
 def test_prop_bandwidth_fisher():
     """Along the data the eigenvalue tends to 1/sigma^2, and not to 1/rho; across them it is zero."""
     assert hold("eq-bandwidth-fisher")
@@ -138,6 +153,7 @@ def test_thm_bandwidth_curvature():
     """On a torus in four coordinates, on a knotless loop with uneven density, and on a flat Gaussian."""
     assert hold("eq-bandwidth-curvature")
     assert derived.entropy_of_the_tube().last
+    _check_density_of_the_tube()
     torus = float(bandwidth.sphere(1, 1.0, 0.02) + bandwidth.sphere(1, 2.0, 0.02)) - 2.0
     assert torus / 0.02**2 == pytest.approx((1.5 - 1.0) * (1.0 + 0.25), rel=2e-3)  # the next order is 2 sigma^2
     flat = float(bandwidth.gaussian([4.0, 4.0], 0.02)) - 2.0
@@ -161,6 +177,40 @@ def test_thm_bandwidth_curvature():
     found = [(bandwidth.curve(points, shares, sigma) - 1.0) / sigma**2 for sigma in (0.08, 0.04)]
     # Two levels take the next order away; what is left is of the order 100 sigma^4 where the bean bends most.
     assert (4.0 * found[1] - found[0]) / 3.0 == pytest.approx(expected, rel=0.02)
+
+
+def _check_density_of_the_tube() -> None:
+    """eq-bandwidth-tube-density against exact densities: what it leaves falls like the third power of the noise."""
+    z = np.linspace(-3.0, 3.0, 13)
+
+    def left_over(m: int, size: float, sigma: float) -> float:
+        r = size + sigma * z
+        k = r * size / sigma**2
+        # log of p over q N(nu): I_0(k) e^-k for the circle, (1 - e^-2k)/(2k) for the sphere, normalised.
+        exact = np.log(ive(0, k) * np.sqrt(2.0 * np.pi) * size / sigma if m == 1 else size / r)
+        bent = -sigma * z * m / (2.0 * size) + 0.25 * m * (sigma * z / size) ** 2
+        return float(np.abs(exact - bent - sigma**2 * (m / 4.0 - m**2 / 8.0) / size**2).max())
+
+    for m in (1, 2):
+        law = power_law(
+            np.geomspace(0.005, 0.04, 4), [left_over(m, 1.4, sigma) for sigma in np.geomspace(0.005, 0.04, 4)]
+        )
+        assert law.exponent == pytest.approx(3.0, abs=0.1)
+    q, sigma = 0.7, 0.01  # a normal density of width q on a line, at y: log p - log q against sigma^2 q''/2q
+    y = np.linspace(-2.0, 2.0, 9)
+    exact = 0.5 * y**2 * (1.0 / q**2 - 1.0 / (q**2 + sigma**2)) - 0.5 * np.log1p((sigma / q) ** 2)
+    assert exact == pytest.approx(0.5 * sigma**2 * (y**2 / q**4 - 1.0 / q**2), abs=1e-6)  # sigma^4 times 80
+
+
+def test_a_cantor_set_has_its_dimension_on_average_over_a_period_and_repeats_it():
+    dust = np.zeros(1)
+    for _ in range(8):
+        dust = np.concatenate([dust / 3.0, dust / 3.0 + 2.0 / 3.0])
+    levels = 6.0 + np.log(9.0) * np.arange(17) / 16
+    values = bandwidth_of_points.points_on_line(dust, noise_of(levels))
+    assert values[-1] == pytest.approx(values[0], abs=1e-3)
+    assert values[:-1].mean() == pytest.approx(math.log(2.0) / math.log(3.0), abs=1e-3)
+    assert np.ptp(values) > 0.015
 
 
 def test_prop_bandwidth_edge():
