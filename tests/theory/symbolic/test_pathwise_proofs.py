@@ -140,6 +140,28 @@ def test_thm_variance_production():
     assert slope / gap == pytest.approx(float(in_kappa), abs=1e-8)
 
 
+def test_eq_entropy_chain():
+    """ID 69 at one state, all four entropies by integrals over x_0: classes of other widths and weights."""
+    x, sigma, means, widths, weights = 0.4, 0.9, (-1.0, 0.8), (0.5, 1.1), (0.3, 0.7)
+    clean = np.linspace(-12.0, 12.0, 8001)
+    step = clean[1] - clean[0]
+    noised = np.exp(-0.5 * ((x - clean) / sigma) ** 2)
+    joint = np.stack(
+        [w * np.exp(-0.5 * ((clean - m) / s) ** 2) / s * noised for m, s, w in zip(means, widths, weights, strict=True)]
+    )
+    joint /= joint.sum() * step  # p(x_0, z | x)
+
+    def surprise(density):
+        return -density * np.log(np.maximum(density, 1e-300))
+
+    share, total = joint.sum(axis=1) * step, joint.sum(axis=0)
+    within = sum(p * surprise(each / p).sum() * step for p, each in zip(share, joint, strict=True))
+    told = joint / np.maximum(total, 1e-300)
+    left_open = float((total * surprise(told).sum(axis=0)).sum() * step)
+    assert left_open > 0.1  # it is no correction here
+    assert surprise(total).sum() * step == pytest.approx(within + surprise(share).sum() - left_open, abs=1e-12)
+
+
 def test_thm_sample_entropy():
     """The sample's entropy in three dimensions from samples of x_0 alone, the ends, and the bound."""
     assert hold("eq-remaining-evidence")
