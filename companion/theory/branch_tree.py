@@ -19,7 +19,7 @@ __all__ = ["Group", "Merger", "Tree", "branch_tree", "found_from_noise"]
 Array = NDArray[np.float64]
 
 _BEYOND = 1e-5  # how far above a turn, in log sigma, the next fixed point is looked for
-_SAME = 1e-2  # two stable fixed points are one if they are closer, in units of sigma
+_SAME = 1e-4  # two stable fixed points are one if they are closer, in units of sigma
 _KICKED, _KICK = 1e-2, 0.05  # how far below a fork a path is left, in log sigma, and by how many sigma
 
 
@@ -85,7 +85,8 @@ def branch_tree(points: PointSet) -> Tree:
         # Where every group is just above the turn: an ended one where it has run to, the others on their paths.
         ended = [group for group in active if group.path.sigma[-1] <= level]
         landed = [
-            relax(points, group.path.x[-1], level) if group in ended else _at(group.path, level) for group in active
+            relax(points, group.path.x[-1], level) if group in ended else _at(points, group.path, level)
+            for group in active
         ]
         for group in ended:
             if group not in active:
@@ -135,13 +136,15 @@ def _rising(points: PointSet, state: Array, level: float, highest: float) -> Pat
     return follow(points, state, level, highest, to_first_turn=True)
 
 
-def _at(path: Path, level: float) -> Array:
+def _at(points: PointSet, path: Path, level: float) -> Array:
     """The state of a stable path at a level between two of its states."""
-    return np.array([np.interp(np.log(level), np.log(path.sigma), coordinate) for coordinate in path.x.T])
+    near = [np.interp(np.log(level), np.log(path.sigma), coordinate) for coordinate in path.x.T]
+    return relax(points, np.array(near), level)
 
 
 def _part(path: Path, first: float, last: float) -> Path:
-    inside = (path.sigma >= first) & (path.sigma <= last)
+    """A rising path between two levels, with the state before the first of them."""
+    inside = slice(max(0, int(np.searchsorted(path.sigma, first)) - 1), int(np.searchsorted(path.sigma, last, "right")))
     return Path(path.sigma[inside], path.x[inside], path.unstable[inside], path.turns)
 
 

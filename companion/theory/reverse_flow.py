@@ -17,8 +17,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """Trajectories at the noise levels `sigma` (levels,): the states `x` (levels, count, d), and `rate` (levels, count),
-    the largest of `PointSet.stretching` there."""
+    """States `x` (levels, count, d) of some trajectories at the levels `sigma` (levels,), from noise to data.
+
+    `rate` (levels, count) is the largest of `PointSet.stretching` there.
+    """
 
     sigma: Array
     x: Array

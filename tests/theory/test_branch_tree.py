@@ -20,6 +20,22 @@ def test_on_a_line_one_top_is_lost_at_each_merger(seed):
             assert len(tree.partition(factor * merger.sigma)) == (len(roots) + 1) // 2
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_every_tree_comes_together(seed):
+    """Above half the diameter there is one path: the mergers must have joined all points by then."""
+    draw = np.random.default_rng(seed)
+    points = point_set(draw.standard_normal((5, 1 + seed % 3)), draw.dirichlet(np.full(5, 3.0)))
+    tree = branch_tree(points)
+    assert tree.partition(0.5 * points.diameter) == (tuple(range(5)),)
+    assert sum(len(merger.groups) - 1 for merger in tree.mergers) == 4
+    assert list(tree.mergers) == sorted(tree.mergers, key=lambda merger: merger.sigma)
+
+
+def test_a_branch_that_ends_soon_after_another():
+    tree = branch_tree(point_set([[-1.7], [-0.9], [0.3], [1.6]]))
+    assert [merger.groups for merger in tree.mergers] == [((0,), (1,)), ((0, 1), (2,)), ((0, 1, 2), (3,))]
+
+
 def test_every_path_is_stable_and_a_fixed_point():
     points = point_set(np.random.default_rng(4).standard_normal((7, 2)))
     tree = branch_tree(points)
