@@ -23,6 +23,8 @@ from companion.theory.quadrature import exact_production
 __all__ = ["Forms", "entropy_rate", "forms_of", "half_losses", "posterior_covariance", "slopes_of", "stretching_rates"]
 
 Array = NDArray[np.float64]
+_AT_ONCE = 512  # states in one call of the model
+
 Call = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -127,12 +129,14 @@ def slopes_of(model: Call, x: Tensor, log_snr: float, step: float = 1e-3) -> Arr
     """
     h = number("step", step, "a positive number", lambda value: (value > 0.0) & np.isfinite(value))
     sigma = float(noise_of(finite_levels(log_snr)))
-    levels, columns = _levels(x, sigma), []
-    for direction in torch.eye(x[0].numel(), dtype=x.dtype):
-        moved = h * sigma * direction.reshape(x.shape[1:])
-        difference = model(x + moved, levels, None) - model(x - moved, levels, None)
-        columns.append(difference.double().flatten(1) / (2.0 * h * sigma))
-    return np.asarray(torch.stack(columns, dim=2))
+    count, size = len(x), x[0].numel()
+    columns = []
+    for directions in torch.split(torch.eye(size, dtype=x.dtype), max(1, _AT_ONCE // count)):
+        moved = h * sigma * directions.reshape(-1, 1, *x.shape[1:])
+        asked = torch.cat([x + moved, x - moved]).flatten(0, 1)
+        ahead, behind = model(asked, _levels(asked, sigma), None).double().reshape(2, -1, count, size)
+        columns.append((ahead - behind) / (2.0 * h * sigma))
+    return np.asarray(torch.cat(columns).permute(1, 2, 0))
 
 
 def stretching_rates(slopes: ArrayLike) -> Array:

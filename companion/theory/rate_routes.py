@@ -46,7 +46,7 @@ Array = NDArray[np.float64]
 # two classes; the ball leaves out less than 1e-10 of the mass.
 _STEP = {1: 0.1, 2: 0.25, 3: 0.36, 4: 0.6}
 _REACH = {1: 8.0, 2: 7.8, 3: 7.6, 4: 7.4}
-_HERMITE_NODES = {1: 200, 2: 90, 3: 48, 4: 34}
+_HERMITE_NODES = {1: 600, 2: 160, 3: 60, 4: 34}
 _NEGLIGIBLE_SHARE = 1e-14
 _AT_ONCE = 2**14  # states, all of them in the processor's cache
 _DIFFERENCES = (4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0)  # central, of order eight

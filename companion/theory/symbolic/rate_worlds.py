@@ -191,9 +191,7 @@ def channel(points: Array, masses: Array, groups: Array, process: Process, time:
         network: field_of_network(x),
         first: u,
         second: v,
-        exponent: np.asarray(
-            np.linalg.eigvalsh(0.5 * (slopes + slopes.transpose(0, 2, 1))).T[:, :, None], dtype=np.float64
-        ),
+        exponent: spectrum.T[:, :, None],
         Gradient(words.mixture_density): _complex_step(lambda z: law.density(z, time), x),
         Gradient(log_posterior): uphill,
         Laplacian(log_posterior): bend,

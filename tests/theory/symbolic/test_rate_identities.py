@@ -39,6 +39,17 @@ def test_identities_hold_and_every_slip_is_caught(label):
     assert survivors(identity) == []
 
 
+@pytest.mark.parametrize("log_snr", [-1.0, 0.5])
+def test_def_entropy_rate(log_snr):
+    """The slope of the entropy of which point it was, and of the mutual information of a mixture with its states."""
+    points = isotropic_mixture([[-1.0, 0.0], [0.3, 0.8], [1.2, -0.4]], 0.0, [0.2, 0.5, 0.3])
+    ends = [exact_entropy(points, log_snr - m * 0.1) - exact_entropy(points, log_snr + m * 0.1) for m in (1, 2, 3)]
+    slope = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / 6.0
+    assert float(slope) == pytest.approx(float(entropy_rate(points, log_snr)), abs=1e-7)  # step 0.1, sixth order
+    mixture = small_mixture(2, 2, seed=3)
+    assert ROUTES["slope of the entropy"](mixture, log_snr) == pytest.approx(float(entropy_rate(mixture, log_snr)))
+
+
 def test_lem_rate_tweedie():
     """First and second order; and the full matrix, not its trace alone, against differences of a denoiser."""
     assert proved(rates.first_tweedie(), "eq-rate-tweedie")
