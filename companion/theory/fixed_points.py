@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _LONGEST, _SHORTEST = 0.1, 1e-9  # steps of arc length
 _RESOLVED = 1e-4  # a gap in x / sigma where paths nearly meet in a fork; narrower ones count as forks
 _BEND = 0.98  # cosine of the largest angle between the tangents of two neighbours on a path
-_NODES = 14  # on a step, to find a turn in it
+_NODES, _PARTS = 14, (1.0, 0.1, 0.01)  # nodes on a piece of path, and pieces that are tried, to find a turn in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def follow(
     last = number("last_sigma", last_sigma, "another positive level", lambda s: (s > 0.0) & (s != first))
     curve = _Curve(points)
     low, high = np.log(max(min(first, last), floor)), np.log(max(first, last))
-    here = curve.polished(numbers("x", x, "finite coordinates", np.isfinite), np.log(first))
+    here = curve.polished(_state(points, x), np.log(first))
     tangent = curve.tangent(here, np.append(np.zeros(len(here) - 1), np.sign(last - first)))
     trail, turns, step = [here], [], 0.25 * _LONGEST
     while step > _SHORTEST:
@@ -121,28 +121,41 @@ def follow(
 def relax(points: PointSet, x: ArrayLike, sigma: float) -> Array:
     """The stable fixed point (d,) into which a state runs when it climbs the log density at a fixed noise level.
 
-        x <- D(x), which never lowers the density; Newton's step in its place where that is shorter to the same top
+        x <- x + |I - Cov(Y | x) / sigma^2|^-1 (D(x) - x)
 
-    From an unstable fixed point it goes nowhere: kick it along the top eigenvector first. Raises InputError for a level
-    that is not positive.
+    This is Newton's step to the top where the density is concave, and away from the bottom where it is not; no step is
+    longer than a twentieth of sigma, or leads down. From an unstable fixed point it goes nowhere: kick it along the top
+    eigenvector first. Raises InputError for a state of another dimension or a level that is not positive.
 
     >>> from companion.theory.points import point_set
     >>> relax(point_set([[-1.0], [1.0]]), [0.1], 0.5).round(6)
     array([0.999326])
     """
     level = number("sigma", sigma, "a positive level", lambda s: (s > 0.0) & np.isfinite(s))
-    state = numbers("x", x, "finite coordinates", np.isfinite)
-    identity = np.eye(len(state))
-    rounding = 4.0 * np.finfo(np.float64).eps * float(np.abs(points.points).max())
-    for _ in range(20_000):  # beside a fold the climb is slow, one over the root of the distance from it
+    state = _state(points, x)
+    rounding = 8.0 * np.finfo(np.float64).eps * float(np.abs(points.points).max())
+    for _ in range(10_000):
         residual = points.denoised(state, level) - state
         if np.linalg.norm(residual) <= rounding:
             break
-        slope = identity - points.covariance(state, level) / level**2
-        if np.linalg.eigvalsh(slope)[0] > 0.0:
-            residual = np.asarray(np.linalg.solve(slope, residual))
-            residual *= min(1.0, 0.05 * level / max(float(np.linalg.norm(residual)), 1e-300))
-        state = state + residual
+        values, axes = np.linalg.eigh(np.eye(len(state)) - points.covariance(state, level) / level**2)
+        step = axes @ (axes.T @ residual / np.maximum(np.abs(values), 1e-12))
+        size = float(np.linalg.norm(step))
+        step *= min(1.0, 0.05 * level / size)
+        if size > 1e-3 * level:  # shorter ones are Newton's last, whose gain is lost in rounding
+            here = points.log_density(state, level)
+            while points.log_density(state + step, level) < here and np.linalg.norm(step) > 1e-6 * level:
+                step *= 0.5
+        state = state + step
+        if size <= 1e-13 * level:
+            break
+    return state
+
+
+def _state(points: PointSet, x: ArrayLike) -> Array:
+    state, dimension = numbers("x", x, "finite coordinates", np.isfinite), points.points.shape[1]
+    if state.shape != (dimension,):
+        raise InputError("x", x, f"a state of {dimension} coordinates")
     return state
 
 
@@ -216,24 +229,26 @@ class _Curve:
 
         # The path is analytic in its length: a polynomial through some of its states stands for it, since at a fork
         # itself Newton's method has two directions to choose from.
-        first, last = (0.0, step) if turned and before != after else (-_LONGEST, _LONGEST)
+        reaches = (
+            [(0.0, step)] if turned and before != after else [(-part * _LONGEST, part * _LONGEST) for part in _PARTS]
+        )
         nodes = chebyshev.chebpts1(_NODES)
-        lengths = 0.5 * (first + last) + 0.5 * (last - first) * nodes
-        states = [self.step(here, tangent, float(length)) for length in lengths]
-        if any(state is None for state in states):
-            raise InputError("points", self.set.points.tolist(), "points whose paths are not nearly degenerate")
-        series = chebyshev.chebfit(nodes, np.array(states), _NODES - 1)
+        at = 0.5 * (here + found)  # right to the square of a step, if no polynomial can be had
+        for first, last in reaches:
+            lengths = 0.5 * (first + last) + 0.5 * (last - first) * nodes
+            states = [self.step(here, tangent, float(length)) for length in lengths]
+            if any(state is None for state in states):
+                continue
+            series = chebyshev.chebfit(nodes, np.array(states), _NODES - 1)
 
-        def place(node: float) -> Array:
-            return np.asarray(chebyshev.chebval(node, series))
+            def passes(node: float, series: Array = series) -> float:
+                if turned:
+                    return float(chebyshev.chebval(node, chebyshev.chebder(series[:, -1])))
+                return float(self.rates(np.asarray(chebyshev.chebval(node, series)))[-max(before, after)])
 
-        def sweep(node: float) -> float:
-            return float(chebyshev.chebval(node, chebyshev.chebder(series[:, -1])))
-
-        def eigenvalue(node: float) -> float:
-            return float(self.rates(place(node))[-max(before, after)])
-
-        at = place(brentq(sweep if turned else eigenvalue, -1.0, 1.0, xtol=1e-15, rtol=1e-14))
+            if passes(-1.0) * passes(1.0) < 0.0:
+                at = np.asarray(chebyshev.chebval(brentq(passes, -1.0, 1.0, xtol=1e-15, rtol=1e-14), series))
+                break
         kind: Literal["fold", "fork", "crossing"] = "crossing" if not turned else "fork" if before == after else "fold"
         return Turn(float(np.exp(at[-1])), at[:-1], kind)
 

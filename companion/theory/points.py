@@ -71,6 +71,15 @@ class PointSet:
         share /= share.sum()
         return share
 
+    def log_density(self, x: ArrayLike, sigma: float) -> float:
+        """log p(x) at a noise level, but for the normalisation of a Gaussian.
+
+        >>> round(point_set([[-1.0], [1.0]]).log_density([1.0], 0.1), 6)
+        -0.693147
+        """
+        exponent = np.log(self.weights) - 0.5 * ((np.asarray(x) - self.points) ** 2).sum(axis=1) / sigma**2
+        return float(exponent.max() + np.log(np.exp(exponent - exponent.max()).sum()))
+
     def denoised(self, x: ArrayLike, sigma: float) -> Array:
         """D(x, sigma) (d,), the mean of the points given x. Source: ID 42."""
         mean: Array = self.posterior(x, sigma) @ self.points

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from companion.theory.branch_tree import branch_tree, found_from_noise
+from companion.theory.mixtures import isotropic_mixture
 from companion.theory.points import point_set
+from companion.theory.quadrature import exact_half_level
 from tests.theory.test_fixed_points import scanned
 
 
@@ -29,6 +31,19 @@ def test_every_tree_comes_together(seed):
     assert tree.partition(0.5 * points.diameter) == (tuple(range(5)),)
     assert sum(len(merger.groups) - 1 for merger in tree.mergers) == 4
     assert list(tree.mergers) == sorted(tree.mergers, key=lambda merger: merger.sigma)
+
+
+@pytest.mark.parametrize("widths", [(0.315, 0.109), (0.289, 0.412), (0.347, 0.325), (0.074, 0.402)])
+def test_pairs_merge_in_the_order_of_their_entropies(widths):
+    """Narrow gaps beside nearly symmetric forks included: in the first case one is a thousandth wide."""
+    places = np.array([-1.0 - widths[0], -1.0 + widths[0], 1.0 - widths[1], 1.0 + widths[1]])[:, None]
+    mergers = branch_tree(point_set(places)).mergers
+    mixture = isotropic_mixture(places.tolist(), 0.0)
+    groups = {((0,), (1,)): [[0], [1]], ((2,), (3,)): [[2], [3]], ((0, 1), (2, 3)): [[0, 1], [2, 3]]}
+    levels = [exact_half_level(mixture.regroup(groups[merger.groups])) for merger in mergers]
+    assert len(levels) == 3
+    assert levels == sorted(levels, reverse=True)
+    assert np.abs(np.array(levels) + 2.0 * np.log([merger.sigma for merger in mergers])).max() < 0.3
 
 
 def test_a_branch_that_ends_soon_after_another():

@@ -23,6 +23,25 @@ def test_every_identity_holds_and_no_slip_survives(label):
     assert [mutant.slip for mutant in survivors(IDENTITIES[label])] == []
 
 
+def test_def_fixed_points():
+    """Stable means that states nearby come back under x <- D(x), unstable that they do not."""
+    points = point_set([[-1.0, 0.0], [1.0, 0.3], [0.2, 1.5]])
+    sigma = 0.6
+    for top in (relax(points, y, sigma) for y in points.points):
+        assert points.stretching(top, sigma).max() < 0.0
+        x = top + np.array([1e-3, -2e-3])
+        for _ in range(2000):
+            x = points.denoised(x, sigma)
+        assert x == pytest.approx(top, abs=1e-9)
+    path = data_path(points, 0, points.diameter)
+    saddle = path.x[-2]
+    level = path.sigma[-2]
+    assert path.turns[0].kind == "fold" and points.stretching(saddle, level).max() > 0.0
+    along = np.linalg.eigh(points.covariance(saddle, level))[1][:, -1]
+    moved = points.denoised(saddle + 1e-6 * along, level) - saddle
+    assert abs(moved @ along) > 1e-6
+
+
 def test_thm_fixed_stability():
     """sigma^2 times the Jacobian of the score, by differences of an independent score, has the rates as eigenvalues."""
     draw = np.random.default_rng(0)
