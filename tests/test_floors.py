@@ -8,6 +8,7 @@ import companion
 HOUSE = Path(companion.__file__).parent
 FLOORS = {
     "errors": 0,
+    "arguments": 0,
     "files": 0,
     "forward": 0,
     "denoiser": 0,
