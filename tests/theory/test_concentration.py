@@ -56,6 +56,8 @@ def test_thm_concentration_equidistant():
         assert np.all(np.abs(seen.concentration - exact) < 4.0 * seen.concentration_se)
         assert np.all(np.abs(seen.spread - (1.0 - exact)) < 4.0 * seen.spread_se)
         assert np.all(np.abs(seen.of_the_truth - exact) < 4.0 * seen.of_the_truth_se)
+        left = equidistant.entropy(2.0 * np.exp(seen.log_snr), len(points))
+        assert np.all(np.abs(seen.entropy - left) < 4.0 * seen.entropy_se)
 
 
 def test_prop_concentration_centred():
