@@ -31,6 +31,8 @@ _NODES, _PARTS = 14, (1.0, 0.1, 0.01)  # nodes on a piece of path, and pieces th
 class Turn:
     """Where something happens on a path: the noise level, the state (d,), and what.
 
+    Folds are told from forks by a gap of 1e-4 sigma; several forks in one place are not told apart.
+
     "fold": sigma turns, and a stable and an unstable path meet. "fork": sigma turns, and the path goes on as stable or
     unstable as it came, the mirror image of itself. "crossing": the path goes on in sigma and changes its stability,
     because others fork from it.
