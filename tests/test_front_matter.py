@@ -122,12 +122,15 @@ def numbers_of(cell: str) -> list[int]:
     return [number for first, *last in ends for number in range(first, (last or [first])[0] + 1)]
 
 
-def test_every_equation_of_the_main_paper_has_one_line_in_order():
-    rows = [row for row in rows_of(text_of("equations_of_the_paper.md")) if len(row) == 3]
-    assert [number for row in rows for number in numbers_of(row[0])] == list(range(1, 112))
+@pytest.mark.parametrize(
+    ("page", "last"), [("equations_of_the_paper.md", 111), ("equations_of_information_dynamics.md", 100)]
+)
+def test_every_equation_of_a_paper_has_one_line(page, last):
+    rows = [row for row in rows_of(text_of(page)) if len(row) == 3]
+    assert sorted(number for row in rows for number in numbers_of(row[0])) == list(range(1, last + 1))
     for _, says, here in rows:
         assert says
-        assert here == "not yet" or re.fullmatch(r"(\{(prf:ref|eq)\}`[\w-]+`(, )?)+", here), here
+        assert here == "not yet" or re.fullmatch(r"(\{(prf:ref|eq|ref)\}`[\w-]+`(, )?)+", here), here
 
 
 def test_the_account_is_dated():

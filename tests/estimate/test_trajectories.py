@@ -20,7 +20,7 @@ UNEQUAL = isotropic_mixture([[-0.5, 0.0], [0.5, 0.0]], [0.5, 1.0])
 
 @pytest.mark.parametrize("from_nothing", [True, False])
 def test_held_ratio_is_that_of_the_reverse_kernels(from_nothing):
-    """The reverse kernel with alpha = 1: mean and variance of x_s given x_t, and L from squared distances to both means."""
+    """The reverse kernel with alpha = 1: mean and variance of x_s given x_t, L from squared distances to both means."""
     levels = log_snr_levels(12, -4.0, 4.0)
     run = list(trajectories(UNEQUAL, (0, 1), [0, 1, 1], levels, 3, from_nothing))
     odds = np.zeros(3)
