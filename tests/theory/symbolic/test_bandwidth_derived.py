@@ -219,6 +219,9 @@ def test_prop_bandwidth_edge():
         quad(lambda z: -ndtr(z) * math.log(ndtr(z)), -30.0, 12.0, epsabs=1e-13, limit=200)[0], abs=1e-10
     )
     assert float(bandwidth.interval(2.0, 0.1)) == pytest.approx(1.0 - 2.0 * bandwidth.edge_constant() * 0.05, abs=1e-10)
+    for length in (5.0, 6.0, 7.0):  # what the ends know of each other, next to their overlap exp(-length²/4)
+        left = float(bandwidth.interval(length, 1.0)) - 1.0 + 2.0 * bandwidth.edge_constant() / length
+        assert 0.05 < left * math.exp(0.25 * length**2) < 0.2
 
     def squared_slope(x: float) -> float:
         inside = ndtr(x / 0.5) - ndtr((x - 1.0) / 0.5)
