@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from companion.theory.fixed_points import Path, follow, relax
-from companion.theory.points import PointSet
+from companion.theory.points import PointSet, positive_level
 
 __all__ = ["Group", "Merger", "Tree", "branch_tree", "found_from_noise"]
 
@@ -55,10 +55,14 @@ class Tree:
     mergers: tuple[Merger, ...]
 
     def partition(self, sigma: float) -> tuple[tuple[int, ...], ...]:
-        """Which data points share a path at a level: the equivalence classes of ID 42, sorted."""
+        """Which data points share a path at a level: the equivalence classes after ID 41, sorted.
+
+        Raises InputError for a level that is not positive and finite.
+        """
+        level = positive_level("sigma", sigma)
         parts: set[tuple[int, ...]] = {(member,) for group in self.groups for member in group.members}
         for merger in self.mergers:
-            if merger.sigma <= sigma:
+            if merger.sigma <= level:
                 parts = {part for part in parts if not set(part) <= set(merger.members)} | {merger.members}
         return tuple(sorted(parts))
 

@@ -13,9 +13,9 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from companion.arguments import number, numbers, whole_number
+from companion.arguments import whole_number
 from companion.errors import InputError
-from companion.theory.points import PointSet
+from companion.theory.points import PointSet, positive_level
 
 __all__ = ["Path", "Turn", "data_path", "follow", "relax"]
 
@@ -71,26 +71,25 @@ def data_path(points: PointSet, which: int, last_sigma: float, to_first_turn: bo
     return follow(points, start, 0.05 * points.nearest, last_sigma, to_first_turn=to_first_turn)
 
 
-def follow(
-    points: PointSet, x: ArrayLike, sigma: float, last_sigma: float, to_first_turn: bool = False, floor: float = 0.0
-) -> Path:
+def follow(points: PointSet, x: ArrayLike, sigma: float, last_sigma: float, to_first_turn: bool = False) -> Path:
     """The path of fixed points through the one near (x, sigma), set out towards `last_sigma`, through folds and forks.
 
     Pseudo-arclength continuation: a step along the tangent in (x, log sigma), Newton's method back to the path on the
     plane across it. Turns are roots along the path of the tangent's component in log sigma, or of an eigenvalue, to
-    rounding. The path ends where it leaves the levels between `sigma` and `last_sigma`; `floor` takes the place of
-    the smaller one. Raises InputError for levels that are not positive, or equal, and where no fixed point is near.
+    rounding. The path ends where it leaves the levels between `sigma` and `last_sigma`. Raises InputError for levels
+    that are not positive, not finite, or equal, and where no fixed point is near.
 
     >>> from companion.theory.points import point_set
     >>> skewed = point_set([[-1.0], [1.0]], [0.4, 0.6])
     >>> [(turn.kind, round(turn.sigma, 6)) for turn in data_path(skewed, 0, 1.5).turns]
     [('fold', 0.818782)]
     """
-    first = number("sigma", sigma, "a positive level", lambda s: (s > 0.0) & np.isfinite(s))
-    last = number("last_sigma", last_sigma, "another positive level", lambda s: (s > 0.0) & (s != first))
+    first, last = positive_level("sigma", sigma), positive_level("last_sigma", last_sigma)
+    if first == last:
+        raise InputError("last_sigma", last_sigma, "another level than sigma")
     curve = _Curve(points)
-    low, high = np.log(max(min(first, last), floor)), np.log(max(first, last))
-    here = curve.polished(_state(points, x), np.log(first))
+    low, high = np.log(min(first, last)), np.log(max(first, last))
+    here = curve.polished(points.state(x), np.log(first))
     tangent = curve.tangent(here, np.append(np.zeros(len(here) - 1), np.sign(last - first)))
     trail, turns, step = [here], [], 0.25 * _LONGEST
     while step > _SHORTEST:
@@ -133,8 +132,7 @@ def relax(points: PointSet, x: ArrayLike, sigma: float) -> Array:
     >>> relax(point_set([[-1.0], [1.0]]), [0.1], 0.5).round(6)
     array([0.999326])
     """
-    level = number("sigma", sigma, "a positive level", lambda s: (s > 0.0) & np.isfinite(s))
-    state = _state(points, x)
+    state, level = points.state(x), positive_level("sigma", sigma)
     rounding = 8.0 * np.finfo(np.float64).eps * float(np.abs(points.points).max())
     for _ in range(10_000):
         residual = points.denoised(state, level) - state
@@ -151,13 +149,6 @@ def relax(points: PointSet, x: ArrayLike, sigma: float) -> Array:
         state = state + step
         if size <= 1e-13 * level:
             break
-    return state
-
-
-def _state(points: PointSet, x: ArrayLike) -> Array:
-    state, dimension = numbers("x", x, "finite coordinates", np.isfinite), points.points.shape[1]
-    if state.shape != (dimension,):
-        raise InputError("x", x, f"a state of {dimension} coordinates")
     return state
 
 

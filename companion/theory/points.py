@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from companion.arguments import numbers, probabilities
+from companion.arguments import number, numbers, probabilities
 from companion.errors import InputError
 from companion.theory.finite import FiniteData
 
-__all__ = ["PointSet", "point_set"]
+__all__ = ["PointSet", "point_set", "positive_level"]
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,8 @@ class PointSet:
     """Points (K, d) and their probabilities (K,); build it with `point_set`.
 
     `spread` is the unit of length, the root mean square distance from the mean. `diameter` is the largest distance of
-    two points, `nearest` the smallest.
+    two points, `nearest` the smallest. What takes a state (d,) and a noise level raises InputError for a state that is
+    not finite or of another shape, and for a level that is not positive and finite.
     """
 
     points: Array
@@ -58,6 +59,17 @@ class PointSet:
         _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
         return PointSet(centred @ directions[sizes > 1e-12 * sizes[0]].T, self.weights)
 
+    def state(self, x: ArrayLike) -> Array:
+        """x as a float64 state (d,); InputError if it is none.
+
+        >>> point_set([[-1.0], [1.0]]).state([0])
+        array([0.])
+        """
+        state, dimension = numbers("x", x, "finite coordinates", np.isfinite), self.points.shape[1]
+        if state.shape != (dimension,):
+            raise InputError("x", x, f"a state of {dimension} coordinates")
+        return state
+
     def posterior(self, x: ArrayLike, sigma: float) -> Array:
         """The probability of each point given a state x (d,): (K,).
 
@@ -66,7 +78,7 @@ class PointSet:
         >>> point_set([[-1.0], [1.0]]).posterior([0.0], 0.5)
         array([0.5, 0.5])
         """
-        exponent = np.log(self.weights) - 0.5 * ((np.asarray(x) - self.points) ** 2).sum(axis=1) / sigma**2
+        exponent = self._log_joint(x, sigma)
         share: Array = np.exp(exponent - exponent.max())
         share /= share.sum()
         return share
@@ -77,8 +89,13 @@ class PointSet:
         >>> round(point_set([[-1.0], [1.0]]).log_density([1.0], 0.1), 6)
         -0.693147
         """
-        exponent = np.log(self.weights) - 0.5 * ((np.asarray(x) - self.points) ** 2).sum(axis=1) / sigma**2
+        exponent = self._log_joint(x, sigma)
         return float(exponent.max() + np.log(np.exp(exponent - exponent.max()).sum()))
+
+    def _log_joint(self, x: ArrayLike, sigma: float) -> Array:
+        squares = ((self.state(x) - self.points) ** 2).sum(axis=1)
+        joint: Array = np.log(self.weights) - 0.5 * squares / positive_level("sigma", sigma) ** 2
+        return joint
 
     def denoised(self, x: ArrayLike, sigma: float) -> Array:
         """D(x, sigma) (d,), the mean of the points given x. Source: ID 42."""
@@ -113,8 +130,8 @@ class PointSet:
 def point_set(points: ArrayLike | FiniteData, weights: ArrayLike | None = None) -> PointSet:
     """At least two distinct points (K, d), equally probable by default, or those of a finite data set.
 
-    Raises InputError for numbers that
-    are not finite, shapes that disagree, points that coincide, or weights that are no probabilities. Source: ID 41.
+    Raises InputError for numbers that are not finite, shapes that disagree, points that coincide, or weights that are
+    no probabilities. Source: ID 41.
 
     >>> point_set([[0.0, 0.0], [3.0, 4.0]]).diameter
     5.0
@@ -127,6 +144,16 @@ def point_set(points: ArrayLike | FiniteData, weights: ArrayLike | None = None) 
     if len(shares) != len(places):
         raise InputError("weights", weights, f"one for each of {len(places)} points")
     return PointSet(places, shares)
+
+
+def positive_level(argument: str, sigma: float) -> float:
+    """A noise level as a float; InputError if it is not positive, or its square would not be a number.
+
+    >>> positive_level("sigma", 2)
+    2.0
+    """
+    expected = "a positive level between 1e-100 and 1e100"
+    return number(argument, sigma, expected, lambda level: (level >= 1e-100) & (level <= 1e100))
 
 
 def _distances(points: Array) -> Array:

@@ -54,3 +54,14 @@ def test_in_its_span_keeps_distances_and_rates():
 def test_bad_input(points, weights):
     with pytest.raises(InputError):
         point_set(points, weights)
+
+
+@pytest.mark.parametrize("question", ["posterior", "log_density", "denoised", "covariance", "stretching"])
+def test_bad_states_and_levels(question):
+    asked = getattr(point_set([[0.0], [1.0]]), question)
+    for x in ([], [np.nan], [0.0, 1.0], 0.0, [[0.0]], "many", None):
+        with pytest.raises(InputError, match=r"^x is"):
+            asked(x, 1.0)
+    for sigma in (0.0, -1.0, np.nan, np.inf, 1e-200, [1.0], "much", None):
+        with pytest.raises(InputError, match=r"^sigma is"):
+            asked([0.0], sigma)
