@@ -50,7 +50,8 @@ def test_a_result_says_where_it_comes_from(part):
 
 
 def test_the_results_are_small():
-    assert sum(path.stat().st_size for path in (FOLDER / "digits").iterdir()) < 400_000
+    # Half a megabyte of what Colab installs.
+    assert sum(path.stat().st_size for path in (FOLDER / "digits").iterdir()) < 500_000
 
 
 def test_a_result_that_does_not_ship_is_one_clear_line():
