@@ -146,6 +146,10 @@ def test_prop_fixed_simplex(count):
     assert points.stretching(np.zeros(count - 1), sigma).max() < 0.0
     assert points.stretching(relax(points, points.points[0], sigma), sigma).max() < 0.0
     assert np.linalg.norm(relax(points, points.points[0], sigma)) > 0.1
+    starts = np.random.default_rng(0).dirichlet(np.full(count, 0.5), 60) @ points.points
+    tops = {tuple(relax(points, start, sigma).round(5) + 0.0) for start in starts}
+    stable = {top for top in tops if points.stretching(top, sigma).max() < 0.0}
+    assert len(stable) == count + 1
     centre = follow(points, np.zeros(count - 1), 0.6, 0.1)
     assert centre.turns[0].sigma ** -2.0 == pytest.approx(2.0 * count, rel=1e-9)
 
