@@ -108,11 +108,11 @@ def spread_of_equidistant_points() -> Proof:
     """
     proof = Proof(spread, SIMPLEX)
     proof.then(
-        "a variance is half of the mean squared distance of two draws",
+        "A variance is half of the mean squared distance of two draws",
         Total(Total(posterior[i] * posterior[j] * Norm2(place[i] - place[j]), j), i) / 2,
     )
     proof.then(
-        "two different points are Delta apart, and two draws are one point with probability sum p^2",
+        "Two different points are $\\Delta$ apart; two draws are one point with probability $\\sum_i p(i \\mid x)^2$",
         distance**2 / 2 * (1 - concentration),
     )
     return proof
@@ -188,17 +188,17 @@ def norm_of_the_score() -> Proof:
     d/sigma**2 - E(Total(Norm2(-D + y[i])*posterior[i], i))/sigma**4
     """
     proof = Proof(E(Norm2(mixture_score)), FIELDS)
-    proof.then("the score is a posterior mean", E(Norm2(mixture_denoiser - state)) / noise**4)
+    proof.then("The score is a posterior mean", E(Norm2(mixture_denoiser - state)) / noise**4)
     proof.then(
-        "the square",
+        "Expand the square",
         (E(Norm2(mixture_denoiser)) - 2 * E(Dot(state, mixture_denoiser)) + E(Norm2(state))) / noise**4,
     )
     proof.then(
-        "the denoiser is the posterior mean of y, and x is y and independent noise",
+        "$D$ is the posterior mean of $y$, and $x$ is $y$ and independent noise",
         (E(Norm2(mixture_denoiser)) - 2 * size + size + dimension * noise**2) / noise**4,
     )
     proof.then(
-        "what is missing of the mean square is the posterior's covariance",
+        "What is missing of the mean square is the posterior's variance",
         dimension / noise**2 - E(spread) / noise**4,
     )
     return proof

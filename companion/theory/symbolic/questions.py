@@ -86,16 +86,16 @@ def drop_of_a_question() -> Proof:
     E(-q*log(q) - (1 - q)*log(1 - q))
     """
     proof = Proof(left_before - left_after, GAMES)
-    proof.then("what is left are sizes", E(log(before)) - E(log(after)))
+    proof.then("What is left open is the mean logarithm of a size", E(log(before)) - E(log(after)))
     proof.then(
-        "of the things that are left, the shares of no and yes give each answer",
+        "Of the things that are left, the shares of no and yes give each answer",
         E(log(before) - if_no / before * log(if_no) - if_yes / before * log(if_yes)),
     )
     proof.then(
-        "the shares add up to one",
+        "The shares add up to one",
         E(-(if_no / before) * log(if_no / before) - if_yes / before * log(if_yes / before)),
     )
-    proof.then("write q for the share of yes", E(-_surprise(share) - _surprise(1 - share)))
+    proof.then("Write $q$ for the share of yes", E(-_surprise(share) - _surprise(1 - share)))
     return proof
 
 
@@ -191,7 +191,7 @@ def weak_answers() -> Proof:
     formula = _entropy_defect(reliability) - _entropy_defect(reliability * lean)
     proof = Proof(at_zero, NOISY)
     proof.then(
-        "of the entropy of what is said, and of what is said when the truth is known, take two derivatives",
+        "Of the entropy of what is said, and of what is said when the truth is known, take two derivatives",
         formula.diff(reliability, 2).subs(reliability, 0),
     )
     return proof
