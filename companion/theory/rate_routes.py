@@ -26,7 +26,8 @@ from scipy.special import roots_hermitenorm
 from companion.arguments import finite_levels, whole_number
 from companion.errors import InputError
 from companion.forward import noise_of
-from companion.theory.mixtures import GaussianMixture, full_mixture
+from companion.theory.mixtures import GaussianMixture
+from companion.theory.routes import drawn_mixture
 
 __all__ = [
     "ROUTES",
@@ -62,17 +63,7 @@ def small_mixture(components: int, dimension: int, seed: int) -> GaussianMixture
     torch.Size([3, 4])
     """
     count, size = whole_number("components", components, 2), whole_number("dimension", dimension, 1, 4)
-    draw = np.random.default_rng([seed, count, size])
-    means = draw.standard_normal((count, size)) * math.sqrt(2.0 / size)
-    axes = np.linalg.qr(draw.standard_normal((count, size, size)))[0]
-    variances = draw.uniform(0.6, 1.2, (count, size)) ** 2
-    covariances = (axes * variances[:, None, :]) @ axes.transpose(0, 2, 1)
-    weights = draw.uniform(1.0, 3.0, count)
-    return full_mixture(
-        torch.from_numpy(means),
-        torch.from_numpy(0.5 * (covariances + covariances.transpose(0, 2, 1))),
-        torch.from_numpy(weights / weights.sum()),
-    )
+    return drawn_mixture(count, size, seed, spread=math.sqrt(2.0), widths=(0.6, 1.2), odds=3.0)
 
 
 def rate_from_entropy(mixture: GaussianMixture, log_snr: float) -> float:

@@ -24,7 +24,13 @@ from companion.forward import noise_of
 from companion.theory.mixtures import GaussianMixture, full_mixture
 from companion.theory.quadrature import exact_entropy
 
-__all__ = ["production_from_entropy", "production_from_errors", "production_from_scores", "random_mixture"]
+__all__ = [
+    "drawn_mixture",
+    "production_from_entropy",
+    "production_from_errors",
+    "production_from_scores",
+    "random_mixture",
+]
 
 Array = NDArray[np.float64]
 
@@ -53,12 +59,23 @@ def random_mixture(components: int, dimension: int, seed: int) -> GaussianMixtur
     components = whole_number("components", components, least=2, most=1000)
     dimension = whole_number("dimension", dimension, least=1, most=max(_HERMITE_NODES))
     seed = whole_number("seed", seed, least=0)
+    return drawn_mixture(components, dimension, seed, spread=2.0, widths=(0.5, 1.5), odds=6.0)
+
+
+def drawn_mixture(
+    components: int, dimension: int, seed: int, spread: float, widths: tuple[float, float], odds: float
+) -> GaussianMixture:
+    """Normal means of mean square `spread`^2, widths between two ends along random axes, weights up to 1 : `odds`.
+
+    >>> drawn_mixture(3, 2, seed=0, spread=1.0, widths=(0.5, 1.5), odds=3.0).means.shape
+    torch.Size([3, 2])
+    """
     draw = np.random.default_rng([seed, components, dimension])
-    means = draw.standard_normal((components, dimension)) * 2.0 / math.sqrt(dimension)
+    means = draw.standard_normal((components, dimension)) * spread / math.sqrt(dimension)
     axes = np.linalg.qr(draw.standard_normal((components, dimension, dimension)))[0]
-    variances = draw.uniform(0.5, 1.5, (components, dimension)) ** 2
+    variances = draw.uniform(*widths, (components, dimension)) ** 2
     covariances = (axes * variances[:, None, :]) @ axes.transpose(0, 2, 1)
-    weights = draw.uniform(1.0, 6.0, components)
+    weights = draw.uniform(1.0, odds, components)
     return full_mixture(
         torch.from_numpy(means),
         torch.from_numpy(0.5 * (covariances + covariances.transpose(0, 2, 1))),

@@ -8,7 +8,7 @@ d abstract components, and g depends on time alone. Nothing else is known of the
 drift, every diffusion and all densities.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -202,7 +202,9 @@ class _Writer:
         return self.done[key]
 
     def _written(self, expression: Expr, where: Mapping[Symbol, int], axis: int) -> Expr:
-        inner: Callable[[Expr, int], Expr] = lambda part, along: self.write(part, where, along)  # noqa: E731
+        def inner(part: Expr, along: int) -> Expr:
+            return self.write(part, where, along)
+
         if expression in self.scalars:
             return self.scalars[expression]
         if expression == velocity:

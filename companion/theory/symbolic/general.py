@@ -7,7 +7,7 @@ functions that obey a Fokker-Planck equation.
 
 from dataclasses import replace
 
-import mpmath  # type: ignore[import-untyped]
+import mpmath
 import numpy as np
 import sympy
 from sympy import Derivative, Expr, Function, IndexedBase, Integer, Limit, Rational, Symbol, cosh, exp, log, sqrt, tanh
