@@ -24,7 +24,8 @@ from tqdm import tqdm
 from companion.estimate.entropy import log_odds
 from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
-from companion.estimate.profile import default_levels, profile, profiles
+from companion.estimate.placement import default_levels
+from companion.estimate.profile import profile, profiles
 from companion.estimate.trajectories import trajectories
 from companion.files import write_text
 from companion.forward import log_snr_levels
@@ -82,8 +83,8 @@ def measured_profiles(model: UNetDenoiser) -> tuple[dict, int]:
     asked = [partition(model, [i], [j]) for i, j in PAIRS]
     asked += [partition(model, [k], whole) for whole in ("all", "others", "null") for k in range(10)]
     levels = default_levels(model, LEVELS)
-    with tqdm(total=len(levels) + 1, desc="all classes") as bar:
-        found = profiles(model, asked, levels, SAMPLES, SEED, progress=lambda: bar.update())
+    with tqdm(unit="evaluation", desc="all classes") as bar:
+        found = profiles(model, asked, levels, SAMPLES, SEED, progress=bar.update)
     columns = ("entropy", "entropy_se", "production", "production_se", "half_entropy", "window", "peak", "floor")
     result = {name: [getattr(each, name) for each in found] for name in (*columns, "truncation", "samples")}
     return {"samples_in_all": SAMPLES, "log_snr": levels, "partitions": [each.partition for each in found]} | result, (
@@ -108,12 +109,13 @@ def measured_null_branch(model: UNetDenoiser) -> tuple[dict, int]:
     rows: dict[str, list] = {name: [] for name in ("posterior", "null", "mixture", "entropy")}
     snr, evaluations = [], 0
     for level in tqdm(trajectories(model, branches, owner, levels, SEED), total=len(levels) + 1, desc="null branch"):
-        evaluations += level.averaged.size
+        averaged = level.averaged.numpy()
+        evaluations += averaged.size
         snr.append(np.exp(level.log_snr))
-        rows["posterior"].append(expit(log_odds(question, branches, level.averaged[of_null])))
-        likelihood = level.averaged[of_class, :10]
+        rows["posterior"].append(expit(log_odds(question, branches, averaged[of_null])))
+        likelihood = averaged[of_class, :10]
         log_posterior = likelihood - logsumexp(likelihood, axis=1, keepdims=True)
-        weights, gram = np.exp(log_posterior), level.gram[of_class]
+        weights, gram = np.exp(log_posterior), level.gram.numpy()[of_class]
         rows["null"].append(gram[:, 10, 10])
         rows["mixture"].append(np.einsum("ni,nij,nj->n", weights, gram[:, :10, :10], weights))
         rows["entropy"].append(-np.sum(weights * log_posterior, axis=1))
@@ -154,8 +156,8 @@ def measured_held_out(model: UNetDenoiser) -> tuple[dict, int]:
     evaluations = 0
     for name, (levels, draws) in grids.items():
         images = digits.images.repeat(draws, 1, 1, 1)
-        with tqdm(total=len(levels), desc=name) as bar:
-            found = log_likelihoods(model, images, levels, SEED, progress=lambda bar=bar: bar.update())
+        with tqdm(unit="evaluation", desc=name) as bar:
+            found = log_likelihoods(model, images, levels, SEED, progress=bar.update)
         evaluations += found.size
         found = found.reshape(draws, len(labels), len(levels), 10)
         result[name] = {

@@ -22,9 +22,9 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
+from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import DEFAULT, PUBLISHED, Method, measure
 from companion.estimate.partition import partition
-from companion.estimate.profile import weighted_mean
 from companion.files import write_text
 from companion.forward import edm_levels
 from companion.results import FOLDER

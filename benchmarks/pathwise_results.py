@@ -17,9 +17,10 @@ import torch
 from scipy.special import expit
 from tqdm import tqdm
 
+from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import Measurement, measure
 from companion.estimate.partition import partition
-from companion.estimate.profile import default_levels, weighted_mean
+from companion.estimate.placement import default_levels
 from companion.files import write_text
 from companion.models.unet import load
 from companion.results import FOLDER

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from companion.estimate.profile import Profile
+from companion.estimate.result import Profile
 from companion.forward import noise_of, ornstein_uhlenbeck
 from companion.theory.mixtures import GaussianMixture
 from companion.theory.quadrature import density

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 
-from companion.estimate import held_out, profile, trajectories
+from companion.estimate import entropy, held_out, profile, trajectories
 from tools import book
 from tools.reproducibility import RECORD
 
@@ -69,13 +69,13 @@ def _figures_of(page: book.Page) -> list[tuple[str, int, float]]:
 def _count_evaluations() -> None:
     original = trajectories.predict
 
-    def counted(model: Any, branches: Any, x: Any, sigma: float, batch: int) -> Any:
+    def counted(model: Any, branches: Any, x: Any, sigma: float) -> Any:
         global _evaluations
         _evaluations += len(branches) * len(x)
-        return original(model, branches, x, sigma, batch)
+        return original(model, branches, x, sigma)
 
-    for module in (trajectories, held_out, profile):
-        module.predict = counted  # type: ignore[attr-defined]
+    trajectories.predict = counted
+    for module in (entropy, held_out, profile):
         module.check_model = lambda model, branches, log_snr: None  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""The class entropy along reverse trajectories: one run of a model, any number of partitions, with standard errors.
+"""The class entropy along paths: one run of a model, any number of partitions, every path a value.
 
 On the paths of a partition's branches the log-odds of its sides is
 
@@ -8,25 +8,52 @@ and H(Z | X) = E h_b(L), the expectation over both sides in the partition's weig
 measured directly, not by differentiating (ES 37 in the snr, with both sides' expectations as one):
 
     -dH/dlambda = (snr / 2) E[ gamma (1 - gamma) |D_A - D_B|^2 ],    gamma = logistic(L).
+
+A run is cut into blocks of paths. A block is always evaluated as one batch and its noise belongs to its paths, so that
+blocks may be measured in any order, anywhere, and gathered afterwards.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
+from scipy.special import logsumexp, roots_hermitenorm
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.partition import Partition, classes_first
-from companion.estimate.trajectories import Level, check_levels, trajectories
-from companion.theory.binary import binary_entropy
+from companion.estimate.noise import check_seed
+from companion.estimate.partition import NULL, Partition, classes_first
+from companion.estimate.trajectories import (
+    Level,
+    check_finite,
+    check_levels,
+    check_model,
+    computing_device,
+    trajectories,
+)
 
-__all__ = ["DEFAULT", "PUBLISHED", "Measurement", "Method", "allot", "log_odds", "measure"]
+__all__ = [
+    "BLOCK",
+    "DEFAULT",
+    "PUBLISHED",
+    "Data",
+    "Measurement",
+    "Method",
+    "Plan",
+    "Record",
+    "gather",
+    "log_odds",
+    "measure",
+    "measure_block",
+    "owners",
+]
 
 Array = NDArray[np.float64]
+Record = dict[str, Array]
 
+BLOCK = 128
 _FEWEST_TO_CONTROL = 50
 
 
@@ -36,17 +63,105 @@ class Method:
 
     `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
     drift of the log-odds is averaged over both ends of a step. `control`: the estimate is corrected by two control
-    variates whose mean is known to be zero.
+    variates whose mean is known to be zero. `placed`: where no levels are given, a pilot run places them.
     """
 
     name: str
     from_nothing: bool
     averaged: bool
     control: bool
+    placed: bool
 
 
-PUBLISHED = Method("published", from_nothing=False, averaged=False, control=False)
-DEFAULT = Method("default", from_nothing=True, averaged=True, control=True)
+PUBLISHED = Method("published", from_nothing=False, averaged=False, control=False, placed=False)
+DEFAULT = Method("default", from_nothing=True, averaged=True, control=True, placed=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Real samples (count, *shape) and their classes (count,), to be noised by the exact chain."""
+
+    samples: torch.Tensor
+    labels: NDArray[np.int64]
+
+    def of(self, branch: int) -> NDArray[np.int64]:
+        """The numbers of the samples that stand for a branch: those of its class, or all for the null branch."""
+        return np.arange(len(self.labels)) if branch == NULL else np.flatnonzero(self.labels == branch)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is measured, on which paths: enough, with the model, to repeat every number.
+
+    `log_snr` (levels,) increases from noise to data. Path n = 0, 1, ... of `samples` belongs to block n // `block` and
+    has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain.
+    """
+
+    partitions: tuple[Partition, ...]
+    log_snr: Array
+    samples: int
+    seed: int = 0
+    method: Method = DEFAULT
+    block: int = BLOCK
+    stream: int = 0
+    data: Data | None = None
+    branches: tuple[int, ...] = field(init=False)
+    shares: tuple[float, ...] = field(init=False)
+    owner: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.partitions:
+            raise InputError("partitions", self.partitions, "at least one partition")
+        check_seed(self.seed)
+        if self.block < 1:
+            raise InputError("block", self.block, "at least 1")
+        branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
+        alone = self.partitions[0].shares if len(self.partitions) == 1 else [1.0 / len(branches)] * len(branches)
+        owner = owners(self.samples, alone)
+        object.__setattr__(self, "branches", tuple(branches))
+        object.__setattr__(self, "shares", tuple(alone))
+        object.__setattr__(self, "owner", owner)
+        if self.data is not None:
+            for index, branch in enumerate(branches):
+                found, needed = len(self.data.of(branch)), int(np.sum(owner == index))
+                if found < needed:
+                    which = "in all" if branch == NULL else f"of class number {branch}"
+                    raise InputError("data", f"{found} samples {which}", f"at least {needed}, or fewer paths")
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the paths make, the last one perhaps smaller."""
+        return -(-self.samples // self.block)
+
+    @property
+    def controlled(self) -> bool:
+        """Whether the control variates are used: their mean is known on the model's own paths only."""
+        return self.method.control and self.data is None
+
+    @property
+    def from_nothing(self) -> bool:
+        """Whether the paths start at snr 0; real data always do."""
+        return self.method.from_nothing or self.data is not None
+
+    @property
+    def evaluations(self) -> int:
+        """The evaluations of the network: one for each branch, path and level, the start from nothing included."""
+        return self.samples * len(self.branches) * (len(self.log_snr) + self.from_nothing)
+
+    def paths(self, number: int) -> range:
+        """The numbers of the paths in block `number`."""
+        return range(number * self.block, min((number + 1) * self.block, self.samples))
+
+    def data_of(self, number: int) -> torch.Tensor | None:
+        """The real samples of block `number`: the k-th path of a branch noises the k-th sample of its class."""
+        if self.data is None:
+            return None
+        chosen = np.empty(self.samples, dtype=np.int64)
+        for index, branch in enumerate(self.branches):
+            rows = np.flatnonzero(self.owner == index)
+            chosen[rows] = self.data.of(branch)[: len(rows)]
+        block: torch.Tensor = self.data.samples[chosen[self.paths(number).start : self.paths(number).stop]]
+        return block
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +189,17 @@ def measure(
     samples: int,
     seed: int = 0,
     method: Method = DEFAULT,
-    batch: int = 512,
-    progress: Callable[[], None] | None = None,
+    block: int = BLOCK,
+    progress: Callable[[int], None] | None = None,
+    data: Data | None = None,
 ) -> tuple[list[Measurement], int]:
-    """Measure every partition on one set of reverse trajectories; also returns the number of network evaluations.
+    """Measure every partition on one set of paths; also returns the number of network evaluations.
 
-    `samples` is the number of paths: split evenly over the two sides of a single partition (and inside a side by its
-    weights), evenly over all branches when there are several. `progress` is called after each level. `batch` bounds
-    the size of one call of the model and changes nothing else. Raises InputError for no partition, for fewer than two
-    samples a branch, and as `trajectories` does.
+    `samples` is the number of paths: in a single partition half of them on either side (and inside a side by its
+    weights), with several partitions evenly over all branches. They are evaluated `block` at a time, which moves a
+    result by no more than the network's own batches do. `progress` is called after each level of a block with its
+    evaluations. With `data` the paths are real samples, noised by the exact chain, and there are no controls. Raises
+    InputError for no partition, for fewer than two samples a branch, for too few data, and as `trajectories` does.
 
     >>> from companion.estimate.partition import partition
     >>> from companion.theory.mixtures import isotropic_mixture
@@ -92,38 +209,83 @@ def measure(
     >>> result.entropy_of_path.shape, evaluations          # 20 levels and the start, 2 branches, 100 paths
     ((100, 20), 4200)
     """
-    if not partitions:
-        raise InputError("partitions", partitions, "at least one partition")
     grid = check_levels(model, log_snr)
-    branches = sorted({branch for each in partitions for branch in each.branches}, key=classes_first)
-    shares = partitions[0].shares if len(partitions) == 1 else [1.0 / len(branches)] * len(branches)
-    owner = np.repeat(np.arange(len(branches)), allot(samples, shares))
+    plan = Plan(tuple(partitions), grid, samples, seed, method, block, data=data)
+    check_model(model, plan.branches, grid)
+    records = [measure_block(model, plan, number, progress) for number in range(plan.blocks)]
+    return gather(plan, records), plan.evaluations
 
-    tallies = [_Tally(each, branches, owner, method) for each in partitions]
-    evaluations = 0
-    for level in trajectories(model, branches, owner, grid, seed, method.from_nothing, batch):
-        evaluations += level.held.size
+
+def measure_block(
+    model: Denoiser, plan: Plan, number: int, progress: Callable[[int], None] | None = None
+) -> list[Record]:
+    """One block of a plan: for each partition the arrays that `gather` joins, paths first, then levels.
+
+    Nothing in the loop over levels waits for the model's device; that its values are finite is checked at the end.
+    """
+    numbers = plan.paths(number)
+    owner = plan.owner[numbers.start : numbers.stop]
+    device = computing_device(model)
+    tallies = [_Tally(each, plan, owner, device) for each in plan.partitions]
+    flags = []
+    run = trajectories(
+        model,
+        plan.branches,
+        owner,
+        plan.log_snr,
+        plan.seed,
+        plan.method.from_nothing,
+        numbers,
+        plan.data_of(number),
+        plan.stream,
+    )
+    for level in run:
+        flags.append((level.log_snr, level.finite))
         for tally in tallies:
             tally.add(level)
         if progress is not None:
-            progress()
-    return [tally.result(grid) for tally in tallies], evaluations
+            progress(len(numbers) * len(plan.branches))
+    check_finite(flags)
+    return [tally.record() for tally in tallies]
 
 
-def allot(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
-    """Whole numbers of paths in proportion to `shares`, by largest remainders; InputError if one gets fewer than two.
+def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]:
+    """The measurements of all blocks together, in the order of the blocks; here the controls are fitted and applied."""
+    found = []
+    for index, partition in enumerate(plan.partitions):
+        joined = {name: np.concatenate([record[index][name] for record in records]) for name in records[0][index]}
+        weights = _weights(partition)
+        stratum = joined["stratum"].astype(np.int64)
+        entropy = joined["entropy"]
+        if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
+            entropy = _controlled(entropy, joined["foreseen"], joined["drawn"], stratum, weights)
+        found.append(
+            Measurement(partition, plan.log_snr, entropy, joined["production"], joined["log_odds"], stratum, weights)
+        )
+    return found
 
-    >>> allot(10, [0.5, 0.25, 0.25]).tolist()
-    [5, 3, 2]
+
+def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
+    """The branch of each path, so that every beginning of the sequence follows the `shares` to within one path.
+
+    Raises InputError if a branch gets fewer than two paths.
+
+    >>> owners(8, [0.5, 0.25, 0.25]).tolist()
+    [0, 1, 0, 2, 0, 1, 0, 2]
     """
     share = np.asarray(shares, dtype=np.float64)
-    exact = samples * share
-    counts = np.floor(exact + 1e-9).astype(np.int64)
-    by_remainder = np.argsort(counts - exact, kind="stable")
-    counts[by_remainder[: samples - counts.sum()]] += 1
+    counts = np.zeros(len(share))
+    sequence = np.empty(max(samples, 0), dtype=np.int64)
+    slack = 1.0 / max(2 * len(share) - 2, 1)
+    for path in range(samples):
+        # Of the branches that lag, the one with the earliest deadline (Tijdeman 1980); rounded, so that a tie is a tie.
+        due = np.round((counts + 1.0 - slack) / share, 9)
+        lagging = share * (path + 1) - counts >= slack - 1e-9
+        sequence[path] = int(np.argmin(np.where(lagging, due, np.inf)))
+        counts[sequence[path]] += 1.0
     if samples < 1 or counts.min() < 2:
         raise InputError("samples", samples, f"at least {int(np.ceil(2.0 / share.min()))}, two paths a branch")
-    return counts
+    return sequence
 
 
 def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:
@@ -142,7 +304,7 @@ def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Arra
 
 
 class _Tally:
-    """What one partition has gathered of a run: the values of its paths at each level, and two control variates.
+    """What one partition gathers of a block: the values of its paths at each level, and two control variates.
 
     Both controls are martingales with mean zero at every level, for any step size, on the run's own paths. With
     h(S_k) the entropy after one step whose direction D_A - D_B is held (for two branches, S is the `held` log-odds),
@@ -151,75 +313,105 @@ class _Tally:
         C_2 = sum_k E[ h(S_k) | path, branch ] - sum_z p(z | path) E[ h(S_k) | path, z ],
 
     the expectations over one normal variable, by quadrature. h minus both is what the path's own history did not
-    foresee; the coefficients are the regression's. Fewer than 50 paths are left uncorrected: their coefficients would
-    be fitted to chance, and the standard error too small.
+    foresee; the coefficients are the regression's.
     """
 
-    def __init__(self, partition: Partition, branches: Sequence[int], owner: NDArray[np.int64], method: Method):
-        self.partition, self.method = partition, method
-        self.columns = np.array([branches.index(branch) for branch in partition.branches])
-        self.rows = np.flatnonzero(np.isin(owner, self.columns))
-        self.stratum = np.searchsorted(self.columns, owner[self.rows])
+    def __init__(self, partition: Partition, plan: Plan, owner: NDArray[np.int64], device: torch.device):
+        columns = [plan.branches.index(branch) for branch in partition.branches]
+        rows = np.flatnonzero(np.isin(owner, columns))
+        self.stratum = np.searchsorted(columns, owner[rows])
+
+        def there(values: ArrayLike) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(values)).to(device)
+
         first, second = _log_weights(partition, partition.branches)
-        self.weights = partition.prior * np.exp(first) + (1.0 - partition.prior) * np.exp(second)
-        self.control = method.control and len(self.rows) >= _FEWEST_TO_CONTROL
-        self.controls = np.zeros((len(self.rows), 2))
-        self.entropy: list[Array] = []
-        self.production: list[Array] = []
-        self.log_odds: list[Array] = []
+        self.rows, self.columns, self.own = there(rows), there(columns), there(self.stratum)
+        self.first, self.second, self.weights = there(first), there(second), there(_weights(partition))
+        self.prior_odds = partition.log_odds
+        self.averaged, self.control = plan.method.averaged, plan.controlled
+        self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
+        self.foreseen = torch.zeros(len(rows), dtype=torch.float64, device=device)
+        self.drawn = self.foreseen.clone()
+        self.values: dict[str, list[torch.Tensor]] = {name: [] for name in ("entropy", "production", "log_odds")}
+        if self.control:
+            self.values |= {"foreseen": [], "drawn": []}
 
     def add(self, level: Level) -> None:
-        inside = np.ix_(self.rows, self.columns)
-        held, gram = level.held[inside], level.gram[np.ix_(self.rows, self.columns, self.columns)]
+        held = level.held[self.rows][:, self.columns]
+        gram = level.gram[self.rows][:, self.columns][:, :, self.columns]
         if np.isfinite(level.log_snr):
-            likelihood = level.averaged[inside] if self.method.averaged else held
-            odds = log_odds(self.partition, self.partition.branches, likelihood)
-            entropy = binary_entropy(odds)
-            self.log_odds.append(odds)
-            self.entropy.append(self._controlled(entropy) if self.control else entropy)
-            direction = np.subtract(*self._shares(likelihood))
-            gap = np.einsum("ni,nij,nj->n", direction, gram, direction)
-            undecided = expit(odds) * expit(-odds)
-            self.production.append(0.5 * np.exp(level.log_snr) * undecided * gap)
+            likelihood = level.averaged[self.rows][:, self.columns] if self.averaged else held
+            odds = self._odds(likelihood)
+            direction = torch.sub(*self._shares(likelihood))
+            gap = torch.einsum("ni,nij,nj->n", direction, gram, direction)
+            undecided = torch.sigmoid(odds) * torch.sigmoid(-odds)
+            self.values["entropy"].append(_binary_entropy(odds))
+            self.values["production"].append(0.5 * float(np.exp(level.log_snr)) * undecided * gap)
+            self.values["log_odds"].append(odds)
+            if self.control:
+                self.values["foreseen"].append(self.foreseen)
+                self.values["drawn"].append(self.drawn)
         if self.control and level.dsnr > 0.0:
-            self._advance(held, gram, level.noise[inside], level.dsnr)
+            self._advance(held, gram, level.noise[self.rows][:, self.columns], level.dsnr)
 
-    def result(self, log_snr: Array) -> Measurement:
-        entropy, production, odds = (np.stack(v, axis=1) for v in (self.entropy, self.production, self.log_odds))
-        return Measurement(self.partition, log_snr, entropy, production, odds, self.stratum, self.weights)
+    def record(self) -> Record:
+        joined = {name: torch.stack(values, dim=1).cpu().numpy() for name, values in self.values.items()}
+        return {**joined, "stratum": self.stratum.astype(np.float64)}
 
-    def _shares(self, likelihood: Array) -> tuple[Array, Array]:
+    def _odds(self, likelihood: torch.Tensor) -> torch.Tensor:
+        first = torch.logsumexp(likelihood + self.first, dim=1)
+        return first - torch.logsumexp(likelihood + self.second, dim=1) + self.prior_odds
+
+    def _shares(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The posterior of each branch inside either side."""
-        first, second = _log_weights(self.partition, self.partition.branches)
-        return softmax(likelihood + first, axis=1), softmax(likelihood + second, axis=1)
+        return torch.softmax(likelihood + self.first, dim=1), torch.softmax(likelihood + self.second, dim=1)
 
-    def _advance(self, held: Array, gram: Array, noise: Array, dsnr: float) -> None:
+    def _advance(self, held: torch.Tensor, gram: torch.Tensor, noise: torch.Tensor, dsnr: float) -> None:
         first, second = self._shares(held)
         direction = first - second
-        along = np.einsum("ni,nij->nj", direction, gram)  # (D_A - D_B) . (D_z - D_g)
-        odds = log_odds(self.partition, self.partition.branches, held)
-        middle = 0.5 * np.sum(along * (first + second), axis=1)
-        means = odds[:, None] + dsnr * (along - middle[:, None])
-        deviation = np.sqrt(dsnr * np.maximum(np.sum(along * direction, axis=1), 0.0))
-        foreseen = binary_entropy(means[:, :, None] + deviation[:, None, None] * _NODES) @ _NODE_WEIGHTS
-        paths = np.arange(len(held))
-        own = foreseen[paths, self.stratum]
-        reached = means[paths, self.stratum] + np.sum(direction * noise, axis=1)
-        posterior = softmax(held + np.log(self.weights), axis=1)
-        self.controls[:, 0] += binary_entropy(reached) - own
-        self.controls[:, 1] += own - np.sum(posterior * foreseen, axis=1)
+        along = torch.einsum("ni,nij->nj", direction, gram)  # (D_A - D_B) . (D_z - D_g)
+        middle = 0.5 * (along * (first + second)).sum(dim=1)
+        means = self._odds(held)[:, None] + dsnr * (along - middle[:, None])
+        deviation = (dsnr * (along * direction).sum(dim=1).clamp_min(0.0)).sqrt()
+        foreseen = _binary_entropy(means[:, :, None] + deviation[:, None, None] * self.nodes) @ self.node_weights
+        own = foreseen.gather(1, self.own[:, None])[:, 0]
+        reached = means.gather(1, self.own[:, None])[:, 0] + (direction * noise).sum(dim=1)
+        posterior = torch.softmax(held + self.weights.log(), dim=1)
+        self.foreseen = self.foreseen + _binary_entropy(reached) - own
+        self.drawn = self.drawn + own - (posterior * foreseen).sum(dim=1)
 
-    def _controlled(self, entropy: Array) -> Array:
-        """h minus the controls, times the coefficients that leave the estimate the least variance."""
-        moments = np.zeros((3, 3))
-        for stratum, weight in enumerate(self.weights):
-            members = self.stratum == stratum
-            values = np.column_stack([self.controls[members], entropy[members]])
-            moments += weight**2 / members.sum() * np.cov(values, rowvar=False)
-        # The pseudo-inverse leaves out a control that does not vary, as at the start.
-        coefficients = np.linalg.pinv(moments[:2, :2], rcond=1e-12, hermitian=True) @ moments[:2, 2]
-        corrected: Array = entropy - self.controls @ coefficients
-        return corrected
+
+def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:
+    """`companion.theory.binary.binary_entropy` on the model's device."""
+    size = log_odds.abs().clamp_max(800.0)  # e^-800 is zero, and 0 * inf is avoided
+    return torch.nn.functional.softplus(-size, threshold=1000.0) + size * torch.sigmoid(-size)
+
+
+def _controlled(entropy: Array, foreseen: Array, drawn: Array, stratum: NDArray[np.int64], weights: Array) -> Array:
+    """h minus the controls, times the coefficients that leave the estimate the least variance, level by level.
+
+    Fewer than 50 paths are left uncorrected by the caller: their coefficients would be fitted to chance, and the
+    standard error too small.
+    """
+    values = np.stack([foreseen, drawn, entropy])  # (3, paths, levels)
+    moments = np.zeros((entropy.shape[1], 3, 3))
+    for index, weight in enumerate(weights):
+        members = values[:, stratum == index]
+        centred = members - members.mean(axis=1, keepdims=True)
+        count = members.shape[1]
+        moments += weight**2 / count / (count - 1) * np.einsum("apl,bpl->lab", centred, centred)
+    # The pseudo-inverse leaves out a control that does not vary, as at the start.
+    inverse = np.linalg.pinv(moments[:, :2, :2], rcond=1e-12, hermitian=True)
+    coefficients = np.einsum("lab,lb->al", inverse, moments[:, :2, 2])
+    corrected: Array = entropy - np.einsum("apl,al->pl", values[:2], coefficients)
+    return corrected
+
+
+def _weights(partition: Partition) -> Array:
+    """The weight of each branch in the expectation over both sides."""
+    first, second = _log_weights(partition, partition.branches)
+    result: Array = partition.prior * np.exp(first) + (1.0 - partition.prior) * np.exp(second)
+    return result
 
 
 def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, Array]:

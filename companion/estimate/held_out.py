@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.trajectories import check_levels, check_model, predict
-from companion.forward import noise_of
+from companion.estimate.entropy import BLOCK
+from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 
 __all__ = ["Calibration", "calibration", "log_likelihoods"]
 
@@ -49,8 +49,8 @@ def log_likelihoods(
     log_snr: ArrayLike,
     seed: int = 0,
     branches: Sequence[int] | None = None,
-    batch: int = 512,
-    progress: Callable[[], None] | None = None,
+    block: int = BLOCK,
+    progress: Callable[[int], None] | None = None,
 ) -> Array:
     """log p(path | branch) along the exact noising chain of `data`, up to what all branches share.
 
@@ -70,25 +70,17 @@ def log_likelihoods(
     if data.shape[1:] != model.shape or len(data) == 0 or not bool(torch.isfinite(data).all()):
         raise InputError("data", f"of shape {tuple(data.shape)}", f"finite samples of shape {model.shape}")
     check_model(model, chosen, grid)
-    generator = torch.Generator().manual_seed(seed)
-    clean = data.flatten(1).double().cpu()
-
-    snr = np.concatenate([[0.0], np.exp(grid)])
-    y = torch.zeros_like(clean)
-    x = torch.randn(clean.shape, dtype=torch.float64, generator=generator) * float(noise_of(grid[0]))
-    total = torch.zeros(len(clean), len(chosen), dtype=torch.float64)
-    result = np.empty((len(clean), len(grid), len(chosen)))
-    for step in range(len(grid)):
-        sigma = float(noise_of(grid[max(step - 1, 0)]))
-        predictions = predict(model, chosen, x, sigma, batch)
-        dsnr = float(snr[step + 1] - snr[step])
-        dy = clean * dsnr + torch.randn(clean.shape, dtype=torch.float64, generator=generator) * np.sqrt(dsnr)
-        total = total + ((dy - 0.5 * dsnr * predictions) * predictions).sum(dim=2).T
-        y = y + dy
-        x = y / float(snr[step + 1])
-        result[:, step] = total.numpy()
+    result = np.empty((len(data), len(grid), len(chosen)))
+    for start in range(0, len(data), block):
+        numbers = range(start, min(start + block, len(data)))
+        run = trajectories(
+            model, chosen, [0] * len(numbers), grid, seed, paths=numbers, data=data[start : numbers.stop]
+        )
+        levels = [level for level in run if np.isfinite(level.log_snr)]
+        check_finite([(level.log_snr, level.finite) for level in levels])
+        result[start : numbers.stop] = torch.stack([level.held for level in levels], dim=1).cpu().numpy()
         if progress is not None:
-            progress()
+            progress(len(numbers) * len(chosen) * (len(grid) + 1))
     return result
 
 

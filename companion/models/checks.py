@@ -113,7 +113,10 @@ def _asked(model: Denoiser, x: torch.Tensor, sigma: float, condition: int | None
     level = torch.full((len(x),), sigma, device=model.device, dtype=model.dtype)
     label = None if condition is None else torch.full((len(x),), condition, device=model.device)
     with torch.no_grad():
-        return model(state, level, label).detach().cpu().float()
+        answer = model(state, level, label)
+    if not isinstance(answer, torch.Tensor):
+        raise InputError("the model's output", f"of type {type(answer).__name__}", "a tensor")
+    return answer.detach().cpu().float()
 
 
 def _misshapen(wrong: torch.Tensor, x: torch.Tensor, level: float) -> Finding:

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from benchmarks.mixture_coverage import SETTINGS, covered
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
-from companion.estimate.entropy import DEFAULT, PUBLISHED, allot, log_odds, measure
+from companion.estimate.bands import weighted_mean
+from companion.estimate.entropy import DEFAULT, PUBLISHED, log_odds, measure, owners
+from companion.estimate.noise import path_noise
 from companion.estimate.partition import NULL, Partition, partition
-from companion.estimate.profile import profile, profiles, weighted_mean
+from companion.estimate.profile import profile, profiles
 from companion.estimate.trajectories import trajectories
 from companion.forward import edm_levels, linear, log_snr_levels, noise_of, time_levels
 from companion.theory import binary
@@ -191,8 +193,8 @@ def test_log_odds_do_not_depend_on_the_frame():
     levels = time_levels(process, 16, 0.9, 0.01)
     time = process.time(levels)
     alpha, sigma = process.alpha(time), process.sigma(time)
-    noise = torch.Generator().manual_seed(4)
-    x = sigma[0] * torch.randn(3, 1, dtype=torch.float64, generator=noise)  # pure noise, as published
+    noise = map(torch.from_numpy, path_noise(4, range(3), 1))
+    x = sigma[0] * next(noise)  # pure noise, as published
     odds = torch.zeros(3, dtype=torch.float64)
     owner = [0, 1, 1]
     for step in range(len(levels) - 1):
@@ -207,7 +209,7 @@ def test_log_odds_do_not_depend_on_the_frame():
                 for d in denoised
             ]
         )
-        x = means[owner, range(3)] + np.sqrt(variance) * torch.randn(3, 1, dtype=torch.float64, generator=noise)
+        x = means[owner, range(3)] + np.sqrt(variance) * next(noise)
         distance = ((x - means) ** 2).sum(dim=2)
         odds = odds + (distance[1] - distance[0]) / (2.0 * variance)
     last = list(trajectories(PAIR, (0, 1), owner, levels, 4, from_nothing=False))[-1]
@@ -227,12 +229,12 @@ def test_order_of_sides_and_of_classes():
     assert np.all(np.abs(other.entropy - one.entropy) <= 4.0 * np.hypot(one.entropy_se, other.entropy_se) + 1e-6)
 
 
-def test_seed_and_batch():
-    """Same seed, same numbers; a batch size moves nothing here, where every state is denoised by itself."""
+def test_seed_and_block():
+    """Same seed, same numbers; the size of a block moves nothing here, where every state is denoised by itself."""
     asked = [partition(PAIR, [0], [1])]
-    first, again, small = (measure(PAIR, asked, LEVELS, 50, 9, batch=batch)[0][0] for batch in (512, 512, 7))
+    first, again, small = (measure(PAIR, asked, LEVELS, 50, 9, block=block)[0][0] for block in (128, 128, 7))
     np.testing.assert_array_equal(first.entropy_of_path, again.entropy_of_path)
-    np.testing.assert_array_equal(first.entropy_of_path, small.entropy_of_path)
+    np.testing.assert_allclose(first.entropy_of_path, small.entropy_of_path, rtol=0.0, atol=1e-12)
     other = measure(PAIR, asked, LEVELS, 50, 10)[0][0]
     assert not np.array_equal(first.entropy_of_path, other.entropy_of_path)
 
@@ -245,17 +247,17 @@ def test_evaluations_are_counted_as_they_are_made():
         return PAIR(x, sigma, z)
 
     model = FunctionDenoiser(counted, shape=(1,), classes=("0", "1"), dtype=torch.float64)
-    _, evaluations = measure(model, [partition(model, [0], [1])], [-2.0, 0.0, 2.0], 40, batch=16)
-    tried = 2 * 2 * 4  # four states of both classes at two levels, before the run
+    _, evaluations = measure(model, [partition(model, [0], [1])], [-2.0, 0.0, 2.0], 40, block=16)
+    tried = 3 * (2 + 1 + 1) * 4  # four states at three levels, before the run: both classes, one again, one alone
     assert sum(calls) - tried == evaluations == 40 * 2 * 4
 
 
 @given(st.lists(st.floats(0.02, 1.0), min_size=1, max_size=8), st.integers(1000, 3000))
 def test_allotted_paths_follow_the_shares(shares, samples):
     share = np.array(shares) / np.sum(shares)
-    counts = allot(samples, share)
-    assert counts.sum() == samples
-    assert np.all(np.abs(counts - samples * share) < 1.0)
+    owner = owners(samples, share)
+    counts = np.cumsum(np.eye(len(share))[owner], axis=0)
+    assert np.all(np.abs(counts - np.arange(1, samples + 1)[:, None] * share) < 1.0 + 1e-6)  # at every beginning
 
 
 @pytest.mark.parametrize("samples", [0, 1, 3, -5])

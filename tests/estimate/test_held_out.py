@@ -75,7 +75,7 @@ def test_null_branch_and_seed():
     first = log_likelihoods(THREE, data, [-2.0, 0.0, 2.0], 3, branches=[0, NULL])
     assert first.shape == (20, 3, 2)
     np.testing.assert_array_equal(first, log_likelihoods(THREE, data, [-2.0, 0.0, 2.0], 3, branches=[0, NULL]))
-    small = log_likelihoods(THREE, data, [-2.0, 0.0, 2.0], 3, branches=[0, NULL], batch=3)
+    small = log_likelihoods(THREE, data, [-2.0, 0.0, 2.0], 3, branches=[0, NULL], block=3)
     np.testing.assert_allclose(small, first, rtol=1e-12, atol=1e-12)
 
 

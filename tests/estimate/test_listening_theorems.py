@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
+from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import DEFAULT, PUBLISHED, measure
+from companion.estimate.noise import path_noise
 from companion.estimate.partition import partition
-from companion.estimate.profile import profile, weighted_mean
+from companion.estimate.profile import profile
 from companion.estimate.trajectories import trajectories
 from companion.forward import edm_levels, log_snr_levels, noise_of
 from companion.theory import binary
@@ -45,9 +47,8 @@ def test_thm_log_odds(mixture, own):
     """The accumulated increments are the log-ratio of the kernels' densities along the path, for coarse steps too."""
     levels, paths = log_snr_levels(12, -5.0, 4.0), 50
     sigma = torch.from_numpy(noise_of(levels))
-    generator = torch.Generator().manual_seed(3)  # the noise that `trajectories` draws, in its order
-    shape = (paths, *mixture.shape)
-    x = torch.randn(shape, dtype=torch.float64, generator=generator) * sigma[0]
+    noise = map(torch.from_numpy, path_noise(3, range(paths), mixture.shape[0]))  # what `trajectories` draws
+    x = next(noise) * sigma[0]
     total = torch.zeros(paths, dtype=torch.float64)
     run = trajectories(mixture, (0, 1), [own] * paths, levels, seed=3, from_nothing=False)
     for step, level in enumerate(run):
@@ -59,7 +60,7 @@ def test_thm_log_odds(mixture, own):
         noisy = sigma[step].expand(paths)
         means = [kept * x + (1.0 - kept) * mixture(x, noisy, torch.full((paths,), z)) for z in (0, 1)]
         variance = sigma[step + 1] ** 2 * (1.0 - kept)
-        x = means[own] + variance.sqrt() * torch.randn(shape, dtype=torch.float64, generator=generator)
+        x = means[own] + variance.sqrt() * next(noise)
         squares = [((x - mean) ** 2).sum(dim=1) for mean in means]
         total += (squares[own] - squares[1 - own]) / (2.0 * variance)
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from companion.errors import InputError
 from companion.estimate.entropy import DEFAULT, PUBLISHED
 from companion.estimate.partition import partition
-from companion.estimate.profile import Estimate, Profile, default_levels, expected_cost, profile, profiles
+from companion.estimate.placement import default_levels
+from companion.estimate.profile import profile, profiles
+from companion.estimate.result import Estimate, Profile
 from companion.forward import log_snr_levels
 from companion.theory.binary import control_parameter, production
 from companion.theory.mixtures import isotropic_mixture
@@ -168,13 +170,6 @@ def test_truncation_covers_what_the_top_level_drops(method):
     else:
         assert abs(found.entropy[0] - truth) < 0.1 * (np.log(2.0) - truth)
         assert found.truncation < 0.2 * (np.log(2.0) - truth)
-
-
-def test_cost_is_what_the_run_costs():
-    for method in (DEFAULT, PUBLISHED):
-        evaluations, seconds = expected_cost(PAIR, ASKED, LEVELS, 50, method)
-        assert evaluations == profile(PAIR, ASKED, LEVELS, 50, 0, method).evaluations
-        assert seconds > 0.0
 
 
 def test_one_run_names_its_whole_cost():

@@ -10,7 +10,7 @@ from scipy import stats
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
 from companion.estimate.partition import NULL
-from companion.estimate.trajectories import check_levels, trajectories
+from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 from companion.forward import edm_levels, log_snr_levels, noise_of
 from companion.theory.mixtures import isotropic_mixture
 
@@ -55,7 +55,7 @@ def test_paths_end_as_samples_of_their_branch(branch):
         has_null=True,
         dtype=torch.float64,
     )
-    for _ in trajectories(model, (branch,), np.zeros(2000, dtype=int), levels, 0, batch=2000):
+    for _ in trajectories(model, (branch,), np.zeros(2000, dtype=int), levels, 0):
         pass
     wide = np.sqrt(1.0 + float(noise_of(levels[-1])) ** 2)
     means = {0: [-2.0], 1: [2.0], NULL: [-2.0, 2.0]}[branch]
@@ -64,18 +64,38 @@ def test_paths_end_as_samples_of_their_branch(branch):
     assert result.pvalue > 1e-3
 
 
-def test_batch_size_changes_nothing():
-    """Exact, for isotropic classes: each state's D is computed alone. The null branch sums, so it may lose an ulp."""
+def test_a_path_is_the_same_whoever_it_travels_with():
+    """For isotropic classes each state's D is computed alone; sums over the dimension may lose an ulp in a batch."""
     levels = edm_levels(10)
-    owner = [0, 1, 0, 1, 1]
-    whole = list(trajectories(UNEQUAL, (0, 1), owner, levels, 7, batch=5))
-    parts = list(trajectories(UNEQUAL, (0, 1), owner, levels, 7, batch=2))
-    for a, b in zip(whole, parts, strict=True):
-        for name in ("held", "averaged", "gram", "noise"):
-            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    whole = list(trajectories(UNEQUAL, (0, 1, NULL), [*owner, 2], levels, 7, batch=6))
-    parts = list(trajectories(UNEQUAL, (0, 1, NULL), [*owner, 2], levels, 7, batch=1))
-    np.testing.assert_allclose(whole[-1].averaged, parts[-1].averaged, rtol=1e-9, atol=1e-9)
+    owner = [0, 1, 0, 1, 1, 2]
+    whole = list(trajectories(UNEQUAL, (0, 1, NULL), owner, levels, 7))
+    for chosen in ([1, 4], [5], [3, 0, 2]):
+        some = list(trajectories(UNEQUAL, (0, 1, NULL), [owner[n] for n in chosen], levels, 7, paths=chosen))
+        for a, b in zip(whole, some, strict=True):
+            for name in ("held", "averaged", "gram", "noise"):
+                np.testing.assert_allclose(getattr(a, name)[chosen], getattr(b, name), rtol=1e-12, atol=1e-12)
+
+
+def test_streams_of_one_seed_are_told_apart():
+    main, pilot = (list(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], 5, stream=s))[-1].held for s in (0, 1))
+    assert not np.array_equal(main, pilot)
+
+
+def test_real_data_follow_the_exact_chain():
+    """y at the end is N(x_0 snr, snr): mean and variance of 4000 paths within 4.5 deviations of theirs."""
+    points = isotropic_mixture([[-1.0], [1.0]], 0.0)  # D is constant, so that noise . (D_1 - D_0) is dB itself
+    data = torch.full((4000, 1), 0.7, dtype=torch.float64)
+    run = list(trajectories(points, (0, 1), [0] * 4000, [-2.0, 0.0, 1.0], 3, data=data))
+    odds = (run[-1].held[:, 1] - run[-1].held[:, 0]).numpy()  # (D_1 - D_0) . y, with |D_z| equal
+    snr = np.exp(1.0)
+    assert abs(odds.mean() - 2.0 * 0.7 * snr) < 4.5 * np.sqrt(4.0 * snr / 4000.0)
+    assert abs(odds.var() / (4.0 * snr) - 1.0) < 4.5 * np.sqrt(2.0 / 4000.0)
+
+
+@pytest.mark.parametrize("data", [torch.zeros(3, 1), torch.zeros(2, 2), torch.full((2, 1), torch.nan)])
+def test_data_that_are_none_are_named(data):
+    with pytest.raises(InputError, match=r"2 finite samples of shape \(1,\)"):
+        next(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], 0, data=data))
 
 
 def test_same_seed_same_paths_and_another_seed_others():
@@ -121,37 +141,53 @@ def _nan_at_low_noise(x, sigma, z):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (_nan_at_low_noise, r"not finite at log-snr 2\.00"),
-        (lambda x, sigma, z: _mean_of_class(x, z)[:, :1, None], "the shape of its input"),
-        (lambda x, sigma, z: _mean_of_class(x, z).sum(), "the shape of its input"),
+        (_nan_at_low_noise, "finite values at log-snr 2.00"),
+        (lambda x, sigma, z: _mean_of_class(x, z)[:, :1, None], "that of x"),
+        (lambda x, sigma, z: _mean_of_class(x, z).sum(), "that of x"),
         (lambda x, sigma, z: (_mean_of_class(x, z),), "of type tuple, expected a tensor"),
         (lambda x, sigma, z: None, "of type NoneType, expected a tensor"),
-        (lambda x, sigma, z: 0.5 * x, "a or b, with one output for both, expected labels that move"),
+        (lambda x, sigma, z: 0.5 * x, "a and b do not, so they were not trained"),
+        (lambda x, sigma, z: _mean_of_class(x, z) * torch.rand(len(x), 1, dtype=x.dtype), "one answer to one question"),
+        (lambda x, sigma, z: _mean_of_class(x, z).cumsum(0), "no sample to depend on the others"),
     ],
 )
 def test_a_network_that_misbehaves_is_named(function, expected):
     model = FunctionDenoiser(function, shape=(1,), classes=("a", "b"))
     with pytest.raises(InputError, match=expected) as raised:
-        list(trajectories(model, (0, 1), [0, 1], [-2.0, 0.0, 1.0, 2.0], 0))
+        check_model(model, (0, 1), np.array([-2.0, 0.0, 1.0, 2.0]))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x, sigma, z: _mean_of_class(x, z)[:, :1, None], "the shape of its input"),
+        (lambda x, sigma, z: (_mean_of_class(x, z),), "of type tuple, expected a tensor"),
+    ],
+)
+def test_a_network_that_misbehaves_later_is_named_too(function, expected):
+    model = FunctionDenoiser(function, shape=(1,), classes=("a", "b"))
+    with pytest.raises(InputError, match=expected):
+        list(trajectories(model, (0, 1), [0, 1], [-2.0, 2.0], 0))
+
+
+def test_values_that_are_not_finite_are_found_at_the_end():
+    model = FunctionDenoiser(_nan_at_low_noise, shape=(1,), classes=("a", "b"))
+    run = [(level.log_snr, level.finite) for level in trajectories(model, (0, 1), [0, 1], [-2.0, 0.0, 2.0, 3.0], 0)]
+    with pytest.raises(InputError, match=r"not finite at log-snr 2\.00"):
+        check_finite(run)
 
 
 def test_a_null_branch_must_exist():
     model = FunctionDenoiser(lambda x, sigma, z: _mean_of_class(x, z), shape=(1,), classes=("a", "b"))
     with pytest.raises(InputError, match="a model with a null class"):
-        list(trajectories(model, (0, NULL), [0, 1], [-2.0, 2.0], 0))
+        check_model(model, (0, NULL), np.array([-2.0, 2.0]))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**20])
 def test_a_seed_that_no_generator_takes_is_named(seed):
     with pytest.raises(InputError, match=r"a whole number from 0 to 2\^63 - 1"):
         next(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], seed))
-
-
-def test_a_batch_of_nothing_is_named():
-    for batch in (0, -1):
-        with pytest.raises(InputError, match=f"batch is {batch}, expected at least 1"):
-            next(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], 0, batch=batch))
 
 
 def test_a_function_may_overwrite_its_input_and_track_gradients():

@@ -13,7 +13,8 @@ import torch
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.partition import parse_partition
-from companion.estimate.profile import default_levels, profile
+from companion.estimate.placement import default_levels
+from companion.estimate.profile import profile
 from companion.models.load import adapt, load
 from companion.models.tiny import KINDS, save_tiny
 from companion.results import read

@@ -8,7 +8,7 @@ import pytest
 
 from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
-from companion.estimate.profile import default_levels
+from companion.estimate.placement import default_levels
 from companion.models.unet import load
 from companion.results import read
 from companion.theory import binary

@@ -1,0 +1,232 @@
+"""The result of a measurement: a profile that can be saved, loaded, summarised, compared and cited."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from companion import __version__
+from companion.denoiser import Denoiser
+from companion.errors import InputError
+from companion.estimate.bands import pointwise_factor, resampled, simultaneous_factor, weighted_mean
+from companion.estimate.certificate import Certificate, certify
+from companion.estimate.entropy import Measurement, Plan
+from companion.files import write_text
+
+__all__ = ["Estimate", "Profile", "assemble"]
+
+Array = NDArray[np.float64]
+
+_FORMAT = "companion profile 2"
+
+
+class Estimate(NamedTuple):
+    """A number with a 95% interval; None where the curve does not determine it."""
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+    def __str__(self) -> str:
+        if self.value is None or self.lower is None or self.upper is None:
+            return "not determined"
+        return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The class entropy of one partition along a model's trajectories, and what is needed to trust and repeat it.
+
+    `log_snr` (levels,) increases from noise to data. `entropy` is H(Z | X) in nats, `production` is -dH / d
+    log-snr, each with a standard error over paths. `pointwise` and `simultaneous` are the numbers of standard
+    errors on either side of the entropy that hold the truth in 95 of 100 runs, at a single level or at all at once
+    (`band`). `paths` is "model" for the model's own trajectories and "data" for real samples under the exact
+    noising chain; `sampling` says why no more paths were drawn. `certificate` is what the run measured of its own
+    errors. `prior_entropy` and `floor` are the ends the curve can reach. `truncation` is what the top level leaves
+    uncounted, in nats. `half_entropy` is the log-snr at which half of what can be known is known; `window` are the
+    levels of a tenth and of nine tenths; `peak` is the log-snr of the largest production. Their intervals are
+    bootstraps over paths: they count chance, not the bias of finite steps.
+    """
+
+    partition: str
+    model: str
+    model_digest: str
+    method: str
+    prior: float
+    prior_entropy: float
+    floor: float
+    log_snr: Array
+    entropy: Array
+    entropy_se: Array
+    production: Array
+    production_se: Array
+    pointwise: float
+    simultaneous: float
+    paths: str
+    sampling: str
+    certificate: Certificate
+    truncation: float
+    half_entropy: Estimate
+    window: tuple[Estimate, Estimate]
+    peak: Estimate
+    samples: int
+    evaluations: int
+    seconds: float
+    seed: int
+    versions: dict[str, str]
+
+    def save(self, path: str | Path) -> None:
+        """Write the profile as one JSON file, whole or not at all; InputError where no file can be written."""
+        target = Path(path)
+        try:
+            write_text(target, json.dumps({"format": _FORMAT, **self.as_dict()}, indent=1, allow_nan=False) + "\n")
+        except OSError as error:
+            raise InputError("path", target, f"a file that can be written ({error.strerror})") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by its name, arrays as lists, estimates as [value, lower, upper]: what JSON can hold."""
+        found = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+        return {**found, "certificate": self.certificate.as_list()}
+
+    def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
+        """The lower and upper end of the 95% band of the entropy, at each level by itself or at all levels at once.
+
+        Both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
+        """
+        half = (self.simultaneous if simultaneous else self.pointwise) * self.entropy_se
+        return np.maximum(self.entropy - half, 0.0), np.minimum(self.entropy + half, np.log(2.0))
+
+    @staticmethod
+    def load(path: str | Path) -> "Profile":
+        """Read what `save` wrote; InputError for a file that is missing, cut short, or something else.
+
+        >>> Profile.load("README.txt")
+        Traceback (most recent call last):
+            ...
+        companion.errors.InputError: path is README.txt, expected a file written by save (No such file or directory)
+        """
+        try:
+            values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError("path", path, f"a file written by save ({error.strerror})") from error
+        except ValueError as error:
+            raise InputError("path", path, "a whole file written by save") from error
+        names = {field.name for field in fields(Profile)}
+        if not isinstance(values, dict) or values.pop("format", None) != _FORMAT or set(values) != names:
+            raise InputError("path", path, f"a whole file of the format {_FORMAT!r}")
+        try:
+            for name in ("log_snr", "entropy", "entropy_se", "production", "production_se"):
+                values[name] = np.array(values[name], dtype=np.float64)
+            values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
+            values["certificate"] = Certificate.from_list(values["certificate"])
+            values["window"] = (Estimate(*values["window"][0]), Estimate(*values["window"][1]))
+        except (TypeError, ValueError, IndexError) as error:
+            raise InputError("path", path, f"a whole file of the format {_FORMAT!r}") from error
+        return Profile(**values)
+
+    def summary(self) -> str:
+        """A few lines that a person reads."""
+        first, last = self.window
+        return "\n".join(
+            [
+                f"{self.partition} in {self.model} ({self.method} estimator)",
+                f"  half decided at log-snr   {self.half_entropy}",
+                f"  a tenth known at          {first}",
+                f"  nine tenths known at      {last}",
+                f"  production peaks at       {self.peak}",
+                f"  entropy                   {self.entropy[0]:.4f} to {self.entropy[-1]:.4f} nats; "
+                f"prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
+                f"  95% band                  {self.pointwise * self.entropy_se.max():.4f} nats at most, "
+                f"{self.simultaneous * self.entropy_se.max():.4f} for all levels at once; {self.sampling}",
+                f"  certificate               {self.certificate}",
+                f"  cost                      {self.evaluations} evaluations, {self.samples} samples, "
+                f"{len(self.log_snr)} levels, {self.seconds:.1f} s, seed {self.seed}",
+            ]
+        )
+
+
+def assemble(
+    model: Denoiser, plan: Plan, measured: Measurement, evaluations: int, seconds: float, sampling: str
+) -> Profile:
+    """The profile of one of a plan's measurements; `sampling` says why no more paths were drawn."""
+    partition, levels = measured.partition, measured.log_snr
+    entropy, entropy_se = weighted_mean(measured.entropy_of_path, measured)
+    production, production_se = weighted_mean(measured.production_of_path, measured)
+    # Without signal production is constant in snr, so the top level knows its production times one unit of log-snr.
+    # A run that starts from nothing has counted that; what is left is the difference.
+    counted = partition.entropy - float(entropy[0]) if plan.from_nothing else 0.0
+    truncation = abs(float(production[0]) - counted)
+
+    curves = resampled(measured.entropy_of_path, measured)
+    rates = resampled(measured.production_of_path, measured)
+
+    def level_of(known: float) -> Estimate:
+        target = partition.entropy - known * (partition.entropy - partition.floor)
+        return _interval(_crossing(levels, entropy, target), [_crossing(levels, curve, target) for curve in curves])
+
+    return Profile(
+        partition=partition.label,
+        model=model.name,
+        model_digest=model.digest,
+        method=plan.method.name,
+        prior=partition.prior,
+        prior_entropy=partition.entropy,
+        floor=partition.floor,
+        log_snr=levels,
+        entropy=entropy,
+        entropy_se=entropy_se,
+        production=production,
+        production_se=production_se,
+        pointwise=pointwise_factor(measured),
+        simultaneous=simultaneous_factor(measured.entropy_of_path, measured),
+        paths="model" if plan.data is None else "data",
+        sampling=sampling,
+        certificate=certify(plan, measured, truncation),
+        truncation=truncation,
+        half_entropy=level_of(0.5),
+        window=(level_of(0.1), level_of(0.9)),
+        peak=_interval(_maximum(levels, production), [_maximum(levels, rate) for rate in rates]),
+        samples=len(measured.stratum),
+        evaluations=evaluations,
+        seconds=seconds,
+        seed=plan.seed,
+        versions={
+            "companion": __version__,
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "numpy": np.__version__,
+        },
+    )
+
+
+def _crossing(levels: Array, curve: Array, target: float) -> float | None:
+    """The first level, from noise, at which a falling curve has come down to the target, by linear interpolation."""
+    below = np.flatnonzero(curve <= target)
+    if len(below) == 0 or below[0] == 0:
+        return None
+    after = below[0]
+    part = (curve[after - 1] - target) / (curve[after - 1] - curve[after])
+    return float(levels[after - 1] + part * (levels[after] - levels[after - 1]))
+
+
+def _maximum(levels: Array, curve: Array) -> float | None:
+    """The vertex of the parabola through the highest point and its neighbours; None where the highest is an end."""
+    top = int(np.argmax(curve))
+    if top in (0, len(curve) - 1):
+        return None
+    curvature, slope, _ = np.polyfit(levels[top - 1 : top + 2] - levels[top], curve[top - 1 : top + 2], 2)
+    return float(levels[top] - slope / (2.0 * curvature)) if curvature < 0.0 else float(levels[top])
+
+
+def _interval(value: float | None, replicates: Sequence[float | None]) -> Estimate:
+    found = [each for each in replicates if each is not None]
+    if value is None or len(found) < 0.975 * len(replicates):
+        return Estimate(value, None, None)
+    lower, upper = np.quantile(found, [0.025, 0.975])
+    return Estimate(value, float(lower), float(upper))
