@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from companion.errors import InputError
 from companion.estimate.entropy import DEFAULT, PUBLISHED
 from companion.estimate.partition import partition
-from companion.estimate.placement import default_levels
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Estimate, Profile
 from companion.forward import log_snr_levels
@@ -145,7 +144,6 @@ def test_peak_and_window():
     step = LEVELS[1] - LEVELS[0]
     assert FOUND.peak.lower - step <= exact <= FOUND.peak.upper + step
     assert FOUND.window[0].value < FOUND.half_entropy.value
-    assert FOUND.window[1].value is None  # the classes overlap: kappa = 16 leaves 0.076 nats, more than a tenth
 
 
 def test_what_the_curve_does_not_determine_is_said():
@@ -179,7 +177,34 @@ def test_one_run_names_its_whole_cost():
     assert {each.evaluations for each in found} == {90 * 3 * 41}
 
 
-def test_default_levels_stay_in_the_models_range():
-    assert default_levels(PAIR).tolist() == np.linspace(-10.0, 10.0, 64).tolist()
-    with pytest.raises(InputError, match="at least two noise levels"):
-        default_levels(PAIR, 1)
+def test_a_tolerance_keeps_sampling_and_says_why_it_stopped():
+    """Whole blocks are added until the simultaneous band is narrow; the paths there were stay the same paths."""
+    found = profile(PAIR, ASKED, LEVELS, 100, tolerance=0.02, block=64)
+    lower, upper = found.band(simultaneous=True)
+    half = np.maximum(found.entropy - lower, upper - found.entropy)
+    assert half.max() <= 0.02 and found.samples % 64 == 0 and found.samples > 128
+    assert found.sampling == "the band is within 0.02"
+    again = profile(PAIR, ASKED, LEVELS, found.samples, block=64)
+    np.testing.assert_array_equal(again.entropy, found.entropy)
+    before = profile(PAIR, ASKED, LEVELS, found.samples - 64, block=64)
+    assert before.simultaneous * before.entropy_se.max() > 0.02 * 0.9  # no more than needed, but for one block
+
+
+def test_a_tolerance_that_is_not_reached_is_said():
+    found = profile(PAIR, ASKED, LEVELS, 100, tolerance=0.001, most=300, block=64)
+    assert found.samples == 256
+    assert found.sampling.startswith("stopped at 256 paths, the most allowed: the band is 0.0")
+    assert found.sampling in found.summary()
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -0.01, math.nan])
+def test_a_tolerance_must_be_positive(tolerance):
+    with pytest.raises(InputError, match="tolerance is .*, expected a positive number of nats"):
+        profile(PAIR, ASKED, LEVELS, 100, tolerance=tolerance)
+
+
+def test_bands_stay_where_entropies_are():
+    for simultaneous in (False, True):
+        lower, upper = FOUND.band(simultaneous)
+        assert np.all((lower >= 0.0) & (lower <= FOUND.entropy) & (FOUND.entropy <= upper) & (upper <= np.log(2.0)))
+    assert FOUND.simultaneous > FOUND.pointwise > 1.96
