@@ -30,7 +30,7 @@ from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_sam
 from companion.estimate.result import Profile, assemble
 from companion.estimate.trajectories import check_levels, check_model
 
-__all__ = ["LEVELS", "MOST", "Blocks", "Progress", "in_memory", "profile", "profiles"]
+__all__ = ["LEVELS", "MOST", "Blocks", "Progress", "in_memory", "planned", "profile", "profiles"]
 
 LEVELS = 64
 MOST = 20_000
@@ -106,12 +106,15 @@ def profiles(
     `samples` is the total number of paths, split evenly over the branches; each profile counts the paths it used, and
     the evaluations of the whole run, its pilot included. The other arguments are those of `profile`.
     """
-    if tolerance is not None and not tolerance > 0.0:
-        raise InputError("tolerance", tolerance, "a positive number of nats")
     start = time.perf_counter()
-    plan, piloted = _planned(model, partitions, log_snr, samples, seed, method, levels, data, block, progress, blocks)
-    if tolerance is not None:
-        plan = replace(plan, samples=_whole_blocks(plan, samples, most))
+    plan, pilot = planned(
+        model, partitions, log_snr, samples, seed, method,
+        levels=levels, tolerance=tolerance, most=most, data=data, block=block,
+    )  # fmt: skip
+    check_model(model, plan.branches, plan.log_snr)
+    if pilot is not None:
+        found = gather(pilot, blocks(model, pilot, range(pilot.blocks), progress))
+        plan = replace(plan, log_snr=place(found, levels))
     records: list[list[Record]] = []
     sampling = "the paths asked for"
     while True:
@@ -130,33 +133,39 @@ def profiles(
             break
         plan = replace(plan, samples=wanted)
     seconds = time.perf_counter() - start
-    evaluations = piloted + plan.evaluations
+    evaluations = plan.evaluations + (0 if pilot is None else pilot.evaluations)
     return [assemble(model, plan, each, evaluations, seconds, sampling) for each in measured]
 
 
-def _planned(
+def planned(
     model: Denoiser,
     partitions: Sequence[Partition],
-    log_snr: ArrayLike | None,
-    samples: int,
-    seed: int,
-    method: Method,
-    levels: int,
-    data: Data | None,
-    block: int,
-    progress: Progress | None,
-    blocks: Blocks,
-) -> tuple[Plan, int]:
-    """The plan of a run, after its pilot where it has one, and what that cost in evaluations."""
+    log_snr: ArrayLike | None = None,
+    samples: int = 300,
+    seed: int = 0,
+    method: Method = DEFAULT,
+    *,
+    levels: int = LEVELS,
+    tolerance: float | None = None,
+    most: int = MOST,
+    data: Data | None = None,
+    block: int = BLOCK,
+) -> tuple[Plan, Plan | None]:
+    """The plan of a run, and that of its pilot, or None where there is none; the pilot's outcome moves the levels.
+
+    The arguments are those of `profiles`. Nothing is evaluated. Raises InputError as `Plan` and `check_levels` do.
+    """
+    if tolerance is not None and not tolerance > 0.0:
+        raise InputError("tolerance", tolerance, "a positive number of nats")
     grid = check_levels(model, default_levels(model, levels) if log_snr is None else log_snr)
     plan = Plan(tuple(partitions), grid, samples, seed, method, block, data=data)
-    check_model(model, plan.branches, grid)
-    if log_snr is not None or not method.placed:
-        return plan, 0
-    few = min(pilot_samples(plan), samples)
-    pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=_PILOT)
-    found = gather(pilot, blocks(model, pilot, range(pilot.blocks), progress))
-    return replace(plan, log_snr=place(found, levels)), pilot.evaluations
+    pilot = None
+    if log_snr is None and method.placed:
+        few = min(pilot_samples(plan), samples)
+        pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=_PILOT)
+    if tolerance is not None:
+        plan = replace(plan, samples=_whole_blocks(plan, samples, most))
+    return plan, pilot
 
 
 def _whole_blocks(plan: Plan, samples: int, most: int) -> int:
