@@ -1,0 +1,103 @@
+"""The propositions of "What biases the estimate": by quadrature, by one integral, and on runs of the estimator."""
+
+import numpy as np
+import pytest
+
+from companion.estimate.bands import weighted_mean
+from companion.estimate.entropy import PUBLISHED, measure
+from companion.estimate.partition import partition
+from companion.theory import binary, equidistant
+from companion.theory.mixtures import isotropic_mixture
+from companion.theory.quadrature import exact_entropy
+
+LEVELS = np.linspace(-6.0, 6.0, 13)
+QUADRATURE = 1e-7  # what two entropies by quadrature may differ by; the bounds are kept by far more almost everywhere
+# Random classes on a line, widths from 0.1 to 1.5: near and far, overlapping, one inside the other.
+CASES = range(10)
+
+
+def floor_of(q):
+    return 0.5 * (1.0 + q) * float(binary.binary_entropy(-np.log(q)))
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_prop_biases_balance(seed):
+    generator = np.random.default_rng(seed)
+    means, widths = generator.normal(0.0, 2.0, (2, 1)).tolist(), generator.uniform(0.1, 1.5, 2).tolist()
+    even = exact_entropy(isotropic_mixture(means, widths), LEVELS)
+    for prior in (0.5, 0.3, 0.05, 0.005):
+        entropy = exact_entropy(isotropic_mixture(means, widths, [prior, 1.0 - prior]), LEVELS)
+        assert (2.0 * prior * even <= entropy + QUADRATURE).all()
+        assert (entropy <= 2.0 * (1.0 - prior) * even + QUADRATURE).all()
+
+
+def test_prop_biases_balance_for_many_classes():
+    kappa = np.geomspace(0.01, 300.0, 13)
+    for classes in (2, 10, 200):
+        share = 1.0 / classes
+        true, even = (equidistant.partition_entropy(kappa, 1, classes - 1, odds) for odds in (None, 0.5))
+        assert (2.0 * share * even <= true + 1e-12).all()
+        assert (true <= 2.0 * (1.0 - share) * even + 1e-12).all()
+
+
+@pytest.mark.parametrize("seed", CASES)
+def test_prop_biases_whole(seed):
+    generator = np.random.default_rng(seed)
+    means, widths = generator.normal(0.0, 2.0, (3, 1)).tolist(), generator.uniform(0.1, 1.5, 3).tolist()
+    for q in (0.5, 0.2, 0.02):
+        rest = [0.3 * (1.0 - q), 0.7 * (1.0 - q)]
+        others = isotropic_mixture(means, widths, [0.5, 0.5 * rest[0] / (1.0 - q), 0.5 * rest[1] / (1.0 - q)])
+        even = exact_entropy(others.regroup([[0], [1, 2]]), LEVELS)
+        # The class stands twice: once as itself and once inside the whole.
+        whole = isotropic_mixture([means[0], *means], [widths[0], *widths], [0.5, 0.5 * q, *(0.5 * np.array(rest))])
+        term = exact_entropy(whole.regroup([[0], [1, 2, 3]]), LEVELS) - even
+        assert (q * (np.log(2.0) - even) <= term + QUADRATURE).all()
+        assert (term <= floor_of(q) + q * even + QUADRATURE).all()
+
+
+def test_prop_biases_whole_for_many_classes():
+    kappa = np.geomspace(0.01, 1000.0, 13)
+    for classes in (2, 10, 200):
+        q = 1.0 / classes
+        even = equidistant.partition_entropy(kappa, 1, classes - 1, 0.5)
+        term = equidistant.partition_entropy(kappa, 1, classes, 0.5, shared=1) - even
+        assert (q * (np.log(2.0) - even) <= term + 1e-11).all()
+        assert (term <= floor_of(q) + q * even + 1e-11).all()
+        assert abs(term[-1] - floor_of(q)) < 1e-9  # separated classes reach the floor
+
+
+def test_prop_biases_samples():
+    # Two paths a side, again and again, against the chain's own entropy in closed form: classes of one covariance, for
+    # which the log-odds of the chain are normal with the left-point sum S, prop-bias. Coarse levels, so that the
+    # entropy of the chain is far from that of the process: the mean must meet the first and miss the second.
+    pair = isotropic_mixture([[-1.5], [1.5]], 1.0)
+    levels = np.linspace(-4.0, 4.0, 9)
+    snr = np.exp(levels)
+    spread = 9.0 / (1.0 + snr) ** 2  # |D_A - D_B|^2 of classes of width 1, three apart
+    chain = binary.entropy(np.concatenate([[0.0], np.cumsum(np.diff(snr) * spread[:-1])]))
+    question = partition(pair, [0], [1])
+    few = []
+    for seed in range(300):
+        (found,), _ = measure(pair, [question], levels, 4, seed, PUBLISHED)
+        few.append(weighted_mean(found.entropy_of_path, found)[0])
+    mean, error = np.mean(few, axis=0), np.std(few, axis=0, ddof=1) / 300**0.5
+    assert (np.abs(mean - chain)[1:] < 4.0 * error[1:]).all()
+    # From the fifth level on the steps cost 0.05 nats and more.
+    assert (np.abs(chain - exact_entropy(pair, levels))[4:] > 5.0 * error[4:]).all()
+    # At the first level: what the start leaves out, exactly.
+    assert np.allclose(mean[0], np.log(2.0), atol=1e-12)
+
+
+def test_prop_biases_samples_against_the_null_branch():
+    # The side is a mixture here, and its chain has no closed form: few paths and many agree.
+    three = isotropic_mixture([[-2.0], [0.0], [2.0]], 0.5)
+    levels = np.linspace(-4.0, 3.0, 8)
+    question = partition(three, [0], "null")
+    (many,), _ = measure(three, [question], levels, 4000, 1, PUBLISHED)
+    value, error = weighted_mean(many.entropy_of_path, many)
+    few = []
+    for seed in range(2, 146):
+        (found,), _ = measure(three, [question], levels, 4, seed, PUBLISHED)
+        few.append(weighted_mean(found.entropy_of_path, found)[0])
+    chance = np.hypot(error, np.std(few, axis=0, ddof=1) / 12.0)
+    assert (np.abs(np.mean(few, axis=0) - value)[1:] < 4.0 * chance[1:]).all()
