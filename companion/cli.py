@@ -5,13 +5,18 @@ A command is a function from parsed arguments to nothing; its parser names it wi
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from companion import __version__
 from companion.errors import InputError
+
+if TYPE_CHECKING:
+    from companion.estimate.result import Profile
 
 __all__ = ["main"]
 
@@ -19,8 +24,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0, 2 for bad input, 130 after Ctrl-C.
 
-    Bad input, files that cannot be read or written and runs too large for memory end in one line on
-    standard error, never in a traceback.
+    Bad input, files that cannot be read or written, runs too large for memory and what torch cannot do end in one
+    line on standard error, never in a traceback. Of several processes one speaks.
 
     >>> main(["train", "digits", "--steps", "0", "--out", "nowhere"])
     2
@@ -28,13 +33,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
-    except (InputError, OSError, MemoryError) as error:
-        print(f"companion: error: {error}", file=sys.stderr)
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        _say(f"companion: error: {_one_line(error)}")
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"\ncompanion: {str(interrupt) or 'stopped'}", file=sys.stderr)
+        _say(f"\ncompanion: {str(interrupt) or 'stopped'}")
         return 130
     return 0
+
+
+def is_main() -> bool:
+    """Whether this process, of those that a launcher started, is the one that speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _say(line: str) -> None:
+    if is_main():
+        print(line, file=sys.stderr, flush=True)
+    else:
+        time.sleep(5.0)  # a launcher ends all processes with the first one, and the main one has to speak before
+
+
+def _one_line(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return said[0] if said else type(error).__name__
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -76,7 +98,12 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "a model's folder is what save_pretrained of diffusers wrote: a UNet2DModel with classes, a DiT, or a Stable\n"
         "Diffusion 1, 2, XL or 3, whose classes are the prompts. The last class embedding of a UNet2DModel is taken\n"
         'for the null class unless companion.json beside it says {"has_null": false}\n\n'
-        "writes OUT/profile.json (open it with companion.estimate.profile.Profile.load) and OUT/profile.png",
+        "writes OUT/profile.json (open it with companion.estimate.result.Profile.load) and OUT/profile.png. Blocks of\n"
+        "paths are kept in OUT/blocks as soon as they are finished: stopped or killed at any moment, the same command\n"
+        "goes on from there and ends with the same numbers, to the bit. --tolerance may be added or changed; another\n"
+        "--block uses what is finished, with the same numbers to rounding; anything else wants another OUT\n\n"
+        "several processes, each with its own device, share a run (accelerate is needed):\n"
+        "  accelerate launch --multi_gpu --num_processes 2 -m companion.cli profile --device cuda ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--model", default="digits", help='a shipped model ("digits", the default) or a folder')
@@ -89,26 +116,39 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     )
     command.add_argument("--partition", required=True, help='two sides, such as "3|8"; see below')
     command.add_argument("--samples", type=int, default=300, help="trajectories, over both sides (default 300)")
-    command.add_argument("--levels", type=int, default=64, help="noise levels, equally spaced in log-snr (default 64)")
+    command.add_argument(
+        "--tolerance", type=float, help="nats: add trajectories until the band is no wider on either side"
+    )
+    command.add_argument("--levels", type=int, default=64, help="noise levels, which a pilot run places (default 64)")
+    command.add_argument(
+        "--block", type=int, default=128, help="trajectories evaluated at once, which bounds the memory (default 128)"
+    )
     command.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     command.add_argument("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
     command.add_argument("--method", choices=["default", "published"], default="default", help="the estimator")
-    command.add_argument("--out", type=Path, default=Path("profile"), help='folder of the result (default "profile")')
+    command.add_argument(
+        "--out", type=Path, default=Path("profile"), help='folder of the run and its result (default "profile")'
+    )
     command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     command.set_defaults(command=_profile)
 
 
 def _profile(arguments: argparse.Namespace) -> None:
     # Imported here, so that --help does not wait for torch.
+    from dataclasses import replace
+
     import torch
     from tqdm import tqdm
 
+    from companion.estimate.cost import expected_cost
     from companion.estimate.entropy import DEFAULT, PUBLISHED
+    from companion.estimate.folder import Run
+    from companion.estimate.noise import check_seed
     from companion.estimate.partition import NULL, parse_partition
-    from companion.estimate.profile import default_levels, expected_cost, profile
-    from companion.estimate.trajectories import check_seed
-    from companion.figures import draw_profile, figure, save
-    from companion.files import make_folder, written_whole
+    from companion.estimate.processes import launched
+    from companion.estimate.profile import planned, profile
+    from companion.estimate.result import Profile
+    from companion.files import make_folder
     from companion.models.checks import examine, refuse
     from companion.models.load import load
 
@@ -119,28 +159,68 @@ def _profile(arguments: argparse.Namespace) -> None:
         torch.empty(0, device=arguments.device)
     except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that is not there
         raise InputError("--device", arguments.device, "a device of this torch, such as cpu or cuda") from error
-    model = load(arguments.model, arguments.prompt, (), arguments.device, getattr(torch, arguments.dtype))
+    processes = launched(arguments.device)
+    device = processes.device or arguments.device
+    model = processes.together(
+        lambda: load(arguments.model, arguments.prompt, (), device, getattr(torch, arguments.dtype))
+    )
     partition = parse_partition(model, arguments.partition, arguments.prior)
-    levels = default_levels(model, arguments.levels)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
-    conditions = [None if branch == NULL else branch for branch in partition.branches]
-    refuse(examine(model, conditions, [levels[0], levels[len(levels) // 2], levels[-1]]))
-    evaluations, seconds = expected_cost(model, partition, levels, arguments.samples, method)
-    make_folder(arguments.out, "--out")
-    print(f"{evaluations} evaluations of {model.name}, about {seconds:.0f} s", file=sys.stderr)
-    with tqdm(total=len(levels) + method.from_nothing, unit="level", desc=partition.label, leave=False) as bar:
-        result = profile(model, partition, levels, arguments.samples, arguments.seed, method, progress=bar.update)
+    asked = {name: getattr(arguments, name) for name in ("samples", "levels", "tolerance", "block")}
+    plan, pilot = planned(model, [partition], seed=arguments.seed, method=method, **asked)
+    run, written = Run(arguments.out, processes), arguments.out / "profile.json"
+    if not run.finished(model, plan, asked, written):
+        left = run.missing(plan) + (0 if pilot is None else run.missing(pilot))
+        if left > 0:
+            conditions = [None if branch == NULL else branch for branch in plan.branches]
+            levels = [plan.log_snr[0], plan.log_snr[len(plan.log_snr) // 2], plan.log_snr[-1]]
+            refuse(examine(model, conditions, levels))
+            cost = processes.together(lambda: expected_cost(model, plan, pilot, left, processes.count))
+        make_folder(arguments.out, "--out")
+        if left > 0 and is_main():
+            print(("at least " if arguments.tolerance else "") + cost.said_of(model.name), file=sys.stderr)
+        with tqdm(total=left, unit=" evaluations", desc=partition.label, leave=False, disable=not is_main()) as bar:
+            try:
+                result = profile(
+                    model,
+                    partition,
+                    seed=arguments.seed,
+                    method=method,
+                    progress=bar.update,
+                    blocks=run.blocks,
+                    **asked,
+                )
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    f"stopped; {run.kept} finished blocks are kept in {arguments.out}, and the same command goes on"
+                ) from None
+        if is_main():
+            sampling = result.sampling + (f"; {run.mixture}" if run.mixture else "")
+            # The seconds of all attempts and processes: the same for whoever looks at the same blocks.
+            result = replace(result, seconds=run.seconds, sampling=sampling)
+            _save(result, arguments.out)
+            run.finish(asked, written)
+    if is_main():
+        _show(Profile.load(written), written, arguments.json)
 
-    result.save(arguments.out / "profile.json")
+
+def _save(result: "Profile", folder: Path) -> None:
+    from companion.figures import draw_profile, figure, save
+    from companion.files import written_whole
+
+    result.save(folder / "profile.json")
     fig, axes = figure(1, 2)
     draw_profile(axes, result)
-    with written_whole(arguments.out / "profile.png") as unfinished:
+    with written_whole(folder / "profile.png") as unfinished:
         save(fig, unfinished)
-    if arguments.json:
+
+
+def _show(result: "Profile", written: Path, as_json: bool) -> None:
+    if as_json:
         print(json.dumps({**result.as_dict(), "half_entropy_log_snr": result.half_entropy.value}, allow_nan=False))
     else:
         print(result.summary())
-        print(f"  written to                {arguments.out / 'profile.json'} and profile.png")
+        print(f"  written to                {written} and profile.png")
 
 
 def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:

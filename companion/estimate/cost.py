@@ -1,0 +1,119 @@
+"""What a run will cost, said before it starts: evaluations are counted, seconds and memory measured on a trial call."""
+
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from companion.denoiser import Denoiser
+from companion.estimate.entropy import Plan
+from companion.estimate.memory import memory_said, states_in_memory
+from companion.estimate.trajectories import computing_device, predict
+from companion.forward import noise_of
+
+__all__ = ["Cost", "expected_cost"]
+
+_FEW = 4
+_LONGEST_TRIAL = 10.0  # seconds on a processor; a larger block is then not tried whole
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Evaluations of a run, its pilot included, how many of them are `left`, and what they will take.
+
+    `per_second` is the rate of a trial call with `tried` paths of a block of `block`. `memory` in bytes is the peak of
+    that trial and the states and results beside it: of the device on a GPU, which has `available`, otherwise of the
+    process, with all that it has loaded.
+    """
+
+    evaluations: int
+    left: int
+    per_second: float
+    memory: int
+    available: int | None
+    tried: int
+    block: int
+
+    @property
+    def seconds(self) -> float:
+        """The seconds left, at the trial's rate."""
+        return self.left / self.per_second
+
+    def said_of(self, name: str) -> str:
+        """One line for a person, about the model called `name`."""
+        done = f" ({self.evaluations - self.left} of them done)" if self.left < self.evaluations else ""
+        # What a network needs for a whole block is known only where a whole block was tried.
+        unknown = (
+            "" if self.tried == self.block else f", and what {self.block} paths need and the {self.tried} tried do not"
+        )
+        of = "" if self.available is None else f" of the device's {self.available / 1e9:.1f} GB"
+        return (
+            f"{self.evaluations} evaluations of {name}{done}, about {_duration(self.seconds)} at "
+            f"{self.per_second:.3g} a second; memory about {self.memory / 1e9:.2f} GB{of}{unknown}"
+        )
+
+
+def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | None = None, processes: int = 1) -> Cost:
+    """The cost of a run and its pilot, from calls of the model on one block; `left` evaluations are still to be made.
+
+    On a processor a block that would take longer than ten seconds is not tried whole: the rate is then that of four
+    paths, and its memory is not known. Raises InputError, naming the size of block to use, where memory is short.
+
+    >>> from companion.estimate.partition import partition
+    >>> from companion.estimate.profile import planned
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> cost = expected_cost(pair, *planned(pair, [partition(pair, [0], [1])], samples=100))
+    >>> cost.evaluations          # 100 paths at 65 levels and a pilot of 12 at 17, two branches each
+    13408
+    """
+    evaluations = plan.evaluations + (0 if pilot is None else pilot.evaluations)
+    block = min(plan.block, plan.samples)
+    cuda = model.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(model.device)
+    few = min(_FEW, block)
+    with memory_said(block):
+        _trial(model, plan, few)  # the first call warms up
+        seconds, tried = _trial(model, plan, few), few
+        if cuda or seconds / few * block < _LONGEST_TRIAL:
+            _trial(model, plan, block)
+            seconds, tried = _trial(model, plan, block), block
+    states = states_in_memory(plan, int(np.prod(model.shape)))
+    peak = torch.cuda.max_memory_allocated(model.device) if cuda else _peak_of_process()
+    available = torch.cuda.get_device_properties(model.device).total_memory if cuda else None
+    rate = processes * tried / seconds
+    return Cost(evaluations, evaluations if left is None else left, rate, peak + states, available, tried, block)
+
+
+def _trial(model: Denoiser, plan: Plan, paths: int) -> float:
+    """Seconds of one branch's call at the first level."""
+    device = computing_device(model)
+    sigma = float(noise_of(plan.log_snr[0]))
+    x = sigma * torch.ones(paths, int(np.prod(model.shape)), dtype=torch.float64, device=device)
+    start = time.perf_counter()
+    predict(model, plan.branches[:1], x, sigma).sum().item()  # a number, so that a GPU is waited for
+    return time.perf_counter() - start
+
+
+def _peak_of_process() -> int:
+    """The most bytes this process has held so far; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _duration(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> [_duration(seconds) for seconds in (0.4, 50.0, 200.0, 14_000.0)]
+    ['0.4 s', '50 s', '3.3 minutes', '3.9 hours']
+    """
+    if seconds < 90.0:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60.0:.2g} minutes" if seconds < 5400.0 else f"{seconds / 3600.0:.2g} hours"
