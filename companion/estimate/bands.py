@@ -6,12 +6,13 @@ from scipy import stats
 
 from companion.estimate.entropy import Measurement
 
-__all__ = ["pointwise_factor", "resampled", "simultaneous_factor", "weighted_mean"]
+__all__ = ["limits", "pointwise_factor", "resampled", "simultaneous_factor", "weighted_mean"]
 
 Array = NDArray[np.float64]
 
 COVERAGE = 0.95
 _REPLICATES = 400
+_NEARLY_DECIDED = 0.05
 _MULTIPLIERS = 2000
 
 
@@ -64,6 +65,30 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     pointwise = pointwise_factor(measured)
     stretch = pointwise / stats.norm.ppf(0.5 + 0.5 * COVERAGE)
     return max(pointwise, float(np.quantile(largest, COVERAGE) * stretch))
+
+
+def limits(entropy: Array, error: Array, factor: float, floor: float = 0.0) -> tuple[Array, Array]:
+    """The ends of a band of `factor` standard errors, level by level; `entropy` and `error` are (levels,), in nats.
+
+    Where more than 0.05 nats are left above the floor, or the estimate is below a floor, entropy -+ factor * error.
+    Elsewhere what is left, x, sits in the few paths that are still undecided, and a run that drew none of them would
+    call itself certain. There the variance goes in proportion to what is left, c = error^2 / x nats, and no later level
+    has a smaller c than an earlier one; the ends are those x' whose own deviation explains the estimate,
+
+        |x - x'| = factor sqrt(c x')    (a score interval, as Wilson's for a proportion; Wilson 1927).
+
+    >>> middle, tail = limits(np.array([0.5, 0.01, 0.0]), np.array([0.01, 0.003, 0.0]), 2.0)
+    >>> [(round(float(a), 4), round(float(b), 4)) for a, b in zip(middle, tail)]
+    [(0.48, 0.52), (0.0055, 0.0181), (0.0, 0.0036)]
+    """
+    left = entropy - floor
+    after = (np.cumsum(left < _NEARLY_DECIDED) > 0) & ((left >= 0.0) | (floor == 0.0))
+    left = np.where(after, np.maximum(left, 0.0), left)
+    ratio = np.divide(error**2, left, out=np.zeros_like(left), where=after & (left > 0.0))
+    spread = factor**2 * np.maximum.accumulate(ratio)
+    half = np.where(after, np.sqrt(spread * left + 0.25 * spread**2), factor * error)
+    middle = np.where(after, left + 0.5 * spread, left) + floor
+    return np.clip(middle - half, 0.0, np.log(2.0)), np.clip(middle + half, 0.0, np.log(2.0))
 
 
 def resampled(values: Array, measured: Measurement) -> Array:

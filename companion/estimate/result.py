@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from companion import __version__
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import pointwise_factor, resampled, simultaneous_factor, weighted_mean
+from companion.estimate.bands import limits, pointwise_factor, resampled, simultaneous_factor, weighted_mean
 from companion.estimate.certificate import Certificate, certify
 from companion.estimate.entropy import Measurement, Plan
 from companion.files import write_text
@@ -97,10 +97,10 @@ class Profile:
     def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
         """The lower and upper end of the 95% band of the entropy, at each level by itself or at all levels at once.
 
-        Both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
+        `limits` says how; both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
         """
-        half = (self.simultaneous if simultaneous else self.pointwise) * self.entropy_se
-        return np.maximum(self.entropy - half, 0.0), np.minimum(self.entropy + half, np.log(2.0))
+        factor = self.simultaneous if simultaneous else self.pointwise
+        return limits(self.entropy, self.entropy_se, factor, self.floor)
 
     @staticmethod
     def load(path: str | Path) -> "Profile":

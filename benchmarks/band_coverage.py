@@ -1,0 +1,176 @@
+"""Do the 95% bands hold the truth 95 times in 100? `python benchmarks/band_coverage.py [--runs 2000] [--only NAME]`.
+
+In each setting the profile of a mixture whose entropy is known is estimated 2000 times, with 300 paths and 64 levels
+that a pilot has placed: every run has paths of its own, every hundred share a seed and its pilot. Counted are, at each
+level, the runs whose pointwise band holds the truth, and the runs whose simultaneous band holds it at all levels at
+once. Where 0.02 < H < 0.65 the share of the pointwise band must lie between 93 and 97%, four deviations of 2000
+tosses; elsewhere at least 93% of the runs must hold the truth or miss it by less than 0.001 nats, and so must the
+simultaneous band. (For a prior other than 1/2 the 0.65 is scaled by its entropy.) Prints a table, writes
+benchmarks/results/band_coverage.json and ends with status 1 where a band does not hold.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+
+from benchmarks.mixture_coverage import SETTINGS, Setting, apart
+from companion import __version__
+from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, weighted_mean
+from companion.estimate.entropy import Data, Measurement, Plan, gather, measure_block
+from companion.estimate.partition import partition
+from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
+from companion.files import write_text
+from companion.theory.mixtures import isotropic_mixture
+
+RESULTS = Path(__file__).parent / "results" / "band_coverage.json"
+RUNS, LEVELS, SAMPLES = 2000, 64, 300
+OF_ONE_SEED = 100
+AT_ONCE = 20
+LOW, HIGH, NEAR = 0.02, 0.65, 0.001
+
+_NAMES = (
+    "|dmu|/s = 4",
+    "|dmu|/s = 16",
+    "0.5 and 0.7, d = 16, 1 apart",
+    "0.5 and 1, d = 1, 1 apart",
+    "0.5 and 1, d = 1, same mean",
+    "three classes, outer|others",
+    "weights 0.8 and 0.2",
+)
+THREE_UNEQUAL = isotropic_mixture([[-2.0], [0.0], [3.0]], [0.5, 1.0, 0.7], [0.3, 0.3, 0.4])
+BAND_SETTINGS = (
+    *(setting for setting in SETTINGS if setting.name in _NAMES),
+    Setting("three unequal, middle|others", THREE_UNEQUAL, first=(1,), prior="true", unequal=True),
+)
+ON_DATA = (
+    Setting("on data, |dmu|/s = 4", isotropic_mixture(apart(4.0, 1), 1.0)),
+    Setting("on data, three unequal", THREE_UNEQUAL, first=(1,), prior="true", unequal=True),
+)
+
+
+def runs_of(setting: Setting, seed: int, count: int, levels: int, samples: int, on_data: bool) -> Iterator[Measurement]:
+    """`count` independent runs that share a seed and its pilot, `AT_ONCE` evaluated together."""
+    asked = partition(setting.mixture, setting.first, "others", setting.prior)
+    data = None
+    if on_data:
+        # Twice what is needed, so that no class runs short of samples.
+        drawn, labels = setting.mixture.sample(4 * count * samples, torch.Generator().manual_seed(seed))
+        data = Data(drawn, labels.numpy())
+    one = Plan((asked,), default_levels(setting.mixture, PILOT_LEVELS), samples, seed, data=data)
+    pilot = replace(one, samples=pilot_samples(one), stream=1)
+    placed = place(gather(pilot, [measure_block(setting.mixture, pilot, 0)]), levels)
+    plan = replace(one, log_snr=placed, samples=samples * count, block=samples * min(count, AT_ONCE))
+    for number in range(plan.blocks):
+        (record,) = measure_block(setting.mixture, plan, number)
+        for first in range(0, len(record["stratum"]), samples):
+            yield gather(plan, [[{name: values[first : first + samples] for name, values in record.items()}]])[0]
+
+
+def covered(
+    setting: Setting,
+    runs: int,
+    levels: int = LEVELS,
+    samples: int = SAMPLES,
+    on_data: bool = False,
+    first_seed: int = 0,
+) -> dict[str, float]:
+    """Shares of `runs` whose bands hold the truth, and the bias in standard errors, at the worst level of each kind."""
+    start = time.perf_counter()
+    errors, deviations, truths = [], [], []
+    missed: dict[str, list[np.ndarray]] = {"pointwise": [], "simultaneous": []}
+    widest: dict[str, list[float]] = {"pointwise": [], "simultaneous": []}
+    asked = partition(setting.mixture, setting.first, "others", setting.prior)
+    for seed in range(first_seed, first_seed - (-runs // OF_ONE_SEED)):
+        truth = None
+        for measured in runs_of(setting, seed, min(OF_ONE_SEED, runs), levels, samples, on_data):
+            truth = setting.truth(measured.log_snr) if truth is None else truth
+            entropy, error = weighted_mean(measured.entropy_of_path, measured)
+            errors.append(entropy - truth)
+            deviations.append(error)
+            truths.append(truth)
+            factors = pointwise_factor(measured), simultaneous_factor(measured.entropy_of_path, measured)
+            for kind, factor in zip(missed, factors, strict=True):
+                lower, upper = limits(entropy, error, factor, asked.floor)
+                missed[kind].append(np.maximum(np.maximum(lower - truth, truth - upper), 0.0))
+                widest[kind].append(float(np.max(upper - lower)) / 2.0)
+    # Every seed has levels of its own: level k stands for the k-th of them, whose entropies are nearly the same.
+    entropy, error, typical = np.mean(truths, axis=0), np.array(errors), np.sqrt(np.mean(np.square(deviations), axis=0))
+    middle = (entropy > LOW) & (entropy < HIGH * asked.entropy / np.log(2.0))
+    share = (np.array(missed["pointwise"]) < 1e-12).mean(axis=0)
+    nearly = (np.array(missed["pointwise"]) < NEAR).mean(axis=0)
+    of_all = np.array(missed["simultaneous"])
+    bias, spread = error.mean(axis=0), error.std(axis=0, ddof=1)
+    worst = int(np.argmax(np.where(middle, np.abs(bias) / np.maximum(typical, 1e-12), 0.0)))
+    return {
+        "runs": len(errors),
+        "levels_in_the_middle": int(middle.sum()),
+        "pointwise_least": float(share[middle].min()),
+        "pointwise_most": float(share[middle].max()),
+        "pointwise_mean": float(share[middle].mean()),
+        "elsewhere_least": float(nearly[~middle].min(initial=1.0)),
+        "simultaneous_in_the_middle": float((of_all[:, middle] < 1e-12).all(axis=1).mean()),
+        "simultaneous": float((of_all < np.where(middle, 1e-12, NEAR)).all(axis=1).mean()),
+        "bias_in_errors": float(bias[worst] / typical[worst]),
+        "bias": float(bias[worst]),
+        "at_entropy": float(entropy[worst]),
+        "spread_over_error_least": float((spread[middle] / typical[middle]).min()),
+        "spread_over_error_most": float((spread[middle] / typical[middle]).max()),
+        "widest_pointwise": float(np.mean(widest["pointwise"])),
+        "widest_simultaneous": float(np.mean(widest["simultaneous"])),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs a setting; fewer is a trial, not written")
+    parser.add_argument("--only", default="", help="the settings whose name contains this; a trial, not written")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    table, failures = {}, []
+    print("pointwise least, most | elsewhere | simultaneous | worst bias / error | spread / error | widest bands")
+    for setting in (*BAND_SETTINGS, *ON_DATA):
+        if asked.only in setting.name:
+            row = table[setting.name] = covered(setting, asked.runs, on_data=setting in ON_DATA)
+            print(line(setting.name, row), flush=True)
+            failures += [f"{setting.name}: {failure}" for failure in failures_of(row)]
+    print("\n".join(failures) or "the bands hold everywhere")
+    if asked.runs == RUNS and not asked.only:
+        result = {"companion": __version__, "torch": torch.__version__, "levels": LEVELS, "samples": SAMPLES}
+        write_text(RESULTS, json.dumps({**result, "settings": table, "failures": failures}, indent=1) + "\n")
+    return int(bool(failures))
+
+
+def failures_of(row: dict[str, float]) -> list[str]:
+    """What the table's promise breaks; a trial of few runs is allowed what chance does to one level in a thousand."""
+    slack = 0.0 if row["runs"] >= RUNS else stats.norm.ppf(0.9995) * np.sqrt(0.05 * 0.95 / row["runs"])
+    found = []
+    if row["pointwise_least"] < 0.93 - slack or row["pointwise_most"] > 0.97 + slack:
+        found.append(f"pointwise between {row['pointwise_least']:.3f} and {row['pointwise_most']:.3f}")
+    if row["elsewhere_least"] < 0.93 - slack:
+        found.append(f"elsewhere {row['elsewhere_least']:.3f}")
+    if row["simultaneous"] < 0.93 - slack:
+        found.append(f"simultaneous {row['simultaneous']:.3f}")
+    return found
+
+
+def line(name: str, row: dict[str, float]) -> str:
+    return (
+        f"{name:32s} {row['pointwise_least']:.3f} {row['pointwise_most']:.3f} | {row['elsewhere_least']:.3f} | "
+        f"{row['simultaneous_in_the_middle']:.3f} {row['simultaneous']:.3f} | {row['bias_in_errors']:+.2f} "
+        f"({row['bias']:+.4f} at H {row['at_entropy']:.2f}) | {row['spread_over_error_least']:.2f} "
+        f"{row['spread_over_error_most']:.2f} | {row['widest_pointwise']:.4f} {row['widest_simultaneous']:.4f} "
+        f"({row['seconds']:.0f} s)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
