@@ -16,8 +16,8 @@ Let q' be made of S without j: it has seen m - 1 classes, and j stands for all i
 whose mean over the draw is E CE(q') >= H; `left_out` takes the mean over j in S. A q' made of the null branch has seen
 every class, and whatever is wrong in that branch makes the bound larger.
 
-Both bounds hold on the mean over draws, up to the error of finite steps. One draw can lie below the entropy on both
-sides, and then in no standard error: where what is left to know is a single rival close to c that was not drawn.
+Both bounds hold on the mean over draws, up to the error of finite steps. Where what is left to decide is between c and
+one close rival that was not drawn, the upper bound of that draw is too low, and its standard error does not say so.
 """
 
 from collections.abc import Sequence
