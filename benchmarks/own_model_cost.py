@@ -8,7 +8,6 @@ It goes to companion/results/own_model/cost.json, which the chapter "Bring your 
   two), by torch's FlopCounterMode on the real architecture on the device "meta", which has shapes and no numbers;
 - counted: the most memory one evaluation holds beside the weights, a sample, in float16, by following every storage
   of a pass through the same architecture of fake tensors, whose attention does not keep its matrix;
-- measured: what the estimator itself holds for a path and a dimension, two branches, on a function that costs nothing;
 - not measured: any time. The speed is a rate that others measured: iterations a second of Stable Diffusion 1.5 in the
   documentation of diffusers ("PyTorch 2.0", benchmark of version 0.17, float16, 512x512, without torch.compile). An
   iteration is two evaluations for each picture of the batch. Times the operations of an evaluation that gives the
@@ -29,16 +28,12 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from companion.denoiser import FunctionDenoiser
-from companion.estimate.entropy import Plan, measure_block
-from companion.estimate.partition import partition
 from companion.files import write_text
 from companion.models.folders import diffusers
 from companion.results import FOLDER
@@ -192,7 +187,7 @@ def main() -> int:
         | {package: version(package) for package in ("torch", "diffusers")},
     }
     rate = "diffusers 0.17, documentation of PyTorch 2.0: txt2img, torch 2.0 without compile, float16, batch 16"
-    found = {"rate": rate, "estimator_bytes": estimator_bytes(), "models": models, "cards": cards}
+    found = {"rate": rate, "models": models, "cards": cards}
     target = FOLDER / "own_model" / "cost.json"
     target.parent.mkdir(exist_ok=True)
     write_text(target, json.dumps(origin | found, indent=1) + "\n")
@@ -230,16 +225,6 @@ def held(make: Callable[[], Case]) -> float:
         return memory.most
     finally:
         torch.set_default_dtype(before)
-
-
-def estimator_bytes() -> float:
-    """The most bytes that the estimator holds at once for each path and dimension of a block, with two branches."""
-    model = FunctionDenoiser(lambda x, sigma, condition: x, (4, 64, 64), ("0", "1"))
-    block, plan_of = 32, (partition(model, [0], [1]),)
-    plan = Plan(plan_of, np.linspace(-8.0, 4.0, 4), block, block=block)
-    with Held([]) as memory:
-        measure_block(model, plan, 0)
-    return memory.most / (block * 4 * 64 * 64)
 
 
 class Held(TorchDispatchMode):
