@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import PUBLISHED, measure
@@ -18,6 +19,26 @@ CASES = range(10)
 
 def floor_of(q):
     return 0.5 * (1.0 + q) * float(binary.binary_entropy(-np.log(q)))
+
+
+def test_eq_biases_three():
+    # Each of the three steps is one argument of `partition`, and the estimates of all four entropies meet their exact
+    # values on many fine levels: what is left there of the third term is within 0.01 nats.
+    ten = isotropic_mixture(8.0 / np.sqrt(2.0) * np.eye(10), 1.0)
+    levels = np.linspace(-7.0, 3.0, 61)
+    kappa = binary.control_parameter(1.0, np.exp(-0.5 * levels), 8.0, 1.0)
+    exact = {
+        ("others", "true"): equidistant.partition_entropy(kappa, 1, 9),
+        ("others", "balanced"): equidistant.partition_entropy(kappa, 1, 9, 0.5),
+        ("all", "balanced"): equidistant.partition_entropy(kappa, 1, 10, 0.5, shared=1),
+    }
+    asked = [partition(ten, [0], second, prior) for second, prior in exact]
+    found, _ = measure(ten, asked, levels, 600)
+    for each, truth in zip(found, exact.values(), strict=True):
+        value, error = weighted_mean(each.entropy_of_path, each)
+        assert (np.abs(value - truth) < 4.0 * error + 0.01).all()
+    assert [each.entropy for each in asked] == pytest.approx([binary.binary_entropy(np.log(9.0)), *[np.log(2.0)] * 2])
+    assert [each.floor for each in asked] == pytest.approx([0.0, 0.0, floor_of(0.1)])
 
 
 @pytest.mark.parametrize("seed", CASES)
@@ -101,3 +122,26 @@ def test_prop_biases_samples_against_the_null_branch():
         few.append(weighted_mean(found.entropy_of_path, found)[0])
     chance = np.hypot(error, np.std(few, axis=0, ddof=1) / 12.0)
     assert (np.abs(np.mean(few, axis=0) - value)[1:] < 4.0 * chance[1:]).all()
+
+
+def test_eq_subset_cross_entropy():
+    # On a line, by a fine sum: the cross entropy of the posterior is the entropy, that of a posterior made of fewer
+    # rivals or of another prior is larger.
+    means, width, prior = [-1.0, 0.5, 2.0, 4.0], 0.8, 0.3
+    x, step = np.linspace(-7.0, 10.0, 4001, retstep=True)
+    densities = norm.pdf(x, np.array(means)[:, None], width)
+
+    def cross_entropy(share):
+        of_others = (densities[1:] * -np.log1p(-share)).sum() * step
+        return prior * (densities[0] * -np.log(share)).sum() * step + (1.0 - prior) / 3.0 * of_others
+
+    def predictor(rivals, weight=prior):
+        first = weight * densities[0]
+        return first / (first + (1.0 - weight) * densities[rivals].mean(axis=0))
+
+    weights = [prior, *[(1.0 - prior) / 3.0] * 3]
+    mixture = isotropic_mixture([[mean] for mean in means], width, weights).regroup([[0], [1, 2, 3]])
+    truth = float(exact_entropy(mixture, np.array([40.0]))[0])  # next to no noise: the densities above
+    assert abs(cross_entropy(predictor([1, 2, 3])) - truth) < 1e-7
+    for wrong in (predictor([1, 2]), predictor([2, 3]), predictor([1, 2, 3], 0.5)):
+        assert cross_entropy(wrong) > truth + 1e-3
