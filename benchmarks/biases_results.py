@@ -56,7 +56,8 @@ SETS = {2: (3, 8), 5: (1, 3, 5, 8, 9), 10: tuple(range(10))}  # each holds the d
 DRAWS = 4000  # of either side, for the exact entropies
 EXACT_PATHS = 3000  # against the null branch, 1500 a side
 CLASS_PATHS = 1100  # against the classes, 110 to 550 a branch
-NETWORK_PATHS = 900  # 150 a branch
+NETWORK_PATHS = 750  # 150 a branch, five digits
+NULL_PATHS = 600  # against the network's null branch, 300 a side
 
 
 def main() -> int:
@@ -211,17 +212,18 @@ def digits() -> tuple[dict, int]:
         equal = dict.fromkeys(chosen, 1.0 / count)
         asked.append(partition(model, [DIGIT], [k for k in chosen if k != DIGIT]))
         asked.append(Partition(f"{DIGIT}|these {count}", {DIGIT: 1.0}, equal, 0.5))
-    found, evaluations = measure(model, asked, log_snr, NETWORK_PATHS, SEED, DEFAULT)
-    rows["network"] = {"partitions": [each.label for each in asked]} | curves(found)
+    null, of_null = measure(model, asked[:1], log_snr, NULL_PATHS, SEED, DEFAULT)
+    found, of_classes = measure(model, asked[1:], log_snr, NETWORK_PATHS, SEED, DEFAULT)
+    rows["network"] = {"partitions": [each.label for each in asked]} | curves(null + found)
     rows["network"]["floor"] = [each.floor for each in asked]
     return {
         "digit": DIGIT,
         "sets": [list(chosen) for chosen in SETS.values()],
         "log_snr": log_snr,
         "draws": DRAWS,
-        "paths": {"null": EXACT_PATHS, "classes": CLASS_PATHS, "network": NETWORK_PATHS},
+        "paths": {"null": EXACT_PATHS, "classes": CLASS_PATHS, "network": NETWORK_PATHS, "network null": NULL_PATHS},
         "model_digest": model.digest,
-    } | rows, total + evaluations
+    } | rows, total + of_null + of_classes
 
 
 def exact_of(data: FiniteData, c: int, log_snr: np.ndarray) -> dict:
