@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -12,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
 import companion
 from companion.cli import main
-from companion.estimate.profile import Profile
+from companion.estimate.result import Profile
 from companion.models.tiny import save_tiny
+from companion.models.trained import TrainedDenoiser
 
 SMALL = ["profile", "--samples", "8", "--levels", "4"]
 
@@ -26,7 +30,7 @@ def test_profile_writes_a_result_and_a_figure_and_says_the_cost_first(tmp_path, 
     assert main([*SMALL, "--partition", "3|8", "--seed", "5", "--out", str(folder)]) == 0
     output, errors = capsys.readouterr()
     found = Profile.load(folder / "profile.json")
-    assert sorted(path.name for path in folder.iterdir()) == ["profile.json", "profile.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["blocks", "profile.json", "profile.png", "run.json"]
     assert (folder / "profile.png").read_bytes().startswith(b"\x89PNG")
     assert (found.seed, found.samples, len(found.log_snr), found.partition) == (5, 8, 4, "3|8")
     assert output.startswith(found.summary())
@@ -46,10 +50,11 @@ def test_json_is_the_saved_result(tmp_path, capsys):
 def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
     folder = save_tiny("stable diffusion", tmp_path / "model")
     prompts = ["--prompt", "a cab", "--prompt", "a bad cab"]
-    arguments = [*SMALL, "--model", str(folder), *prompts, "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--partition", "#1|#0"]) == 0
+    arguments = [*SMALL, "--model", str(folder), *prompts]
+    assert main([*arguments, "--partition", "#1|#0", "--out", str(tmp_path / "out")]) == 0
     assert Profile.load(tmp_path / "out" / "profile.json").partition == "a bad cab|a cab"
-    assert main([*arguments, "--partition", "a cab|null", "--dtype", "bfloat16"]) == 0
+    more = ["--partition", "a cab|null", "--dtype", "bfloat16"]
+    assert main([*arguments, *more, "--out", str(tmp_path / "null")]) == 0
     capsys.readouterr()
     assert main([*SMALL, "--model", str(folder), "--partition", "#1|#0", "--out", str(tmp_path / "no")]) == 2
     errors = capsys.readouterr().err
@@ -103,15 +108,79 @@ def test_what_the_parser_refuses_is_one_line_too(capsys, arguments, expected):
     assert line.startswith("companion: error: ") and expected in line
 
 
-def test_an_interrupt_says_so_and_leaves_no_file(tmp_path, capsys, monkeypatch):
-    def interrupt(bar, count=1):
-        os.kill(os.getpid(), signal.SIGINT)
+def test_an_interrupt_says_what_is_kept_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
+    """The numbers are those of a run without a break, and what was finished is not measured again."""
+    asked = [*SMALL, "--partition", "3|8", "--samples", "16", "--block", "4"]
+    assert main([*asked, "--out", str(tmp_path / "whole")]) == 0
+    update = tqdm.update
 
-    monkeypatch.setattr("tqdm.std.tqdm.update", interrupt)  # a real Ctrl-C while a level is computed
-    assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path)]) == 130
+    def interrupt(bar, count=1):
+        update(bar, count)
+        if bar.n > 17 * 2 * 4 + 5 * 2 * 6:  # the pilot, and a block and a half
+            os.kill(os.getpid(), signal.SIGINT)
+
+    out = ["--out", str(tmp_path / "broken")]
+    with monkeypatch.context() as patch:
+        patch.setattr("tqdm.std.tqdm.update", interrupt)  # a real Ctrl-C while a level is computed
+        capsys.readouterr()
+        assert main([*asked, *out]) == 130
     output, errors = capsys.readouterr()
-    assert output == "" and errors.endswith("companion: stopped\n")
-    assert list(tmp_path.iterdir()) == []
+    kept = f"2 finished blocks are kept in {tmp_path / 'broken'}, and the same command goes on"
+    assert output == "" and errors.endswith(f"companion: stopped; {kept}\n")
+    assert not (tmp_path / "broken" / "profile.json").exists()
+    assert main([*asked, *out]) == 0
+    assert capsys.readouterr().err.startswith("296 evaluations of digits (176 of them done), about ")
+    assert without_seconds(tmp_path / "broken") == without_seconds(tmp_path / "whole")
+
+
+def without_seconds(folder):
+    """A result as the text it is, less the one number that no two runs share."""
+    lines = (folder / "profile.json").read_text(encoding="utf-8").splitlines()
+    (seconds,) = [line for line in lines if line.startswith(' "seconds": ')]
+    return [line for line in lines if line != seconds]
+
+
+def test_a_finished_folder_costs_no_evaluation(tmp_path, capsys, monkeypatch):
+    asked = [*SMALL, "--partition", "3|8", "--out", str(tmp_path / "out")]
+    assert main(asked) == 0
+    first, _ = capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(TrainedDenoiser, "__call__", None)  # so that a single evaluation would be an error
+    assert main(asked) == 0
+    assert capsys.readouterr() == (first, "")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_of_another_run_is_refused_before_anything_is_evaluated(tmp_path, capsys, monkeypatch):
+    out = ["--out", str(tmp_path / "out")]
+    asked = [*SMALL, "--partition", "3|8", "--samples", "16", *out]
+    assert main(asked) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(TrainedDenoiser, "__call__", None)
+    for changed, expected in [
+        (["--partition", "3|9"], "partitions[0].label is 3|9, expected 3|8"),
+        (["--seed", "1"], "seed is 1, expected 0"),
+        (["--levels", "5"], "levels is 5, expected 4"),
+        (["--samples", "64"], "samples of the pilot is 8, expected 4"),
+        (["--method", "published"], "method.name is published, expected default"),
+    ]:
+        assert main([*asked, *changed]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"companion: error: {expected}, as in the run that {tmp_path / 'out'} holds; name another folder"
+
+
+def test_out_of_memory_names_the_block_to_use(tmp_path, capsys):
+    """The address space of the process is closed a little above what it has; then it is opened again."""
+    asked = [*SMALL, "--partition", "3|8", "--samples", "4000", "--method", "published", "--out", str(tmp_path)]
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = 1024 * int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, before[1]))
+    try:
+        assert main([*asked, "--block", "4000"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    expected = "block is 4000, expected 2000 or fewer: out of memory; finished blocks are kept"
+    assert capsys.readouterr().err.splitlines()[-1] == f"companion: error: {expected}"
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path, capsys):

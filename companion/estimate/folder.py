@@ -11,7 +11,9 @@ of a block and the name of the device, and then `Run.mixture` says so: blocks of
 """
 
 import hashlib
+import io
 import json
+import os
 import platform
 import re
 import time
@@ -128,12 +130,19 @@ class Run:
         for left in (self.folder / "blocks").glob(".*.unfinished.npz"):
             left.unlink(missing_ok=True)
 
-    def finished(self, model: Denoiser, plan: Plan, asked: Described, result: Path) -> bool:
+    def finished(self, model: Denoiser, plan: Plan, pilot: Plan | None, asked: Described, result: Path) -> bool:
         """Whether `result` is what this run gave when it was last asked so; InputError where the folder holds another.
 
-        Nothing is evaluated and nothing is written.
+        `plan` and `pilot` are those of `planned`. Nothing is evaluated and nothing is written.
         """
-        finished = self._written(_common(model, plan)).get("finished")
+        written = self._written(_common(model, plan))
+        for each in (plan, pilot):
+            if each is not None and str(each.stream) in written.get("streams", {}):
+                own = _own(each)
+                if each is plan and pilot is not None:
+                    own.pop("log_snr")  # which the pilot will move
+                self._compare(own, written["streams"][str(each.stream)])
+        finished = written.get("finished")
         return finished is not None and finished == {"asked": asked, "result": _file_digest(result)}
 
     def _opened(self, model: Denoiser, plan: Plan) -> Described:
@@ -143,7 +152,7 @@ class Run:
         streams = written.get("streams", {})
         stream = str(plan.stream)
         if stream in streams:
-            _compare(own, streams[stream], "", f", as in the run that {self.folder} holds; name another folder")
+            self._compare(own, streams[stream])
         elif self.processes.number == 0:
             make_folder(self.folder / "blocks", "folder")
             described = {**common, "streams": {**streams, stream: own}}
@@ -153,24 +162,26 @@ class Run:
     def _written(self, common: Described) -> Described:
         """The folder's run.json, compared with what is common to all streams; empty where there is none."""
         path = self.folder / "run.json"
+        if not os.path.isfile(path):
+            return {}
         try:
             written: Described = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(written["streams"], dict):
                 raise TypeError
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise InputError("folder", self.folder, f"a folder that can be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 "run.json", f"cut short or damaged in {self.folder}", "whole; name another folder"
             ) from None
-        _compare(common, written, "", f", as in the run that {self.folder} holds; name another folder")
+        self._compare(common, written)
         return written
+
+    def _compare(self, asked: Described, written: Described) -> None:
+        _compare(asked, written, "", f", as in the run that {self.folder} holds; name another folder")
 
     def _pieces(self, stream: int) -> list[_Piece]:
         found = []
-        for path in sorted((self.folder / "blocks").glob("*.npz")):
+        there = os.path.isdir(self.folder / "blocks")
+        for path in sorted((self.folder / "blocks").glob("*.npz")) if there else ():
             name = re.fullmatch(rf"{stream}-(\d+)-(\d+)-(\d+)", path.stem)
             if name:
                 found.append(_Piece(int(name[2]), int(name[3]), int(name[1]), path))
@@ -237,10 +248,10 @@ def _common(model: Denoiser, plan: Plan) -> Described:
 
 
 def _own(plan: Plan) -> Described:
-    """What a stream has of its own. A pilot's paths place the levels of all others: their number counts."""
+    """What a stream has of its own. A pilot's paths place the levels of all others, so that their number counts."""
     return {
         "stream": plan.stream,
-        "samples": None if plan.stream == 0 else plan.samples,
+        "samples of the pilot": None if plan.stream == 0 else plan.samples,
         "levels": len(plan.log_snr),
         "log_snr": [float(level) for level in plan.log_snr],
     }
@@ -336,7 +347,7 @@ def _write(
 
 def _load(path: Path) -> tuple[dict[str, NDArray[Any]], Described]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         whole = str(arrays.pop("checksum")) == _checksum(arrays)
         about: Described = json.loads(str(arrays.pop("about"))) if whole else {}
