@@ -1,5 +1,6 @@
 """The cells of "Bring your own model", with the one line changed: every way of opening a model, and the ten lines."""
 
+import json
 import pickle
 import re
 import sys
@@ -8,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from companion.errors import InputError
 from companion.models.load import load
@@ -47,6 +49,21 @@ def test_a_folder_is_opened_as_it_is(tmp_path, kind, classes):
     names = opened(f'MODEL, ALLOW_PICKLE = "{save_tiny(kind, tmp_path / "mine")}", False')
     assert names["model"].name == "mine"
     assert len(names["model"].classes) == classes
+
+
+def test_pickles_of_a_folder_are_read_as_tensors_when_the_line_says_true(tmp_path):
+    """As DiT was published: weights in .bin files, and the class under its old name."""
+    folder = save_tiny("dit", tmp_path / "mine")
+    for part in ("transformer", "vae"):
+        path = folder / part / "diffusion_pytorch_model.safetensors"
+        torch.save(load_file(path), path.with_suffix(".bin"))
+        path.unlink()
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    config |= {"_class_name": "Transformer2DModel", "norm_type": "ada_norm_zero"}
+    (folder / "transformer" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="a pickle can run code"):
+        opened(f'MODEL, ALLOW_PICKLE = "{folder}", False')
+    assert opened(f'MODEL, ALLOW_PICKLE = "{folder}", True')["model"].has_null
 
 
 def test_a_checkpoint_is_opened_only_when_the_line_says_true(tmp_path, monkeypatch):

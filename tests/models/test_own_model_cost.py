@@ -75,3 +75,16 @@ def test_operations_and_bytes_of_a_chain_by_hand(script):
         real(x)
     assert memory.most == 2 * 8 * 64 * 4
     assert memory.now == 0
+
+
+def test_fake_tensors_hold_what_real_ones_do(script):
+    """A small network of EDM2's shapes: a pass in float16 of fake tensors, and a real one in float32, twice that."""
+
+    def small():
+        network = script.EDM2(64, resolution=16, labels=10)
+        return network, lambda net, x: net(x, x.new_zeros(len(x), 64), x.new_zeros(len(x), 10)), (4, 16, 16)
+
+    network, call, shape = small()
+    with torch.no_grad(), script.Held(network.parameters()) as memory:
+        call(network, torch.zeros(script.BATCH, *shape))
+    assert memory.most == 2 * script.held(small)
