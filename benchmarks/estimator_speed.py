@@ -4,7 +4,7 @@ Two ratios, each of minima over five interleaved runs of the shipped digits mode
 thread, which other work on the machine disturbs less than the clock's:
 
 - 3|8, 300 samples, 64 levels, over its bare network evaluations: the same calls of the same model, the same batches,
-  and nothing else. At most 1.10.
+  and nothing else. At most 1.05.
 - separate runs for each of the 45 pairs and ten class-against-others profiles, over one run of all ten classes that
   gives all 55, with the same number of paths for each class on either side. At least 3. Cost is linear in paths and
   levels, so this is measured at few levels, and the separate runs of one pair and one class-against-others stand for
@@ -25,16 +25,18 @@ import torch
 
 from companion import __version__
 from companion.denoiser import Denoiser
+from companion.estimate.entropy import BLOCK
 from companion.estimate.partition import partition
-from companion.estimate.profile import default_levels, profile, profiles
+from companion.estimate.placement import default_levels
+from companion.estimate.profile import profile, profiles
 from companion.files import write_text
 from companion.forward import noise_of
 from companion.models.unet import load
 
 RESULTS = Path(__file__).parent / "results" / "estimator_speed.json"
 RUNS = 5
-SAMPLES, LEVELS, BATCH = 300, 64, 512
-MOST_OVERHEAD, LEAST_GAIN = 1.10, 3.0
+SAMPLES, LEVELS = 300, 64
+MOST_OVERHEAD, LEAST_GAIN = 1.05, 3.0
 
 # A pair's profile uses the paths of its two classes, a class-against-others those of all ten: one run with 30 paths a
 # class gives 60 and 300 paths. Separate runs use as many.
@@ -52,7 +54,7 @@ def main() -> int:
     paths = PATHS_A_CLASS * len(model.classes)
 
     overhead = fastest(
-        estimator=lambda: profile(model, pair, levels, SAMPLES, batch=BATCH),
+        estimator=lambda: profile(model, pair, levels, SAMPLES),
         network=lambda: bare_evaluations(model, pair.branches, levels, SAMPLES),
     )
     gain = fastest(
@@ -100,8 +102,8 @@ def bare_evaluations(model: Denoiser, branches: tuple[int, ...], log_snr: torch.
     with torch.no_grad():
         for level in [log_snr[0], *log_snr]:
             sigma = float(noise_of(level))
-            for start in range(0, samples, BATCH):
-                x = clean[start : start + BATCH] + sigma * noise[start : start + BATCH]
+            for start in range(0, samples, BLOCK):
+                x = clean[start : start + BLOCK] + sigma * noise[start : start + BLOCK]
                 for branch in branches:
                     model(x, torch.full((len(x),), sigma), torch.full((len(x),), branch))
 

@@ -1,6 +1,7 @@
 """A run in a folder: whatever stops it, it goes on to the same bits; what is of another run or damaged is refused."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -357,8 +358,7 @@ def test_two_processes_end_with_the_bits_of_one(tmp_path, uninterrupted):
 PEAK = """
     import resource, sys
     import torch
-    from companion.cli import main
-from companion.denoiser import FunctionDenoiser
+    from companion.denoiser import FunctionDenoiser
     from companion.estimate.partition import partition
     from companion.estimate.profile import profile
 
@@ -375,17 +375,17 @@ from companion.denoiser import FunctionDenoiser
 
 @pytest.mark.slow
 def test_memory_stays_within_one_block():
-    """States of 3 x 64 x 64: 16 blocks of 32 paths peak where two do, and both below what the command says."""
+    """States of 3 x 64 x 64: 32 blocks of 32 paths peak 4 MiB above one block at the most, and below what is computed.
+
+    The allocator is told to give back what is freed; otherwise its own reserves grow with time and hide the rest.
+    """
     model = FunctionDenoiser(crowded, shape=(3, 64, 64), classes=("left", "right"))
-    plan, _ = planned(model, [partition(model, [0], [1])], samples=512, levels=4, block=32)
-    computed = states_in_memory(plan, 3 * 64 * 64)
-    two, sixteen = (
-        int(
-            subprocess.run(
-                [sys.executable, "-c", textwrap.dedent(PEAK), samples], check=True, capture_output=True
-            ).stdout
-        )
-        for samples in ("64", "512")
+    plan, _ = planned(model, [partition(model, [0], [1])], samples=1024, levels=4, block=32)
+    command = [sys.executable, "-c", textwrap.dedent(PEAK)]
+    surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    one, many = (
+        int(subprocess.run([*command, samples], check=True, capture_output=True, env=surroundings).stdout)
+        for samples in ("32", "1024")
     )
-    assert sixteen < 1.1 * two + 2**22, (two, sixteen, computed)
-    assert sixteen < computed + 2**25, (two, sixteen, computed)
+    assert many < one + 2**22, (one, many)
+    assert many < states_in_memory(plan, 3 * 64 * 64), (one, many)
