@@ -9,9 +9,10 @@ It goes to companion/results/own_model/cost.json, which the chapter "Bring your 
 - counted: the most memory one evaluation holds beside the weights, a sample, in float16, by following every storage
   of a pass through the same architecture of fake tensors, whose attention does not keep its matrix;
 - not measured: any time. The speed is a rate that others measured: iterations a second of Stable Diffusion 1.5 in the
-  documentation of diffusers ("PyTorch 2.0", benchmark of version 0.17, float16, 512x512, without torch.compile). An
-  iteration is two evaluations for each picture of the batch. Times the operations of an evaluation that gives the
-  share of the card's peak which such a network reaches; the other models are assumed to reach the same share.
+  documentation of diffusers ("PyTorch 2.0", benchmark of version 0.17: torch 2.0, float16, channels last, 512x512, a
+  batch of 16 pictures, without torch.compile). An iteration is two evaluations for each picture of the batch. Times
+  the operations of an evaluation that gives the share of the card's peak which such a network reaches; the other
+  models are assumed to reach the same share.
 
 Peaks and memory are those of NVIDIA's data sheets (dense tensor cores, float16). The parameters and operations counted
 here are held against those that the papers of DiT and EDM2 print; the papers count a multiplication and an addition as
@@ -186,7 +187,7 @@ def main() -> int:
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in ("torch", "diffusers")},
     }
-    rate = "diffusers 0.17, documentation of PyTorch 2.0: txt2img, torch 2.0 without compile, float16, batch 16"
+    rate = "diffusers 0.17, documentation of PyTorch 2.0: SD txt2img, float16, channels last, no compile, batch 16"
     found = {"rate": rate, "models": models, "cards": cards}
     target = FOLDER / "own_model" / "cost.json"
     target.parent.mkdir(exist_ok=True)
