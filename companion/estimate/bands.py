@@ -22,7 +22,7 @@ def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
     >>> from companion.estimate.partition import Partition
     >>> pair, levels = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5), np.array([0.0])
     >>> four = np.array([[1.0], [3.0], [0.0], [0.0]])
-    >>> found = Measurement(pair, levels, four, four, four, np.array([0, 0, 1, 1]), np.array([0.5, 0.5]))
+    >>> found = Measurement(pair, levels, four, four, four, four, np.array([0, 0, 1, 1]), np.array([0.5, 0.5]))
     >>> [float(each[0]) for each in weighted_mean(four, found)]
     [1.0, 0.5]
     """
@@ -83,11 +83,11 @@ def limits(entropy: Array, error: Array, factor: float, floor: float = 0.0) -> t
     """
     left = entropy - floor
     after = (np.cumsum(left < _NEARLY_DECIDED) > 0) & ((left >= 0.0) | (floor == 0.0))
-    left = np.where(after, np.maximum(left, 0.0), left)
-    ratio = np.divide(error**2, left, out=np.zeros_like(left), where=after & (left > 0.0))
+    x = np.maximum(left, 0.0)
+    ratio = np.divide(error**2, x, out=np.zeros_like(x), where=after & (x > error**2))  # entropies are below one nat
     spread = factor**2 * np.maximum.accumulate(ratio)
-    half = np.where(after, np.sqrt(spread * left + 0.25 * spread**2), factor * error)
-    middle = np.where(after, left + 0.5 * spread, left) + floor
+    half = np.where(after, np.sqrt(spread * x + 0.25 * spread**2), factor * error)
+    middle = np.where(after, x + 0.5 * spread, left) + floor
     return np.clip(middle - half, 0.0, np.log(2.0)), np.clip(middle + half, 0.0, np.log(2.0))
 
 

@@ -1,10 +1,15 @@
 """What a profile can vouch for: each way in which it may be wrong, measured on the run itself, with its limit.
 
-truncation       what the top level already knows and the run did not count
-discretisation   the entropy from two step sizes on one set of paths
-agreement        the entropy's fall against the production, integrated
-floor            the entropy's end against the least it can be for classes that can be told apart
-calibration      the posterior of real data against their labels, where data were given
+    truncation       what the top level already knows and the run did not count
+    discretisation   the entropy from two step sizes on one set of paths
+    agreement        the entropy's fall against the production, integrated
+    sampling         how wide the band is
+    null branch      the information in the question "null branch or class mixture?", which should be none
+    floor            the entropy's end against the least it can be, whatever is known
+    calibration      the posterior of real data against their labels, where data were given
+
+Where a line is read at the worst of many levels its error holds at all of them at once. A profile of the model's own
+paths and one of real data are compared by `companion.estimate.held_out.against_data`, which adds two lines.
 """
 
 from collections.abc import Sequence
@@ -13,22 +18,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import simpson, trapezoid
 
-from companion.estimate.bands import weighted_mean
+from companion.estimate.bands import simultaneous_factor, weighted_mean
 from companion.estimate.entropy import Measurement, Plan
+from companion.estimate.partition import NULL
+from companion.theory.binary import binary_entropy
 
-__all__ = ["Certificate", "Check", "certify"]
+__all__ = ["Certificate", "Check", "certify", "judge", "worst"]
 
 Array = NDArray[np.float64]
 
 LIMIT = 0.01
+LIMIT_OF_CHANCE = 0.03
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line: a number in nats, its standard error, the most it may be, and what it means when it is more.
+    """One line: a number of nats that should be zero, its error, the most it may be, and what to do about it.
 
-    `passed` is None where the run had nothing to measure it with; then `value` and `error` are None too.
+    `error` is half the half-width of its 95% interval: two of them either way hold the truth. `passed` is None where
+    the run cannot tell: it had nothing to measure the line with (then `value` and `error` are None too), or the error
+    alone is above the limit and the value is not clearly so.
     """
 
     name: str
@@ -38,6 +49,17 @@ class Check:
     passed: bool | None
     meaning: str
 
+    @property
+    def verdict(self) -> str:
+        """In words: holds, fails, cannot tell, or not measured.
+
+        >>> judge("floor", 0.002, 0.001, "").verdict, judge("floor", 0.0, 0.1, "").verdict
+        ('holds', 'cannot tell')
+        """
+        if self.value is None:
+            return "not measured"
+        return "cannot tell" if self.passed is None else "holds" if self.passed else "fails"
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -46,11 +68,16 @@ class Certificate:
     checks: tuple[Check, ...]
 
     def __str__(self) -> str:
-        asked = [check for check in self.checks if check.passed is not None]
-        failed = [f"{check.name} {check.value:.4f}" for check in asked if not check.passed]
-        return f"{len(asked) - len(failed)} of {len(asked)} checks hold" + (
-            "; not " + ", ".join(failed) if failed else ""
-        )
+        held = sum(check.passed is True for check in self.checks)
+        measured = sum(check.value is not None for check in self.checks)
+        parts = [f"{held} of {measured} checks hold"]
+        for verdict, word in (("fails", "not"), ("cannot tell", "too few paths for")):
+            found = [f"{check.name} {check.value:.4f}" for check in self.checks if check.verdict == verdict]
+            parts += [f"{word} {', '.join(found)}"] if found else []
+        return "; ".join(parts)
+
+    def __getitem__(self, name: str) -> Check:
+        return next(check for check in self.checks if check.name == name)
 
     def as_list(self) -> list[dict[str, Any]]:
         """What JSON can hold."""
@@ -62,27 +89,107 @@ class Certificate:
         return Certificate(tuple(Check(**value) for value in values))
 
 
-def certify(plan: Plan, measured: Measurement, truncation: float) -> Certificate:
-    """The certificate of a measurement; `truncation` is what its profile leaves uncounted."""
-    partition, levels = measured.partition, measured.log_snr
-    entropy, _ = weighted_mean(measured.entropy_of_path, measured)
-    drops = measured.entropy_of_path[:, :1] - measured.entropy_of_path[:, -1:]
-    steps = np.diff(levels)
-    integrated = np.sum(
-        0.5 * steps * (measured.production_of_path[:, 1:] + measured.production_of_path[:, :-1]), axis=1, keepdims=True
-    )
-    (difference,), (error,) = weighted_mean(drops - integrated, measured)
-    below, below_error = partition.floor - entropy[-1], weighted_mean(measured.entropy_of_path[:, -1:], measured)[1][0]
-    return Certificate(
-        (
-            _check("truncation", truncation, 0.0, "start at more noise"),
-            _check(
-                "agreement", abs(difference), error, "more levels, or a model whose classes are one consistent family"
-            ),
-            _check("floor", max(below, 0.0), below_error, "the branches contradict each other: no null branch"),
-        )
-    )
+def certify(plan: Plan, measured: Measurement, truncation: float, beside: Sequence[Measurement] = ()) -> Certificate:
+    """The certificate of a measurement; `truncation` is what its profile leaves uncounted.
+
+    `beside` are the measurements of the same run: one of the null branch against the mixture of all classes is what
+    the line "null branch" is read from.
+    """
+    checks = [
+        judge("truncation", truncation, 0.0, "start at more noise"),
+        _discretisation(measured),
+        _agreement(measured),
+        _sampling(measured),
+        _null_branch(measured, beside),
+        _floor(measured),
+        _calibration(plan, measured),
+    ]
+    return Certificate(tuple(checks))
 
 
-def _check(name: str, value: float, error: float, meaning: str) -> Check:
-    return Check(name, float(value), float(error), LIMIT, bool(value <= LIMIT + 2.0 * error), meaning)
+def judge(name: str, value: float, error: float, meaning: str, limit: float = LIMIT) -> Check:
+    """The line of a value that was measured.
+
+    >>> judge("truncation", 0.05, 0.001, "start at more noise").passed
+    False
+    """
+    fails = value > limit + 2.0 * error
+    passed = False if fails else None if error > limit else True
+    return Check(name, float(value), float(error), limit, passed, meaning)
+
+
+def worst(gap: Array, half_width: Array) -> tuple[float, float]:
+    """The gap (levels,) and the error of a line at the level that fails clearest, or else where the gap is largest.
+
+    `half_width` is that of a band which holds at all levels at once.
+
+    >>> [float(each) for each in worst(np.array([0.05, -0.04]), np.array([0.06, 0.01]))]
+    [0.04, 0.005]
+    """
+    excess = np.abs(gap) - half_width
+    at = int(np.argmax(excess)) if np.any(excess > 0.0) else int(np.argmax(np.abs(gap)))
+    return float(abs(gap[at])), 0.5 * float(half_width[at])
+
+
+def _unmeasured(name: str, meaning: str, limit: float = LIMIT) -> Check:
+    return Check(name, None, None, limit, None, meaning)
+
+
+def _over_levels(values: Array, measured: Measurement) -> tuple[float, float]:
+    gap, error = weighted_mean(values, measured)
+    return worst(gap, simultaneous_factor(values, measured) * error)
+
+
+def _discretisation(measured: Measurement) -> Check:
+    """What two step sizes differ by is the first-order error. An extrapolated estimate is free of it: less is left."""
+    value, error = _over_levels(measured.two_steps_of_path, measured)
+    return judge("discretisation", value, error, "more levels")
+
+
+def _agreement(measured: Measurement) -> Check:
+    """The rule of integration counts: what Simpson's and the trapezoid's differ by is added to the error."""
+    production, levels = measured.production_of_path, measured.log_snr
+    integrated = simpson(production, x=levels, axis=1)
+    values = (measured.entropy_of_path[:, 0] - measured.entropy_of_path[:, -1] - integrated)[:, None]
+    (difference,), (error,) = weighted_mean(values, measured)
+    (coarser,), _ = weighted_mean((trapezoid(production, x=levels, axis=1) - integrated)[:, None], measured)
+    meaning = "more levels; on real data: the model's posterior is not the data's"
+    return judge("agreement", abs(difference), float(np.hypot(error, 0.5 * coarser)), meaning)
+
+
+def _sampling(measured: Measurement) -> Check:
+    _, error = weighted_mean(measured.entropy_of_path, measured)
+    width = simultaneous_factor(measured.entropy_of_path, measured) * float(error.max())
+    return judge("sampling", width, 0.0, "more samples", LIMIT_OF_CHANCE)
+
+
+def _null_branch(measured: Measurement, beside: Sequence[Measurement]) -> Check:
+    """The Jensen-Shannon divergence of the paths' two laws: log 2 - H of the question which of the two it is."""
+    if NULL not in measured.partition.branches:
+        return _unmeasured("null branch", "not asked: this partition does without it")
+    for each in (measured, *beside):
+        asked = each.partition
+        mixture = [asked.second.get(k, 0.0) for k in range(len(asked.whole))]
+        if set(asked.first) == {NULL} and np.allclose(mixture, asked.whole):
+            values = each.partition.entropy - each.entropy_of_path
+            value, error = _over_levels(values, each)
+            return judge("null branch", value, error, 'the null branch is not the mixture of the classes: use "all"')
+    return _unmeasured("null branch", 'measure "null|all" in the same run')
+
+
+def _floor(measured: Measurement) -> Check:
+    (end,), (error,) = weighted_mean(measured.entropy_of_path[:, -1:], measured)
+    below = max(measured.partition.floor - end, 0.0)
+    return judge("floor", below, error, 'the branches contradict each other: use "all", no null branch')
+
+
+def _calibration(plan: Plan, measured: Measurement) -> Check:
+    if plan.data is None:
+        return _unmeasured("calibration", "give labelled data that the model has not seen", LIMIT_OF_CHANCE)
+    partition, odds = measured.partition, measured.log_odds
+    first = np.array([partition.prior * partition.first.get(branch, 0.0) for branch in partition.branches])
+    share = (first / measured.weights)[measured.stratum][:, None]  # p(first side | branch)
+    surprise = share * np.logaddexp(0.0, -odds) + (1.0 - share) * np.logaddexp(0.0, odds)
+    value, error = _over_levels(surprise - binary_entropy(odds), measured)
+    meaning = "the posterior of these data is wrong: train better, or believe the model of its own samples only"
+    return judge("calibration", value, error, meaning, LIMIT_OF_CHANCE)

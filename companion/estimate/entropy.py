@@ -62,19 +62,21 @@ class Method:
     """How the entropy is estimated: the published rule, ours, or one step of the way between them.
 
     `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
-    drift of the log-odds is averaged over both ends of a step. `control`: the estimate is corrected by two control
+    drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the entropy
+    of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels. `control`: the estimate is corrected by two control
     variates whose mean is known to be zero. `placed`: where no levels are given, a pilot run places them.
     """
 
     name: str
     from_nothing: bool
     averaged: bool
+    extrapolated: bool
     control: bool
     placed: bool
 
 
-PUBLISHED = Method("published", from_nothing=False, averaged=False, control=False, placed=False)
-DEFAULT = Method("default", from_nothing=True, averaged=True, control=True, placed=True)
+PUBLISHED = Method("published", from_nothing=False, averaged=False, extrapolated=False, control=False, placed=False)
+DEFAULT = Method("default", from_nothing=True, averaged=True, extrapolated=True, control=True, placed=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +171,8 @@ class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
     `entropy_of_path` and `production_of_path` are (paths, levels): values whose weighted mean over the paths is the
-    estimate. The entropy's are corrected by the control variates. `stratum` (paths,) numbers the branch of each path
+    estimate. The entropy's are corrected by the control variates. `two_steps_of_path` is what h(L) changes by when the
+    noise is summed over steps twice as long: the first-order error of the steps, doubled minus once. `stratum` (paths,) numbers the branch of each path
     and `weights` are the branches' weights in the expectation. `log_odds` is L of every path and level.
     """
 
@@ -177,6 +180,7 @@ class Measurement:
     log_snr: Array
     entropy_of_path: Array
     production_of_path: Array
+    two_steps_of_path: Array
     log_odds: Array
     stratum: NDArray[np.int64]
     weights: Array
@@ -235,6 +239,7 @@ def measure_block(
         plan.log_snr,
         plan.seed,
         plan.method.from_nothing,
+        plan.method.extrapolated,
         numbers,
         plan.data_of(number),
         plan.stream,
@@ -259,9 +264,8 @@ def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]
         entropy = joined["entropy"]
         if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
             entropy = _controlled(entropy, joined["foreseen"], joined["drawn"], stratum, weights)
-        found.append(
-            Measurement(partition, plan.log_snr, entropy, joined["production"], joined["log_odds"], stratum, weights)
-        )
+        names = ("production", "two_steps", "log_odds")
+        found.append(Measurement(partition, plan.log_snr, entropy, *(joined[name] for name in names), stratum, weights))
     return found
 
 
@@ -307,7 +311,7 @@ class _Tally:
     """What one partition gathers of a block: the values of its paths at each level, and two control variates.
 
     Both controls are martingales with mean zero at every level, for any step size, on the run's own paths. With
-    h(S_k) the entropy after one step whose direction D_A - D_B is held (for two branches, S is the `held` log-odds),
+    h(S_k) the entropy after one step whose direction E_A - E_B is held (for two branches, S is the `held` log-odds),
 
         C_1 = sum_k h(S_k) - E[ h(S_k) | path, branch ],
         C_2 = sum_k E[ h(S_k) | path, branch ] - sum_z p(z | path) E[ h(S_k) | path, z ],
@@ -328,30 +332,37 @@ class _Tally:
         self.rows, self.columns, self.own = there(rows), there(columns), there(self.stratum)
         self.first, self.second, self.weights = there(first), there(second), there(_weights(partition))
         self.prior_odds = partition.log_odds
-        self.averaged, self.control = plan.method.averaged, plan.controlled
+        self.method, self.control = plan.method, plan.controlled
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
         self.foreseen = torch.zeros(len(rows), dtype=torch.float64, device=device)
         self.drawn = self.foreseen.clone()
-        self.values: dict[str, list[torch.Tensor]] = {name: [] for name in ("entropy", "production", "log_odds")}
+        self.values: dict[str, list[torch.Tensor]] = {
+            name: [] for name in ("entropy", "production", "two_steps", "log_odds")
+        }
         if self.control:
             self.values |= {"foreseen": [], "drawn": []}
 
     def add(self, level: Level) -> None:
         held = level.held[self.rows][:, self.columns]
-        gram = level.gram[self.rows][:, self.columns][:, :, self.columns]
         if np.isfinite(level.log_snr):
-            likelihood = level.averaged[self.rows][:, self.columns] if self.averaged else held
+            averaged, coarse = (each[self.rows][:, self.columns] for each in (level.averaged, level.coarse))
+            likelihood = averaged if self.method.averaged else held
             odds = self._odds(likelihood)
             direction = torch.sub(*self._shares(likelihood))
+            gram = level.gram[self.rows][:, self.columns][:, :, self.columns]
             gap = torch.einsum("ni,nij,nj->n", direction, gram, direction)
             undecided = torch.sigmoid(odds) * torch.sigmoid(-odds)
-            self.values["entropy"].append(_binary_entropy(odds))
+            entropy = _binary_entropy(odds)
+            two_steps = entropy - _binary_entropy(self._odds(likelihood + coarse - averaged))
+            self.values["entropy"].append(entropy + two_steps if self.method.extrapolated else entropy)
+            self.values["two_steps"].append(two_steps)
             self.values["production"].append(0.5 * float(np.exp(level.log_snr)) * undecided * gap)
             self.values["log_odds"].append(odds)
             if self.control:
                 self.values["foreseen"].append(self.foreseen)
                 self.values["drawn"].append(self.drawn)
         if self.control and level.dsnr > 0.0:
+            gram = level.step_gram[self.rows][:, self.columns][:, :, self.columns]
             self._advance(held, gram, level.noise[self.rows][:, self.columns], level.dsnr)
 
     def record(self) -> Record:
@@ -369,7 +380,7 @@ class _Tally:
     def _advance(self, held: torch.Tensor, gram: torch.Tensor, noise: torch.Tensor, dsnr: float) -> None:
         first, second = self._shares(held)
         direction = first - second
-        along = torch.einsum("ni,nij->nj", direction, gram)  # (D_A - D_B) . (D_z - D_g)
+        along = torch.einsum("ni,nij->nj", direction, gram)  # (E_A - E_B) . (E_z - E_g)
         middle = 0.5 * (along * (first + second)).sum(dim=1)
         means = self._odds(held)[:, None] + dsnr * (along - middle[:, None])
         deviation = (dsnr * (along * direction).sum(dim=1).clamp_min(0.0)).sqrt()
