@@ -27,7 +27,18 @@ from companion.forward import noise_of, ornstein_uhlenbeck
 from companion.theory.mixtures import GaussianMixture
 from companion.theory.quadrature import density
 
-__all__ = ["COLOURS", "STYLE", "TRUTH", "draw_paths", "draw_profile", "figure", "noise_axis", "plot_with_error", "save"]
+__all__ = [
+    "COLOURS",
+    "STYLE",
+    "TRUTH",
+    "draw_certificate",
+    "draw_paths",
+    "draw_profile",
+    "figure",
+    "noise_axis",
+    "plot_with_error",
+    "save",
+]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -153,7 +164,8 @@ def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, co
 def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     """One profile on two panels: entropy with its floor and half-entropy level, production with its window.
 
-    `axes` are two axes of one figure; bands are two standard errors on either side.
+    `axes` are two axes of one figure. The entropy has two 95% bands, dark at each level by itself and light at all
+    levels at once; the production's is two standard errors on either side.
 
     >>> from companion.estimate.partition import partition
     >>> from companion.estimate.profile import profile
@@ -166,7 +178,9 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     """
     left, right = axes
     name = profile.partition.replace("$", r"\$")  # a name of a class, and no formula
-    plot_with_error(left, profile.log_snr, profile.entropy, profile.entropy_se, color, name)
+    left.plot(profile.log_snr, profile.entropy, color=color, label=name)
+    for simultaneous, opacity in ((True, 0.15), (False, 0.25)):
+        left.fill_between(profile.log_snr, *profile.band(simultaneous), color=color, alpha=opacity, linewidth=0.0)
     plot_with_error(right, profile.log_snr, profile.production, profile.production_se, color, name)
     half = profile.half_entropy.value
     if profile.floor > 0.0:
@@ -182,6 +196,44 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     for panel in (left, right):
         panel.set_ylim(bottom=0.0)
         noise_axis(panel, sigma=False)
+
+
+def draw_certificate(axes: Axes, profile: Profile) -> None:
+    """What a profile can vouch for: each line of its certificate, two errors to the right, against its limit.
+
+    Values are in units of their limit, on a logarithmic scale; beyond the dotted line by more than two errors a check
+    fails. A filled circle holds, a cross fails, an open circle cannot tell; a line without a mark was not measured.
+
+    >>> from companion.estimate.partition import partition
+    >>> from companion.estimate.profile import profile
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> fig, axes = figure()
+    >>> draw_certificate(axes, profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50))
+    >>> axes.get_yticklabels()[0].get_text()
+    'truncation'
+    """
+    checks = profile.certificate.checks
+    marks = {"holds": ("o", COLOURS[0], COLOURS[0]), "fails": ("X", COLOURS[4], COLOURS[4])}
+    least, most = 0.008, 80.0
+    for row, check in enumerate(checks):
+        colour = "0.55"
+        said = check.verdict
+        if check.value is not None and check.error is not None:
+            marker, colour, filled = marks.get(said, ("o", "0.3", "white"))
+            value, end = check.value / check.limit, (check.value + 2.0 * check.error) / check.limit
+            ends = np.clip([value, end], least * 1.1, most * 0.9)
+            axes.plot(ends, [row, row], color=colour, linewidth=1.4)
+            axes.plot(ends[0], row, marker, color=colour, markerfacecolor=filled, markersize=6, clip_on=False)
+            said += f": {check.value:.4f}" + (f" ± {2.0 * check.error:.4f}" if check.error > 0.0 else "")
+        axes.text(most * 1.15, row, said, color=colour, va="center", fontsize=8.0, clip_on=False)
+    axes.axvline(1.0, color=TRUTH, linestyle=":", linewidth=1.0)
+    axes.set(xscale="log", xlim=(least, most), ylim=(len(checks) - 0.5, -0.5))
+    axes.set_xticks([0.01, 0.1, 1.0, 10.0], ["0.01", "0.1", "limit", "10"])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(checks)), [check.name for check in checks])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("times the limit")
 
 
 def save(fig: Figure, path: Path | str) -> None:

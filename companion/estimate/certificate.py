@@ -141,7 +141,7 @@ def _over_levels(values: Array, measured: Measurement) -> tuple[float, float]:
 
 
 def _discretisation(measured: Measurement) -> Check:
-    """What two step sizes differ by is the first-order error. An extrapolated estimate is free of it: less is left."""
+    """What two step sizes differ by is the first-order error; an extrapolated estimate has taken it off."""
     value, error = _over_levels(measured.two_steps_of_path, measured)
     return judge("discretisation", value, error, "more levels")
 
@@ -149,12 +149,11 @@ def _discretisation(measured: Measurement) -> Check:
 def _agreement(measured: Measurement) -> Check:
     """The rule of integration counts: what Simpson's and the trapezoid's differ by is added to the error."""
     production, levels = measured.production_of_path, measured.log_snr
-    integrated = simpson(production, x=levels, axis=1)
-    values = (measured.entropy_of_path[:, 0] - measured.entropy_of_path[:, -1] - integrated)[:, None]
-    (difference,), (error,) = weighted_mean(values, measured)
-    (coarser,), _ = weighted_mean((trapezoid(production, x=levels, axis=1) - integrated)[:, None], measured)
+    rules = trapezoid(production, x=levels, axis=1) - simpson(production, x=levels, axis=1)
+    (difference,), (error,) = weighted_mean(measured.imbalance_of_path, measured)
+    (of_rule,), _ = weighted_mean(rules[:, None], measured)
     meaning = "more levels; on real data: the model's posterior is not the data's"
-    return judge("agreement", abs(difference), float(np.hypot(error, 0.5 * coarser)), meaning)
+    return judge("agreement", abs(difference), float(np.hypot(error, 0.5 * of_rule)), meaning)
 
 
 def _sampling(measured: Measurement) -> Check:

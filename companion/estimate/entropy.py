@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import simpson
 from scipy.special import logsumexp, roots_hermitenorm
 
 from companion.denoiser import Denoiser
@@ -172,8 +173,10 @@ class Measurement:
 
     `entropy_of_path` and `production_of_path` are (paths, levels): values whose weighted mean over the paths is the
     estimate. The entropy's are corrected by the control variates. `two_steps_of_path` is what h(L) changes by when the
-    noise is summed over steps twice as long: the first-order error of the steps, doubled minus once. `stratum` (paths,) numbers the branch of each path
-    and `weights` are the branches' weights in the expectation. `log_odds` is L of every path and level.
+    noise is summed over steps twice as long: the first-order error of the steps, doubled minus once.
+    `imbalance_of_path` (paths, 1) is the fall of h(L) from the first level to the last less the integral of the
+    production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path and
+    `weights` are the branches' weights in the expectation. `log_odds` is L of every path and level.
     """
 
     partition: Partition
@@ -181,6 +184,7 @@ class Measurement:
     entropy_of_path: Array
     production_of_path: Array
     two_steps_of_path: Array
+    imbalance_of_path: Array
     log_odds: Array
     stratum: NDArray[np.int64]
     weights: Array
@@ -261,11 +265,26 @@ def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]
         joined = {name: np.concatenate([record[index][name] for record in records]) for name in records[0][index]}
         weights = _weights(partition)
         stratum = joined["stratum"].astype(np.int64)
-        entropy = joined["entropy"]
+        entropy, production = joined["entropy"], joined["production"]
+        imbalance = (entropy[:, 0] - entropy[:, -1] - simpson(production, x=plan.log_snr, axis=1))[:, None]
         if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
-            entropy = _controlled(entropy, joined["foreseen"], joined["drawn"], stratum, weights)
-        names = ("production", "two_steps", "log_odds")
-        found.append(Measurement(partition, plan.log_snr, entropy, *(joined[name] for name in names), stratum, weights))
+            foreseen, drawn = joined["foreseen"], joined["drawn"]
+            entropy = _controlled(entropy, foreseen, drawn, stratum, weights)
+            foreseen, drawn = foreseen[:, -1:] - foreseen[:, :1], drawn[:, -1:] - drawn[:, :1]
+            imbalance = _controlled(imbalance, foreseen, drawn, stratum, weights)
+        found.append(
+            Measurement(
+                partition,
+                plan.log_snr,
+                entropy,
+                production,
+                joined["two_steps"],
+                imbalance,
+                joined["log_odds"],
+                stratum,
+                weights,
+            )
+        )
     return found
 
 

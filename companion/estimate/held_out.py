@@ -5,12 +5,14 @@ Data the model has not seen is not: there y = x / sigma^2 is the exact chain
 
     dy = x_0 dsnr + dB,
 
-and the log-likelihood of branch z grows by the Ito increment D_z . dy - |D_z|^2 dsnr / 2, D at the noisier end of the
-step, on whatever path (ES 107-110).
+and `trajectories` scores every branch z on it by -(1/2) |D_z - x_0|^2 dsnr + (D_z - x_0) . dB. Two checks follow. The
+posterior against the labels (`calibration`), and the profile of real data against that of the model's own paths
+(`against_data`): were the model the law of the data, the two would agree. Both are also asked of samples that the
+model has drawn itself (`drawn_samples`), without any data: denoisers that belong to one law pass that, others do not.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,12 +20,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.entropy import BLOCK
+from companion.estimate.certificate import Certificate, judge, worst
+from companion.estimate.entropy import BLOCK, Data, owners
+from companion.estimate.partition import Partition
+from companion.estimate.placement import default_levels
+from companion.estimate.result import Profile
 from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 
-__all__ = ["Calibration", "calibration", "log_likelihoods"]
+__all__ = ["Calibration", "against_data", "calibration", "drawn_samples", "log_likelihoods"]
 
 Array = NDArray[np.float64]
+
+LIMIT = 0.03  # nats; a few hundred real samples tell no less
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +63,12 @@ def log_likelihoods(
     """log p(path | branch) along the exact noising chain of `data`, up to what all branches share.
 
     `data` is (samples, *shape), `log_snr` (levels,) increases from noise to data, `branches` are classes or NULL, by
-    default all classes; returns (samples, levels, branches), float64, in nats. The chain starts at snr 0, where D is
-    asked at the top level's noise. The error is first order in the steps of snr. Raises InputError for data of another
-    shape or not finite, and as `trajectories` does.
+    default all classes; returns (samples, levels, branches), float64, in nats. The chain starts at snr 0. `block`
+    samples are evaluated at once, and the noise of each is its own; `progress` is called after each level of a block
+    with its evaluations. The drift of a step is averaged over both its ends: for exact mixtures and 64 levels that
+    brings the posterior's entropy 2 to 10 times nearer to the truth than the left end alone, and its gap to the cross
+    entropy 1.1 to 2 times nearer to zero. Raises InputError for data of another shape or not finite, and as
+    `trajectories` does.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -70,18 +81,69 @@ def log_likelihoods(
     if data.shape[1:] != model.shape or len(data) == 0 or not bool(torch.isfinite(data).all()):
         raise InputError("data", f"of shape {tuple(data.shape)}", f"finite samples of shape {model.shape}")
     check_model(model, chosen, grid)
-    result = np.empty((len(data), len(grid), len(chosen)))
+    blocks = []
     for start in range(0, len(data), block):
-        numbers = range(start, min(start + block, len(data)))
-        run = trajectories(
-            model, chosen, [0] * len(numbers), grid, seed, paths=numbers, data=data[start : numbers.stop]
-        )
-        levels = [level for level in run if np.isfinite(level.log_snr)]
-        check_finite([(level.log_snr, level.finite) for level in levels])
-        result[start : numbers.stop] = torch.stack([level.held for level in levels], dim=1).cpu().numpy()
-        if progress is not None:
-            progress(len(numbers) * len(chosen) * (len(grid) + 1))
-    return result
+        paths = range(start, min(start + block, len(data)))
+        found, flags = [], []
+        for level in trajectories(
+            model, chosen, np.zeros(len(paths)), grid, seed, paths=paths, data=data[start : paths.stop]
+        ):
+            flags.append((level.log_snr, level.finite))
+            found.append(level.averaged)
+            if progress is not None:
+                progress(len(paths) * len(chosen))
+        check_finite(flags)
+        blocks.append(torch.stack(found[1:], dim=1).cpu().numpy())
+    return np.concatenate(blocks)
+
+
+def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0, levels: int = 128) -> Data:
+    """Samples that the model draws of the branches of a partition, as many as a run of so many `samples` wants.
+
+    The last prediction of reverse trajectories over all levels, equally spaced in log-snr, with the branch as label.
+
+    >>> from companion.estimate.partition import partition
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> found = drawn_samples(pair, partition(pair, [0], [1]), 4)
+    >>> found.labels.tolist(), found.samples.flatten().tolist()
+    ([0, 1, 0, 1], [-1.0, 1.0, -1.0, 1.0])
+    """
+    owner = owners(samples, asked.shares)
+    last: list[torch.Tensor] = []
+    for start in range(0, samples, BLOCK):
+        paths = range(start, min(start + BLOCK, samples))
+        drawn_from = owner[start : paths.stop]
+        grid = default_levels(model, levels)
+        for level in trajectories(model, asked.branches, drawn_from, grid, seed, predicted=True, paths=paths):
+            final = level
+        check_finite([(final.log_snr, final.finite)])
+        last.append(final.predictions[torch.as_tensor(drawn_from), torch.arange(len(paths))].cpu())
+    return Data(torch.cat(last), np.array(asked.branches)[owner])
+
+
+def against_data(own: Profile, real: Profile) -> Profile:
+    """The profile of a model's own paths, with two more lines in its certificate: what real data say of it.
+
+    "calibration" is that of `real`, the profile of the same partition of the same model, at the same levels, measured
+    on data with another seed. "own and real" is the largest difference of the two entropies, with the error of both.
+    Raises InputError where one of these is not so.
+    """
+    if own.paths != "model" or real.paths != "data":
+        raise InputError("profiles", f"of {own.paths} and {real.paths} paths", "one of the model's, then one of data")
+    for name in ("partition", "model_digest", "prior", "method"):
+        if getattr(own, name) != getattr(real, name):
+            raise InputError(name, getattr(real, name), f"{getattr(own, name)}, as on the model's own paths")
+    if not np.array_equal(own.log_snr, real.log_snr):
+        raise InputError("log_snr", "different", "the same levels in both profiles")
+    if own.seed == real.seed:
+        raise InputError("seed", real.seed, "another one than on the model's own paths: the noise would be the same")
+    half = np.hypot(own.simultaneous * own.entropy_se, real.simultaneous * real.entropy_se)
+    value, error = worst(own.entropy - real.entropy, half)
+    meaning = "the model draws classes that are more, or less, alike than those of the data"
+    difference = judge("own and real", value, error, meaning, LIMIT)
+    kept = [check for check in own.certificate.checks if check.name != "calibration"]
+    return replace(own, certificate=Certificate((*kept, real.certificate["calibration"], difference)))
 
 
 def calibration(log_likelihood: Array, labels: ArrayLike, log_snr: ArrayLike, weights: ArrayLike) -> Calibration:

@@ -25,7 +25,7 @@ from companion.estimate.entropy import (
     gather,
     measure_block,
 )
-from companion.estimate.partition import Partition
+from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.result import Profile, assemble
 from companion.estimate.trajectories import check_levels, check_model
@@ -104,7 +104,9 @@ def profiles(
     """The profiles of several partitions from one run, every path scored under every branch that any of them needs.
 
     `samples` is the total number of paths, split evenly over the branches; each profile counts the paths it used, and
-    the evaluations of the whole run, its pilot included. The other arguments are those of `profile`.
+    the evaluations of the whole run, its pilot included. Where the run has the null branch and all classes, the
+    question which of the two a path is from is measured too, for the certificates. The other arguments are those of
+    `profile`.
     """
     start = time.perf_counter()
     plan, pilot = planned(
@@ -114,7 +116,7 @@ def profiles(
     check_model(model, plan.branches, plan.log_snr)
     if pilot is not None:
         found = gather(pilot, blocks(model, pilot, range(pilot.blocks), progress))
-        plan = replace(plan, log_snr=place(found, levels))
+        plan = replace(plan, log_snr=place(found[: len(partitions)], levels))
     records: list[list[Record]] = []
     sampling = "the paths asked for"
     while True:
@@ -122,7 +124,7 @@ def profiles(
         measured = gather(plan, records)
         if tolerance is None:
             break
-        widest = max(_widest(each) for each in measured)
+        widest = max(_widest(each) for each in measured[: len(partitions)])
         if widest <= tolerance:
             sampling = f"the band is within {tolerance:g}"
             break
@@ -134,7 +136,8 @@ def profiles(
         plan = replace(plan, samples=wanted)
     seconds = time.perf_counter() - start
     evaluations = plan.evaluations + (0 if pilot is None else pilot.evaluations)
-    return [assemble(model, plan, each, evaluations, seconds, sampling) for each in measured]
+    asked = measured[: len(partitions)]
+    return [assemble(model, plan, each, evaluations, seconds, sampling, beside=measured) for each in asked]
 
 
 def planned(
@@ -158,7 +161,7 @@ def planned(
     if tolerance is not None and not tolerance > 0.0:
         raise InputError("tolerance", tolerance, "a positive number of nats")
     grid = check_levels(model, default_levels(model, levels) if log_snr is None else log_snr)
-    plan = Plan(tuple(partitions), grid, samples, seed, method, block, data=data)
+    plan = Plan((*partitions, *_of_null_branch(model, partitions)), grid, samples, seed, method, block, data=data)
     pilot = None
     if log_snr is None and method.placed:
         few = min(pilot_samples(plan), samples)
@@ -166,6 +169,14 @@ def planned(
     if tolerance is not None:
         plan = replace(plan, samples=_whole_blocks(plan, samples, most))
     return plan, pilot
+
+
+def _of_null_branch(model: Denoiser, partitions: Sequence[Partition]) -> list[Partition]:
+    """Null branch or mixture of all classes: asked beside several partitions that need all of these branches anyway."""
+    branches = {branch for each in partitions for branch in each.branches}
+    if len(partitions) < 2 or branches != {NULL, *range(len(model.classes))}:
+        return []
+    return [partition(model, [NULL], "all")]
 
 
 def _whole_blocks(plan: Plan, samples: int, most: int) -> int:

@@ -152,9 +152,18 @@ class Profile:
 
 
 def assemble(
-    model: Denoiser, plan: Plan, measured: Measurement, evaluations: int, seconds: float, sampling: str
+    model: Denoiser,
+    plan: Plan,
+    measured: Measurement,
+    evaluations: int,
+    seconds: float,
+    sampling: str,
+    beside: Sequence[Measurement] = (),
 ) -> Profile:
-    """The profile of one of a plan's measurements; `sampling` says why no more paths were drawn."""
+    """The profile of one of a plan's measurements; `sampling` says why no more paths were drawn.
+
+    `beside` are all measurements of the plan, for what the certificate reads off another one.
+    """
     partition, levels = measured.partition, measured.log_snr
     entropy, entropy_se = weighted_mean(measured.entropy_of_path, measured)
     production, production_se = weighted_mean(measured.production_of_path, measured)
@@ -187,7 +196,7 @@ def assemble(
         simultaneous=simultaneous_factor(measured.entropy_of_path, measured),
         paths="model" if plan.data is None else "data",
         sampling=sampling,
-        certificate=certify(plan, measured, truncation),
+        certificate=certify(plan, measured, truncation, beside),
         truncation=truncation,
         half_entropy=level_of(0.5),
         window=(level_of(0.1), level_of(0.9)),

@@ -1,0 +1,183 @@
+"""Every line of a certificate: it holds where it should, and fails on a case made to fail."""
+
+import numpy as np
+import pytest
+import torch
+
+from companion import figures
+from companion.denoiser import FunctionDenoiser
+from companion.estimate.certificate import Certificate, Check, judge, worst
+from companion.estimate.entropy import PUBLISHED, Data
+from companion.estimate.held_out import against_data, drawn_samples
+from companion.estimate.partition import NULL, partition
+from companion.estimate.profile import profile, profiles
+from companion.estimate.result import Profile
+from companion.theory.mixtures import isotropic_mixture
+from companion.theory.quadrature import exact_entropy
+
+PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
+ASKED = partition(PAIR, [0], [1])
+UNEQUAL = isotropic_mixture([[-0.5], [0.5]], [0.5, 1.0])
+THREE = isotropic_mixture([[-3.0], [0.0], [3.0]], 0.5)
+GOOD = profile(PAIR, ASKED, samples=600)
+NAMES = ["truncation", "discretisation", "agreement", "sampling", "null branch", "floor", "calibration"]
+
+
+def changed(function, mixture=PAIR, has_null=False):
+    return FunctionDenoiser(
+        function, mixture.shape, mixture.classes, mixture.weights, has_null, dtype=torch.float64, name="changed"
+    )
+
+
+def scaled(factor):
+    """Every prediction `factor` times what it should be: posterior means of no distribution."""
+    return changed(lambda x, sigma, z: factor * PAIR(x, sigma, z))
+
+
+def test_a_good_run_holds_in_every_line_that_it_measures():
+    assert [check.name for check in GOOD.certificate.checks] == NAMES
+    measured = [check.name for check in GOOD.certificate.checks if check.value is not None]
+    assert measured == ["truncation", "discretisation", "agreement", "sampling", "floor"]
+    assert all(GOOD.certificate[name].passed for name in measured), GOOD.certificate
+    assert str(GOOD.certificate) == "5 of 5 checks hold"
+    assert "certificate               5 of 5 checks hold" in GOOD.summary()
+
+
+def test_truncation_fails_where_the_first_level_comes_too_late():
+    late = profile(PAIR, ASKED, np.linspace(0.0, 8.0, 64), samples=300)
+    assert not late.certificate["truncation"].passed
+    assert "truncation" in str(late.certificate)
+    lost = np.log(2.0) - exact_entropy(PAIR, np.array([-3.0]))[0]
+    published = profile(PAIR, ASKED, np.linspace(-3.0, 8.0, 64), 300, method=PUBLISHED).certificate["truncation"]
+    assert not published.passed
+    assert published.value > 0.9 * lost  # what a start at log-snr -3 with even odds leaves out
+
+
+@pytest.mark.parametrize("mixture", [PAIR, UNEQUAL], ids=["equal", "unequal"])
+def test_discretisation_fails_on_few_levels_and_tells_the_size_of_the_error(mixture):
+    """The error of 8 levels with 4000 paths is within twice the value and four standard errors."""
+    asked = partition(mixture, [0], [1])
+    few = profile(mixture, asked, np.linspace(-6.0, 6.0, 8), samples=4000)
+    many = profile(mixture, asked, samples=600)
+    assert not few.certificate["discretisation"].passed
+    assert many.certificate["discretisation"].passed
+    wrong = np.abs(few.entropy - exact_entropy(mixture, few.log_snr)) - 4.0 * few.entropy_se
+    assert np.max(wrong) < 2.0 * few.certificate["discretisation"].value
+    assert many.certificate["discretisation"].value < 0.3 * few.certificate["discretisation"].value
+
+
+def test_sampling_fails_with_few_paths_and_other_lines_cannot_tell():
+    scarce = profile(PAIR, ASKED, samples=24).certificate
+    assert not scarce["sampling"].passed
+    assert {scarce[name].verdict for name in ("agreement", "floor")} == {"cannot tell"}
+    assert "too few paths for" in str(scarce)
+
+
+@pytest.mark.parametrize("factor", [1.3, 0.7])
+def test_denoisers_of_no_law_pass_on_their_own_paths_and_fail_on_their_own_samples(factor):
+    """Own paths are drawn from the kernels that score them: there the fall is the production for any denoisers."""
+    wrong = scaled(factor)
+    own = profile(wrong, ASKED, samples=600)
+    assert own.certificate["agreement"].passed
+    again = profile(wrong, ASKED, own.log_snr, 600, 2, data=drawn_samples(wrong, ASKED, 600, 1)).certificate
+    assert not again["calibration"].passed
+    assert not again["agreement"].passed
+
+
+def test_exact_denoisers_pass_on_their_own_samples():
+    again = profile(PAIR, ASKED, GOOD.log_snr, 1200, 2, data=drawn_samples(PAIR, ASKED, 1200, 1)).certificate
+    assert not [check.name for check in again.checks if check.verdict == "fails"]
+
+
+def test_agreement_is_seen_through_the_controls():
+    """On own paths the noise of the difference is that of the controls: ten times smaller than without."""
+    assert GOOD.certificate["agreement"].error < 0.004
+    assert GOOD.certificate["agreement"].value < 0.01
+
+
+def test_null_branch_is_read_where_the_run_has_all_classes():
+    """The exact null branch is the mixture; one that exaggerates it is not, and ends below the floor."""
+
+    def exaggerated(x, sigma, z):
+        return THREE(x, sigma, z) * (1.15 if z is None else 1.0)
+
+    verdicts = []
+    for model in (THREE, changed(exaggerated, THREE, has_null=True)):
+        asked = [partition(model, [0], "null"), partition(model, [0], "all"), partition(model, [0], [1])]
+        of_null, of_all, pair = (each.certificate for each in profiles(model, asked, np.linspace(-8, 6, 64), 800))
+        verdicts.append(of_null["null branch"].verdict)
+        assert of_all["null branch"].verdict == pair["null branch"].verdict == "not measured"
+        assert of_all["floor"].passed
+    assert verdicts == ["holds", "fails"]
+    alone = profile(THREE, partition(THREE, [0], "null"), np.linspace(-8, 6, 32), 200).certificate["null branch"]
+    assert (alone.verdict, alone.meaning) == ("not measured", 'measure "null|all" in the same run')
+
+
+def test_the_hidden_question_changes_nothing_else():
+    """profiles() asks null|all by itself where it costs no evaluation; the asked ones come back alone, to the bit."""
+    asked = [partition(THREE, [k], "null") for k in range(3)]
+    by_itself = profiles(THREE, asked, np.linspace(-6, 4, 16), 200)
+    explicit = profiles(THREE, [*asked, partition(THREE, [NULL], "all")], np.linspace(-6, 4, 16), 200)
+    assert [each.partition for each in by_itself] == ["0|null", "1|null", "2|null"]
+    for one, other in zip(by_itself, explicit[:3], strict=True):
+        np.testing.assert_array_equal(one.entropy, other.entropy)
+        assert one.certificate == other.certificate
+        assert one.evaluations == other.evaluations
+
+
+def test_floor_fails_where_branches_contradict_each_other():
+    """Points against a null branch that is pulled to the middle: its paths end elsewhere, and all becomes known."""
+    points = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.0)
+
+    def shrunk(x, sigma, z):
+        return points(x, sigma, z) * (0.8 if z is None else 1.0)
+
+    model = changed(shrunk, points, has_null=True)
+    found = profile(model, partition(model, [0], "null"), np.linspace(-8, 8, 64), 400)
+    assert not found.certificate["floor"].passed
+    assert profile(points, partition(points, [0], "all"), np.linspace(-8, 8, 64), 400).certificate["floor"].passed
+
+
+def test_calibration_finds_a_model_that_is_consistent_and_too_sure():
+    samples, labels = PAIR.sample(1400, torch.Generator().manual_seed(0))
+    data = Data(samples, labels.numpy())
+    far = isotropic_mixture([[-3.0], [3.0]], 1.0)
+    certificates = {}
+    for name, model in (("far", far), ("exact", PAIR)):
+        own = profile(model, ASKED, GOOD.log_snr, 600)
+        certificates[name] = against_data(own, profile(model, ASKED, GOOD.log_snr, 1200, 1, data=data)).certificate
+        assert [check.name for check in certificates[name].checks][-2:] == ["calibration", "own and real"]
+    assert not certificates["far"]["calibration"].passed
+    assert not certificates["far"]["own and real"].passed
+    assert certificates["exact"]["calibration"].verdict == certificates["exact"]["own and real"].verdict == "holds"
+    assert certificates["far"]["agreement"].passed  # its own paths tell nothing
+
+
+def test_lines_are_judged_at_two_errors():
+    assert judge("x", 0.011, 0.001, "").passed
+    assert judge("x", 0.013, 0.001, "").passed is False
+    assert judge("x", 0.02, 0.011, "").passed is None
+    assert judge("x", 0.04, 0.011, "").passed is False
+    value, error = worst(np.array([0.001, -0.03, 0.02]), np.array([0.01, 0.04, 0.01]))
+    assert (value, error) == (0.02, 0.005)  # the level that is sure to be wrong, not the largest
+
+
+def test_a_certificate_comes_back_from_a_file(tmp_path):
+    GOOD.save(tmp_path / "profile.json")
+    assert Profile.load(tmp_path / "profile.json").certificate == GOOD.certificate
+    assert Certificate.from_list(GOOD.certificate.as_list()) == GOOD.certificate
+    with pytest.raises(TypeError):
+        Certificate.from_list([{"name": "x"}])
+
+
+def test_the_panel_tells_verdicts_apart_without_colour():
+    _, axes = figures.figure()
+    checks = [judge("a", 0.001, 0.0, ""), judge("b", 0.1, 0.001, ""), judge("c", 0.0, 0.1, "")]
+    missing = Check("d", None, None, 0.01, None, "")
+    drawn = Profile(**{**vars(GOOD), "certificate": Certificate((*checks, missing))})
+    figures.draw_certificate(axes, drawn)
+    marks = [(line.get_marker(), line.get_markerfacecolor()) for line in axes.lines if line.get_marker() != "None"]
+    assert len(set(marks)) == 3
+    words = [text.get_text() for text in axes.texts]
+    assert [word.split(":")[0] for word in words] == ["holds", "fails", "cannot tell", "not measured"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c", "d"]
