@@ -226,7 +226,7 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
             axes.plot(ends, [row, row], color=colour, linewidth=1.4)
             axes.plot(ends[0], row, marker, color=colour, markerfacecolor=filled, markersize=6, clip_on=False)
             said += f": {check.value:.4f}" + (f" ± {2.0 * check.error:.4f}" if check.error > 0.0 else "")
-        axes.text(most * 1.15, row, said, color=colour, va="center", fontsize=8.0, clip_on=False)
+        axes.text(most * 1.5, row, said, color=colour, va="center", fontsize=8.0, clip_on=False)
     axes.axvline(1.0, color=TRUTH, linestyle=":", linewidth=1.0)
     axes.set(xscale="log", xlim=(least, most), ylim=(len(checks) - 0.5, -0.5))
     axes.set_xticks([0.01, 0.1, 1.0, 10.0], ["0.01", "0.1", "limit", "10"])
