@@ -24,20 +24,20 @@ _DRAWN_AHEAD = 4096  # numbers a path, at least; see `path_noise`
 def states_in_memory(plan: Plan, dimension: int) -> int:
     """The bytes that a block's states and the results of all paths take, what the network itself needs not counted.
 
-    Of each path of a block, in float64: its state in two frames, the noise drawn ahead twice over, and for every branch
-    D at this level and the one before and their distances from the drift, two copies of each at the most. Of each path
-    of the run: eight numbers for every level and partition, and as many again while they are joined. So more samples
-    cost no more than their results.
+    Of each path of a block, in float64: eight numbers for each of its own, noise drawn ahead twice over, and ten for
+    every branch: D at this level and the one before, the drifts, and their distances from the path's. Of each path of
+    the run: eight numbers for every level and partition, and as many again while they are joined. So more samples cost
+    no more than their results.
 
     >>> import numpy as np
     >>> from companion.estimate.partition import Partition
     >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
     >>> plans = [Plan((pair,), np.linspace(-8.0, 8.0, 64), samples) for samples in (128, 1280)]
     >>> [states_in_memory(plan, 4096) // 2**20 for plan in plans]
-    [97, 106]
+    [121, 130]
     """
     paths, branches = min(plan.block, plan.samples), len(plan.branches)
-    numbers = paths * ((6 + 8 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))
+    numbers = paths * ((8 + 10 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))
     results = 2 * 8 * plan.samples * len(plan.log_snr) * len(plan.partitions)
     return 8 * (numbers + results)
 
