@@ -23,7 +23,7 @@ from scipy import stats
 
 from benchmarks.mixture_coverage import SETTINGS, Setting, apart
 from companion import __version__
-from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, weighted_mean
+from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, skewness, weighted_mean
 from companion.estimate.entropy import Data, Measurement, Plan, gather, measure_block
 from companion.estimate.partition import partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
@@ -93,12 +93,13 @@ def covered(
         for measured in runs_of(setting, seed, min(OF_ONE_SEED, runs), levels, samples, on_data):
             truth = setting.truth(measured.log_snr) if truth is None else truth
             entropy, error = weighted_mean(measured.entropy_of_path, measured)
+            skew = skewness(measured.entropy_of_path, measured)
             errors.append(entropy - truth)
             deviations.append(error)
             truths.append(truth)
             factors = pointwise_factor(measured), simultaneous_factor(measured.entropy_of_path, measured)
             for kind, factor in zip(missed, factors, strict=True):
-                lower, upper = limits(entropy, error, factor, asked.floor)
+                lower, upper = limits(entropy, error, skew, factor, asked.floor)
                 missed[kind].append(np.maximum(np.maximum(lower - truth, truth - upper), 0.0))
                 widest[kind].append(float(np.max(upper - lower)) / 2.0)
     # Every seed has levels of its own: level k stands for the k-th of them, whose entropies are nearly the same.

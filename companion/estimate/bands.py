@@ -6,7 +6,7 @@ from scipy import stats
 
 from companion.estimate.entropy import Measurement
 
-__all__ = ["limits", "pointwise_factor", "resampled", "simultaneous_factor", "weighted_mean"]
+__all__ = ["limits", "pointwise_factor", "resampled", "simultaneous_factor", "skewness", "weighted_mean"]
 
 Array = NDArray[np.float64]
 
@@ -14,6 +14,8 @@ COVERAGE = 0.95
 _REPLICATES = 400
 _NEARLY_DECIDED = 0.05
 _MULTIPLIERS = 2000
+_MOST_SKEW = 0.6  # beyond it the estimate is a handful of paths, and the cubic turns over
+_STILL = 1e-12  # a standard error below this is rounding
 
 
 def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
@@ -34,6 +36,17 @@ def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
     return mean, np.sqrt(variance)
 
 
+def skewness(values: Array, measured: Measurement) -> Array:
+    """The third cumulant of the stratified mean over its standard error cubed, level by level; 0 where all is still."""
+    _, error = weighted_mean(values, measured)
+    third = np.zeros(values.shape[1])
+    for stratum, weight in enumerate(measured.weights):
+        members = values[measured.stratum == stratum]
+        third += weight**3 * np.mean((members - members.mean(axis=0)) ** 3, axis=0) / len(members) ** 2
+    result: Array = third / np.where(error > _STILL, error, np.inf) ** 3
+    return result
+
+
 def pointwise_factor(measured: Measurement) -> float:
     """Standard errors on either side of a curve that hold the truth at each single level 95 times in 100.
 
@@ -51,7 +64,7 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     """
     generator = np.random.default_rng(0)
     _, error = weighted_mean(values, measured)
-    moving = error > 1e-12
+    moving = error > _STILL
     if not np.any(moving):
         return pointwise_factor(measured)
     deviation = np.zeros((_MULTIPLIERS, int(np.sum(moving))))
@@ -67,17 +80,21 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     return max(pointwise, float(np.quantile(largest, COVERAGE) * stretch))
 
 
-def limits(entropy: Array, error: Array, factor: float, floor: float = 0.0) -> tuple[Array, Array]:
-    """The ends of a band of `factor` standard errors, level by level; `entropy` and `error` are (levels,), in nats.
+def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: float = 0.0) -> tuple[Array, Array]:
+    """The ends of a band of `factor` standard errors, level by level; all arrays are (levels,), entropies in nats.
 
-    Where more than 0.05 nats are left above the floor, or the estimate is below a floor, entropy -+ factor * error.
+    Where more than 0.05 nats are left above the floor, or the estimate is below a floor, the ends are
+    entropy - t(+-factor) error, with the cubic that takes the `skew` out of the estimate inverted (Hall 1992),
+
+        t(f) = (3 / g) [ (1 + g (f - g / 6))^(1/3) - 1 ],    g the skewness of the estimate.
+
     Elsewhere what is left, x, sits in the few paths that are still undecided, and a run that drew none of them would
     call itself certain. There the variance goes in proportion to what is left, c = error^2 / x nats, and no later level
     has a smaller c than an earlier one; the ends are those x' whose own deviation explains the estimate,
 
         |x - x'| = factor sqrt(c x')    (a score interval, as Wilson's for a proportion; Wilson 1927).
 
-    >>> middle, tail = limits(np.array([0.5, 0.01, 0.0]), np.array([0.01, 0.003, 0.0]), 2.0)
+    >>> middle, tail = limits(np.array([0.5, 0.01, 0.0]), np.array([0.01, 0.003, 0.0]), np.zeros(3), 2.0)
     >>> [(round(float(a), 4), round(float(b), 4)) for a, b in zip(middle, tail)]
     [(0.48, 0.52), (0.0055, 0.0181), (0.0, 0.0036)]
     """
@@ -86,9 +103,11 @@ def limits(entropy: Array, error: Array, factor: float, floor: float = 0.0) -> t
     x = np.maximum(left, 0.0)
     ratio = np.divide(error**2, x, out=np.zeros_like(x), where=after & (x > error**2))  # entropies are below one nat
     spread = factor**2 * np.maximum.accumulate(ratio)
-    half = np.where(after, np.sqrt(spread * x + 0.25 * spread**2), factor * error)
-    middle = np.where(after, x + 0.5 * spread, left) + floor
-    return np.clip(middle - half, 0.0, np.log(2.0)), np.clip(middle + half, 0.0, np.log(2.0))
+    half, middle = np.sqrt(spread * x + 0.25 * spread**2), x + 0.5 * spread + floor
+    g = np.where(np.abs(skew) < 1e-6, 1e-6, np.clip(skew, -_MOST_SKEW, _MOST_SKEW))
+    low, high = (entropy - error * (3.0 / g) * (np.cbrt(1.0 + g * (f - g / 6.0)) - 1.0) for f in (factor, -factor))
+    lower, upper = np.where(after, middle - half, low), np.where(after, middle + half, high)
+    return np.clip(lower, 0.0, np.log(2.0)), np.clip(upper, 0.0, np.log(2.0))
 
 
 def resampled(values: Array, measured: Measurement) -> Array:

@@ -56,6 +56,7 @@ Record = dict[str, Array]
 
 BLOCK = 128
 _FEWEST_TO_CONTROL = 50
+_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class Method:
     """How the entropy is estimated: the published rule, ours, or one step of the way between them.
 
     `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
-    drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the entropy
-    of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels. `control`: the estimate is corrected by two control
-    variates whose mean is known to be zero. `placed`: where no levels are given, a pilot run places them.
+    drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the
+    entropy of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels. `control`: the
+    estimate is corrected by two control variates whose mean is known to be zero. `placed`: where no levels are
+    given, a pilot run places them.
     """
 
     name: str
@@ -172,11 +174,11 @@ class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
     `entropy_of_path` and `production_of_path` are (paths, levels): values whose weighted mean over the paths is the
-    estimate. The entropy's are corrected by the control variates. `two_steps_of_path` is what h(L) changes by when the
-    noise is summed over steps twice as long: the first-order error of the steps, doubled minus once.
+    estimate. The entropy's are corrected by the control variates. `two_steps_of_path` is what h(L) changes by when
+    the noise is summed over steps twice as long: the first-order error of the steps, doubled minus once.
     `imbalance_of_path` (paths, 1) is the fall of h(L) from the first level to the last less the integral of the
-    production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path and
-    `weights` are the branches' weights in the expectation. `log_odds` is L of every path and level.
+    production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path
+    and `weights` are the branches' weights in the expectation. `log_odds` is L of every path and level.
     """
 
     partition: Partition
@@ -420,20 +422,28 @@ def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:
 def _controlled(entropy: Array, foreseen: Array, drawn: Array, stratum: NDArray[np.int64], weights: Array) -> Array:
     """h minus the controls, times the coefficients that leave the estimate the least variance, level by level.
 
-    Fewer than 50 paths are left uncorrected by the caller: their coefficients would be fitted to chance, and the
-    standard error too small.
+    A path's coefficients are fitted to the nine tenths of the paths that it is not among: they do not know its
+    noise, so that the mean keeps no bias from them and the standard error is none too small. Fewer than 50 paths are
+    left uncorrected by the caller: their coefficients would be fitted to chance.
     """
     values = np.stack([foreseen, drawn, entropy])  # (3, paths, levels)
-    moments = np.zeros((entropy.shape[1], 3, 3))
-    for index, weight in enumerate(weights):
-        members = values[:, stratum == index]
-        centred = members - members.mean(axis=1, keepdims=True)
-        count = members.shape[1]
-        moments += weight**2 / count / (count - 1) * np.einsum("apl,bpl->lab", centred, centred)
-    # The pseudo-inverse leaves out a control that does not vary, as at the start.
-    inverse = np.linalg.pinv(moments[:, :2, :2], rcond=1e-12, hermitian=True)
-    coefficients = np.einsum("lab,lb->al", inverse, moments[:, :2, 2])
-    corrected: Array = entropy - np.einsum("apl,al->pl", values[:2], coefficients)
+    place = np.zeros(len(stratum), dtype=np.int64)  # a path's number among those of its branch
+    for index in range(len(weights)):
+        place[stratum == index] = np.arange(int(np.sum(stratum == index)))
+    corrected = np.empty_like(entropy)
+    for fold in range(_FOLDS):
+        left_out = place % _FOLDS == fold
+        moments = np.zeros((entropy.shape[1], 3, 3))
+        for index, weight in enumerate(weights):
+            members = values[:, (stratum == index) & ~left_out]
+            count = members.shape[1]
+            if count > 1:  # a branch of two paths may have one left
+                centred = members - members.mean(axis=1, keepdims=True)
+                moments += weight**2 / count / (count - 1) * np.einsum("apl,bpl->lab", centred, centred)
+        # The pseudo-inverse leaves out a control that does not vary, as at the start.
+        inverse = np.linalg.pinv(moments[:, :2, :2], rcond=1e-12, hermitian=True)
+        coefficients = np.einsum("lab,lb->al", inverse, moments[:, :2, 2])
+        corrected[left_out] = entropy[left_out] - np.einsum("apl,al->pl", values[:2, left_out], coefficients)
     return corrected
 
 

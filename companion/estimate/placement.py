@@ -50,9 +50,10 @@ def pilot_samples(plan: Plan) -> int:
 def place(pilot: Sequence[Measurement], count: int) -> Array:
     """`count` levels from the pilot's first to its last, most of them where the entropy of its partitions falls.
 
-    The window leaves 0.0005 nats of the production before it and 0.002 after it. In the window the density of levels
-    in log-snr doubles towards the data, where a step of log-snr is a longer step of snr. A tenth of the levels is
-    spread before it, where nothing is known, and a tenth after it, in steps that grow, where nothing is left to know.
+    The window leaves 0.0005 nats of the production before it and 0.002 after it. In the window half of the levels
+    are spread in a density that doubles towards the data, where a step of log-snr is a longer step of snr, and half
+    like the square root of the production. A tenth of the levels is spread before the window, where nothing is
+    known, and a tenth after it, in steps that grow, where nothing is left to know.
     """
     levels = pilot[0].log_snr
     fine = np.linspace(levels[0], levels[-1], 2000)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from companion import __version__
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import limits, pointwise_factor, resampled, simultaneous_factor, weighted_mean
+from companion.estimate.bands import (
+    limits,
+    pointwise_factor,
+    resampled,
+    simultaneous_factor,
+    skewness,
+    weighted_mean,
+)
 from companion.estimate.certificate import Certificate, certify
 from companion.estimate.entropy import Measurement, Plan
 from companion.files import write_text
@@ -44,14 +51,15 @@ class Profile:
     """The class entropy of one partition along a model's trajectories, and what is needed to trust and repeat it.
 
     `log_snr` (levels,) increases from noise to data. `entropy` is H(Z | X) in nats, `production` is -dH / d
-    log-snr, each with a standard error over paths. `pointwise` and `simultaneous` are the numbers of standard
-    errors on either side of the entropy that hold the truth in 95 of 100 runs, at a single level or at all at once
-    (`band`). `paths` is "model" for the model's own trajectories and "data" for real samples under the exact
-    noising chain; `sampling` says why no more paths were drawn. `certificate` is what the run measured of its own
-    errors. `prior_entropy` and `floor` are the ends the curve can reach. `truncation` is what the top level leaves
-    uncounted, in nats. `half_entropy` is the log-snr at which half of what can be known is known; `window` are the
-    levels of a tenth and of nine tenths; `peak` is the log-snr of the largest production. Their intervals are
-    bootstraps over paths: they count chance, not the bias of finite steps.
+    log-snr, each with a standard error over paths; `entropy_skew` is the skewness of the entropy's estimate.
+    `pointwise` and `simultaneous` are the numbers of standard errors on either side of the entropy that hold the
+    truth in 95 of 100 runs, at a single level or at all at once (`band`). `paths` is "model" for the model's own
+    trajectories and "data" for real samples under the exact noising chain; `sampling` says why no more paths were
+    drawn. `certificate` is what the run measured of its own errors. `prior_entropy` and `floor` are the ends the
+    curve can reach. `truncation` is what the top level leaves uncounted, in nats. `half_entropy` is the log-snr at
+    which half of what can be known is known; `window` are the levels of a tenth and of nine tenths; `peak` is the
+    log-snr of the largest production. Their intervals are bootstraps over paths: they count chance, not the bias of
+    finite steps.
     """
 
     partition: str
@@ -64,6 +72,7 @@ class Profile:
     log_snr: Array
     entropy: Array
     entropy_se: Array
+    entropy_skew: Array
     production: Array
     production_se: Array
     pointwise: float
@@ -100,7 +109,7 @@ class Profile:
         `limits` says how; both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
         """
         factor = self.simultaneous if simultaneous else self.pointwise
-        return limits(self.entropy, self.entropy_se, factor, self.floor)
+        return limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
 
     @staticmethod
     def load(path: str | Path) -> "Profile":
@@ -121,7 +130,7 @@ class Profile:
         if not isinstance(values, dict) or values.pop("format", None) != _FORMAT or set(values) != names:
             raise InputError("path", path, f"a whole file of the format {_FORMAT!r}")
         try:
-            for name in ("log_snr", "entropy", "entropy_se", "production", "production_se"):
+            for name in ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se"):
                 values[name] = np.array(values[name], dtype=np.float64)
             values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
             values["certificate"] = Certificate.from_list(values["certificate"])
@@ -190,6 +199,7 @@ def assemble(
         log_snr=levels,
         entropy=entropy,
         entropy_se=entropy_se,
+        entropy_skew=skewness(measured.entropy_of_path, measured),
         production=production,
         production_se=production_se,
         pointwise=pointwise_factor(measured),

@@ -79,12 +79,13 @@ def trajectories(
 ) -> Iterator[Level]:
     """Paths from noise to data, level by level, scored under every branch; all are evaluated as one batch.
 
-    `drawn_from` (paths,) holds for each path the index into `branches` of the branch that draws it. `log_snr` are the
-    levels, increasing. With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes first, so
-    that what the top level already knows of the class is counted; otherwise paths start as pure noise at the top level
-    with all ratios zero, as published. `predicted` states carry the drift E, and otherwise E is D. `paths` are the paths' numbers, which own the noise (`path_noise`), by default
-    0, 1, 2, ...; `stream` tells uses of one seed apart. With `data` (paths, *shape) the paths are those of the exact
-    chain that noises the data, and start from nothing.
+    `drawn_from` (paths,) holds for each path the index into `branches` of the branch that draws it. `log_snr` are
+    the levels, increasing. With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes
+    first, so that what the top level already knows of the class is counted; otherwise paths start as pure noise at
+    the top level with all ratios zero, as published. `predicted` states carry the drift E, and otherwise E is D.
+    `paths` are the paths' numbers, which own the noise (`path_noise`), by default 0, 1, 2, ...; `stream` tells uses
+    of one seed apart. With `data` (paths, *shape) the paths are those of the exact chain that noises the data, and
+    start from nothing.
 
     Everything stays on the model's device, in float64, and nothing there waits for it: the caller looks at `finite`
     when it is done. Raises InputError where `check_levels` or `check_model` does, when the model returns no tensor or
@@ -124,6 +125,7 @@ def trajectories(
         return (values - drift).permute(1, 0, 2)
 
     zero = torch.zeros(len(owner), len(branches), dtype=torch.float64, device=device)
+    predictions_before = gaps_before = zero  # read from the second level on only
     held, averaged, behind, behind_before, crossed, spread_before = zero, zero, zero, zero, zero, zero
     # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
     first_seen = 2 if np.isneginf(grid[0]) else 1

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.band_coverage import BAND_SETTINGS, ON_DATA, covered
-from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, weighted_mean
+from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, skewness, weighted_mean
 from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
 from companion.estimate.profile import profile
@@ -48,7 +48,7 @@ def test_rare_undecided_paths_widen_the_band_of_a_run_that_drew_none():
         for count, weight in zip(drawn, chance, strict=True):
             share = np.append(before, count / 300.0)
             error = np.log(2.0) * np.sqrt(share * (1.0 - share) / 299.0)
-            lower, upper = limits(np.log(2.0) * share, error, 1.97)
+            lower, upper = limits(np.log(2.0) * share, error, np.zeros(3), 1.97)
             inside += weight * (lower[-1] <= q * np.log(2.0) <= upper[-1])
             plain += weight * (abs(share[-1] - q) * np.log(2.0) <= 1.97 * error[-1])
         assert inside > 0.93, (q, inside)
@@ -63,18 +63,21 @@ def test_rare_undecided_paths_widen_the_band_of_a_run_that_drew_none():
 )
 def test_limits_are_ordered_and_hold_the_estimate(entropy, error, factor, floor):
     values = np.array(entropy)
-    lower, upper = limits(values, np.array(error[: len(values)]), factor, floor)
+    skew = np.linspace(-0.3, 0.3, len(values))
+    lower, upper = limits(values, np.array(error[: len(values)]), skew, factor, floor)
     assert np.all((lower >= 0.0) & (upper <= np.log(2.0) + 1e-15))
     assert np.all(lower <= values + 1e-9) and np.all(values <= upper + 1e-9)
-    wider = limits(values, np.array(error[: len(values)]), 1.5 * factor, floor)
+    wider = limits(values, np.array(error[: len(values)]), skew, 1.5 * factor, floor)
     assert np.all(wider[0] <= lower + 1e-9) and np.all(wider[1] >= upper - 1e-9)
 
 
 def test_above_the_tail_the_band_is_plain():
-    lower, upper = limits(np.array([0.6, 0.2]), np.array([0.01, 0.02]), 2.0)
-    np.testing.assert_allclose((lower, upper), ([0.58, 0.16], [0.62, 0.24]), atol=1e-15)
-    lower, upper = limits(np.array([0.6, 0.1]), np.array([0.01, 0.005]), 2.0, floor=0.1675)  # below a floor
-    np.testing.assert_allclose((lower[1], upper[1]), (0.09, 0.11), atol=1e-15)
+    lower, upper = limits(np.array([0.6, 0.2]), np.array([0.01, 0.02]), np.zeros(2), 2.0)
+    np.testing.assert_allclose((lower, upper), ([0.58, 0.16], [0.62, 0.24]), atol=1e-7)
+    lower, upper = limits(
+        np.array([0.6, 0.1]), np.array([0.01, 0.005]), np.zeros(2), 2.0, floor=0.1675
+    )  # below a floor
+    np.testing.assert_allclose((lower[1], upper[1]), (0.09, 0.11), atol=1e-7)
 
 
 def test_simultaneous_factor_lies_between_one_level_and_a_bonferroni_bound():
@@ -89,5 +92,16 @@ def test_profile_has_the_bands_of_its_paths():
     found = profile(PAIR, ASKED, log_snr_levels(32, -6.0, 5.0), 300)
     (measured,), _ = measure(PAIR, [ASKED], log_snr_levels(32, -6.0, 5.0), 300)
     entropy, error = weighted_mean(measured.entropy_of_path, measured)
+    skew = skewness(measured.entropy_of_path, measured)
     for simultaneous, factor in ((False, found.pointwise), (True, found.simultaneous)):
-        np.testing.assert_array_equal(found.band(simultaneous), limits(entropy, error, factor, 0.0))
+        np.testing.assert_array_equal(found.band(simultaneous), limits(entropy, error, skew, factor, 0.0))
+
+
+@given(st.floats(-0.5, 0.5), st.floats(-2.5, 2.5))
+def test_limits_invert_halls_cubic(skew, factor):
+    """t + g t^2 / 3 + g^2 t^3 / 27 + g / 6 of the end is the factor: what the estimate's skewness adds is taken off."""
+    lower, upper = limits(np.array([0.4]), np.array([0.01]), np.array([skew]), abs(factor))
+    for end, expected in ((lower, abs(factor)), (upper, -abs(factor))):
+        t = (0.4 - end[0]) / 0.01
+        g = skew if abs(skew) >= 1e-6 else 1e-6
+        assert t + g * t**2 / 3.0 + g**2 * t**3 / 27.0 + g / 6.0 == pytest.approx(expected, abs=1e-6)

@@ -199,7 +199,7 @@ def test_a_tolerance_that_is_not_reached_is_said():
 
 @pytest.mark.parametrize("tolerance", [0.0, -0.01, math.nan])
 def test_a_tolerance_must_be_positive(tolerance):
-    with pytest.raises(InputError, match="tolerance is .*, expected a positive number of nats"):
+    with pytest.raises(InputError, match=r"tolerance is .*, expected a positive number of nats"):
         profile(PAIR, ASKED, LEVELS, 100, tolerance=tolerance)
 
 
