@@ -55,7 +55,7 @@ class Setting:
     model: Denoiser
     asked: Partition
     truth: Truth
-    seeds: int = 24
+    seeds: int = 12
     paths: int = 256
     longest: int = 1024
 
@@ -187,7 +187,7 @@ def mixtures() -> dict[str, Any]:
                 scale = 1.0 / max(float(places.std()), 1.0)
                 mixture = isotropic_mixture((scale * places)[:, None], [scale * w for w in width])
                 sides = [list(range(0, classes, 2)), list(range(1, classes, 2))]
-                few = {"seeds": 8, "paths": 400, "longest": 512} if classes == 200 else {}
+                few = {"seeds": 4, "paths": 400, "longest": 256} if classes == 200 else {}
                 settings.append(on_mixture(f"K = {classes}, {distance:g} apart, {name}", mixture, sides, **few))
     for name, mixture in UNEQUAL.items():
         settings.append(on_mixture(name, mixture, [[0], [1]]))
@@ -271,7 +271,7 @@ def tricks() -> dict[str, Any]:
     for setting in settings:
         whole = cheapest(setting, DEFAULT)
         tried, without = whole.pop("tried"), {}
-        for trick in ("from_nothing", "averaged", "control", "placed"):
+        for trick in ("from_nothing", "extrapolated", "control", "placed"):
             found = cheapest(setting, replace(DEFAULT, **{trick: False}), (*COUNTS["default"], 96, 128, 256))
             tried += found.pop("tried")
             without[trick] = found | {"factor": found["evaluations"] / whole["evaluations"]}

@@ -36,12 +36,10 @@ PATHS = 20000  # for a bias: its standard error is about 0.0005 nats
 LEVELS = (16, 32, 64, 128, 256)
 SAMPLES = (50, 100, 300, 1000, 3000)
 SEEDS = 40
-STEPS = (
-    PUBLISHED,
-    Method("start from nothing", from_nothing=True, averaged=False, control=False),
-    Method("averaged drift", from_nothing=True, averaged=True, control=False),
-    DEFAULT,
-)
+NOTHING = replace(PUBLISHED, name="start from nothing", from_nothing=True)
+AVERAGED = replace(NOTHING, name="averaged drift", averaged=True)
+TWO_SIZES = replace(AVERAGED, name="two step sizes", extrapolated=True)
+STEPS: tuple[Method, ...] = (PUBLISHED, NOTHING, AVERAGED, TWO_SIZES, DEFAULT)
 
 
 def cases() -> dict[str, GaussianMixture]:
@@ -108,7 +106,7 @@ def levels() -> tuple[dict, int]:
     rows, total = {}, 0
     for name in ("unequal 16", "unequal 1"):
         rows[name] = {}
-        for method in (PUBLISHED, DEFAULT):
+        for method in (PUBLISHED, AVERAGED, DEFAULT):
             found = []
             for count in LEVELS:
                 log_snr = edm_levels(count)
@@ -143,7 +141,8 @@ def estimate(
     mixture: GaussianMixture, log_snr: np.ndarray, paths: int, method: Method, seed: int = SEED
 ) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     """Entropy and standard error at every level, and the evaluations."""
-    (measured,), evaluations = measure(mixture, [partition(mixture, [0], [1])], log_snr, paths, seed, method)
+    asked = partition(mixture, [0], [1])
+    (measured,), evaluations = measure(mixture, [asked], log_snr, paths, seed, method, block=min(paths, 2000))
     return weighted_mean(measured.entropy_of_path, measured), evaluations
 
 

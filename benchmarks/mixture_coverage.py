@@ -86,7 +86,7 @@ def covered(
     chosen = partition(setting.mixture, setting.first, "others", setting.prior)
     errors, inside, start = [], [], time.perf_counter()
     for seed in range(first_seed, first_seed + seeds):
-        found = profile(setting.mixture, chosen, log_snr, samples, seed, method)
+        found = profile(setting.mixture, chosen, log_snr, samples, seed, method, block=samples)
         errors.append(found.entropy - truth)
         inside.append(np.all(np.abs(errors[-1]) <= 3.0 * found.entropy_se + MARGIN + found.truncation))
     bias, spread = np.mean(errors, axis=0), np.std(errors, axis=0)
