@@ -1,0 +1,96 @@
+"""The shipped results of the chapter "What biases the estimate": where they are from, and that they are found again."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from companion.estimate.bands import weighted_mean
+from companion.estimate.entropy import PUBLISHED, measure
+from companion.estimate.partition import partition
+from companion.models.digits import training_digits
+from companion.models.unet import load
+from companion.results import FOLDER, read
+from companion.theory.binary import binary_entropy
+from companion.theory.mixtures import isotropic_mixture
+
+PARTS = ("dimensions", "steps", "samples", "digits")
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "biases_results.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    specification = importlib.util.spec_from_file_location("biases_results", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_result_says_where_it_comes_from(part):
+    result = read(f"biases/{part}")
+    assert result["command"] == f"python benchmarks/biases_results.py {part}"
+    assert result["seed"] == 0
+    assert result["seconds"] > 0
+    assert result["evaluations"] > 0
+    assert "torch" in result["versions"]
+    assert part != "digits" or result["model_digest"] == load("digits").digest
+
+
+def test_the_results_are_small():
+    assert sum(path.stat().st_size for path in (FOLDER / "biases").iterdir()) < 300_000
+
+
+def test_a_softmax_over_coordinates_is_the_denoiser_of_equidistant_classes(script):
+    quick = script.one_of_many(16.0)
+    means = 16.0 / np.sqrt(2.0) * torch.eye(script.CLASSES, dtype=torch.float64)
+    general = isotropic_mixture(means, 1.0).regroup([[0], list(range(1, script.CLASSES))])
+    x = 5.0 * torch.randn(20, script.CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for level in (0.1, 2.0, 30.0):
+        sigma = torch.full((20,), level, dtype=torch.float64)
+        for side in (None, 0, 1):
+            condition = None if side is None else torch.full((20,), side)
+            apart = (quick(x, sigma, condition) - general(x, sigma, condition)).abs().max()
+            assert apart < 1e-10  # rounding of a softmax whose exponents reach a few hundred
+
+
+@pytest.mark.parametrize("process", ["VP", "VE"])
+def test_more_levels_bring_the_end_nearer_to_the_floor(process):
+    for rows in read("biases/steps")["processes"][process].values():
+        first, last = (abs(rows[place]["bias"][-1]) for place in (0, -1))
+        assert last < 0.5 * first  # eight times the levels; of first order it is an eighth
+
+
+def test_what_the_first_level_knows_is_what_the_published_rule_leaves_out(script):
+    result = read("biases/dimensions")
+    for name, make in script.GRIDS.items():
+        for d, row in zip(result["dimensions"], result["processes"][name]["published"], strict=True):
+            lost = np.log(2.0) - script.exact(d, make(script.LEVELS)[:1])
+            assert np.allclose(row["bias"][0], lost, rtol=1e-4, atol=1e-7)  # five digits ship
+
+
+def test_a_part_of_the_steps_is_found_again(script):
+    row = read("biases/steps")["processes"]["VE"]["published"][0]
+    log_snr = script.GRIDS["VE"](25)
+    model = script.one_of_many(16.0)
+    (measured,), _ = measure(model, [partition(model, [0], "null")], log_snr, 400, 5, PUBLISHED)
+    entropy, error = weighted_mean(measured.entropy_of_path, measured)
+    apart = entropy - script.exact(256, log_snr) - row["bias"]
+    assert (np.abs(apart) < 4.5 * np.hypot(error, row["se"]) + 1e-4).all()
+
+
+def test_the_exact_terms_of_the_digits_keep_the_bounds_of_the_propositions():
+    result, labels = read("biases/digits"), training_digits().labels
+    for chosen in result["sets"]:
+        exact = result["exact"][str(len(chosen))]
+        q = float((labels == result["digit"]).sum() / torch.isin(labels, torch.from_numpy(chosen).long()).sum())
+        term, floor = exact["all"] - exact["balanced"], 0.5 * (1.0 + q) * float(binary_entropy(-np.log(q)))
+        chance = 4.0 * exact["whole_se"] + 1e-4  # five digits ship
+        assert (term >= q * (np.log(2.0) - exact["balanced"]) - chance).all()
+        assert (term <= floor + q * exact["balanced"] + chance).all()
+        assert abs(exact["all"][-1] - floor) < 1e-4 * len(chosen)  # the digits themselves show their class
+        chance, rarer = 4.0 * exact["balance_se"] + 1e-4, min(q, 1.0 - q)
+        assert (2.0 * rarer * exact["balanced"] <= exact["true"] + chance).all()
+        assert (exact["true"] <= 2.0 * (1.0 - rarer) * exact["balanced"] + chance).all()
