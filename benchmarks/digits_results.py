@@ -158,7 +158,7 @@ def measured_held_out(model: UNetDenoiser) -> tuple[dict, int]:
         images = digits.images.repeat(draws, 1, 1, 1)
         with tqdm(unit="evaluation", desc=name) as bar:
             found = log_likelihoods(model, images, levels, SEED, progress=bar.update)
-        evaluations += found.size
+        evaluations += found.size + found[:, 0].size  # the start from nothing too
         found = found.reshape(draws, len(labels), len(levels), 10)
         result[name] = {
             "log_snr": levels,

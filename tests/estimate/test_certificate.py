@@ -55,9 +55,9 @@ def test_truncation_fails_where_the_first_level_comes_too_late():
 
 @pytest.mark.parametrize("mixture", [PAIR, UNEQUAL], ids=["equal", "unequal"])
 def test_discretisation_fails_on_few_levels_and_tells_the_size_of_the_error(mixture):
-    """The error of 8 levels with 4000 paths is within twice the value and four standard errors."""
+    """The error of 8 levels with 2000 paths is within twice the value and four standard errors."""
     asked = partition(mixture, [0], [1])
-    few = profile(mixture, asked, np.linspace(-6.0, 6.0, 8), samples=4000)
+    few = profile(mixture, asked, np.linspace(-6.0, 6.0, 8), samples=2000)
     many = profile(mixture, asked, samples=600)
     assert not few.certificate["discretisation"].passed
     assert many.certificate["discretisation"].passed
@@ -104,7 +104,7 @@ def test_null_branch_is_read_where_the_run_has_all_classes():
     verdicts = []
     for model in (THREE, changed(exaggerated, THREE, has_null=True)):
         asked = [partition(model, [0], "null"), partition(model, [0], "all"), partition(model, [0], [1])]
-        of_null, of_all, pair = (each.certificate for each in profiles(model, asked, np.linspace(-8, 6, 64), 800))
+        of_null, of_all, pair = (each.certificate for each in profiles(model, asked, np.linspace(-7, 4, 48), 600))
         verdicts.append(of_null["null branch"].verdict)
         assert of_all["null branch"].verdict == pair["null branch"].verdict == "not measured"
         assert of_all["floor"].passed

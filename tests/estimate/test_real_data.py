@@ -43,9 +43,9 @@ def data_of(mixture, count, seed=0):
     ids=["equal", "unequal", "sixteen dimensions", "three", "another prior"],
 )
 def test_data_of_an_exact_mixture_give_the_exact_entropy(mixture, first, prior):
-    """4 standard errors of 3000 paths at each of 96 levels (1 in 200 by chance) and 0.005 for the steps."""
+    """4 standard errors of 1500 paths at each of 96 levels (1 in 200 by chance) and 0.005 for the steps."""
     asked = partition(mixture, [first], "others", prior)
-    found = profile(mixture, asked, LEVELS, 3000, 1, data=data_of(mixture, 12000))
+    found = profile(mixture, asked, LEVELS, 1500, 1, data=data_of(mixture, 6000))
     if prior == 0.9:
         weights = torch.tensor(mixture.weights, dtype=torch.float64)
         weights[first] = 9.0 * (1.0 - weights[first])
