@@ -20,7 +20,7 @@ __all__ = ["PILOT_LEVELS", "default_levels", "pilot_samples", "place"]
 Array = NDArray[np.float64]
 
 PILOT_LEVELS = 16
-_BEFORE, _AFTER = 0.0005, 0.002
+_BEFORE, _AFTER = 0.0005, 0.0005
 _EVEN = 0.5
 _PILOT_SHARE = 8
 
@@ -50,7 +50,7 @@ def pilot_samples(plan: Plan) -> int:
 def place(pilot: Sequence[Measurement], count: int) -> Array:
     """`count` levels from the pilot's first to its last, most of them where the entropy of its partitions falls.
 
-    The window leaves 0.0005 nats of the production before it and 0.002 after it. In the window half of the levels
+    The window leaves 0.0005 nats of the production before it and 0.0005 after it. In the window half of the levels
     are spread in a density that doubles towards the data, where a step of log-snr is a longer step of snr, and half
     like the square root of the production. A tenth of the levels is spread before the window, where nothing is
     known, and a tenth after it, in steps that grow, where nothing is left to know.
