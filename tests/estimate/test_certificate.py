@@ -63,7 +63,7 @@ def test_discretisation_fails_on_few_levels_and_tells_the_size_of_the_error(mixt
     assert many.certificate["discretisation"].passed
     wrong = np.abs(few.entropy - exact_entropy(mixture, few.log_snr)) - 4.0 * few.entropy_se
     assert np.max(wrong) < 2.0 * few.certificate["discretisation"].value
-    assert many.certificate["discretisation"].value < 0.3 * few.certificate["discretisation"].value
+    assert many.certificate["discretisation"].value < 0.5 * few.certificate["discretisation"].value
 
 
 def test_sampling_fails_with_few_paths_and_other_lines_cannot_tell():
