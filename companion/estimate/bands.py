@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 COVERAGE = 0.95
 _REPLICATES = 400
-_NEARLY_DECIDED = 0.05
+_NEARLY_DECIDED = 0.1
 _MULTIPLIERS = 2000
 _MOST_SKEW = 0.6  # beyond it the estimate is a handful of paths, and the cubic turns over
 _STILL = 1e-12  # a standard error below this is rounding
@@ -83,7 +83,7 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
 def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: float = 0.0) -> tuple[Array, Array]:
     """The ends of a band of `factor` standard errors, level by level; all arrays are (levels,), entropies in nats.
 
-    Where more than 0.05 nats are left above the floor, or the estimate is below a floor, the ends are
+    Where more than 0.1 nats are left above the floor, or the estimate is below a floor, the ends are
     entropy - t(+-factor) error, with the cubic that takes the `skew` out of the estimate inverted (Hall 1992),
 
         t(f) = (3 / g) [ (1 + g (f - g / 6))^(1/3) - 1 ],    g the skewness of the estimate.

@@ -32,7 +32,7 @@ from companion.estimate.trajectories import check_levels, check_model
 
 __all__ = ["LEVELS", "MOST", "Blocks", "Progress", "in_memory", "planned", "profile", "profiles"]
 
-LEVELS = 64
+LEVELS = 96
 MOST = 20_000
 _PILOT = 1  # the stream of the pilot's noise; the run's own is 0
 
