@@ -107,14 +107,19 @@ def partition_entropy(kappa: ArrayLike, first: int, second: int, weight: float |
     of_second = [_Group(m - shared, 0.0, alpha), _Group(n - shared, beta, beta), _Group(shared, beta, alpha + beta)]
 
     def entropy_at(a: float) -> float:
-        total = 0.0
-        for groups, coefficient in ((of_first, alpha), (of_second, beta)):
-            for true, group in enumerate(groups):
-                if group.count > 0.0 and group.own > 0.0:
-                    total += coefficient * group.count * _mean_log_ratio(a, groups, true)
-        return total
+        return total(lambda groups, true: _mean_log_ratio(a, groups, true))
 
-    return _for_each(kappa, m + n, entropy_at)
+    def total(mean_log_ratio: Callable[[list[_Group], int], float]) -> float:
+        return sum(
+            coefficient * group.count * mean_log_ratio(groups, true)
+            for groups, coefficient in ((of_first, alpha), (of_second, beta))
+            for true, group in enumerate(groups)
+            if group.count > 0.0 and group.own > 0.0
+        )
+
+    # With the class known, only what both sides share stays open.
+    floor = total(lambda groups, true: math.log(groups[true].whole / groups[true].own))
+    return _for_each(kappa, m + n, entropy_at, floor)
 
 
 def half_kappa(entropy_of: Callable[[float], Array], floor: float = 0.0) -> float:
@@ -230,13 +235,13 @@ def _log_integral(
     return float(values.max() + math.log(step * np.exp(values - values.max()).sum()))
 
 
-def _for_each(kappa: ArrayLike, count: float, function: Callable[[float], float]) -> Array:
-    """function(a) at a = sqrt(kappa / 2), for kappa of any shape; zero where that is no float any more."""
+def _for_each(kappa: ArrayLike, count: float, function: Callable[[float], float], limit: float = 0.0) -> Array:
+    """function(a) at a = sqrt(kappa / 2), for kappa of any shape; its limit where the difference is no float."""
     values = numbers("kappa", kappa, "numbers of at least 0", lambda x: x >= 0.0)
     # Below kappa = 1e-18 nothing moves by a rounding error, and a may be divided by.
     a = np.sqrt(0.5 * np.maximum(values, 1e-18))
     held = values / 8.0 < _UNDERFLOW + math.log(count)
-    results = [function(each) if holds else 0.0 for each, holds in zip(a.flat, held.flat, strict=True)]
+    results = [function(each) if holds else limit for each, holds in zip(a.flat, held.flat, strict=True)]
     return np.array(results).reshape(values.shape)
 
 

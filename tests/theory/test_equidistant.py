@@ -197,3 +197,12 @@ def test_bad_sides_are_refused():
     ]:
         with pytest.raises(InputError, match=f"{name} is"):
             equidistant.partition_entropy(1.0, **arguments)
+
+
+@pytest.mark.parametrize(("first", "second", "shared"), [(1, 10, 1), (1, 200, 1), (3, 5, 2), (2, 8, 0)])
+def test_the_end_of_a_partition_is_its_floor(first, second, shared):
+    """Where the class is known: balanced sides of m and n classes, s of them in both, leave the side of those open."""
+    open_ = shared * 0.5 * (1.0 / first + 1.0 / second)
+    floor = open_ * binary.binary_entropy(np.log(second / first))
+    found = equidistant.partition_entropy([2000.0, 5600.0, 5800.0, 1e6], first, second, 0.5, shared=shared)
+    np.testing.assert_allclose(found, floor, atol=1e-12)
