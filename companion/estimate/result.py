@@ -197,7 +197,8 @@ def assemble(
         prior_entropy=partition.entropy,
         floor=partition.floor,
         log_snr=levels,
-        entropy=entropy,
+        # A mean of corrected values may pass the ends that no entropy passes; what it passes them by is chance.
+        entropy=np.clip(entropy, 0.0, partition.entropy),
         entropy_se=entropy_se,
         entropy_skew=skewness(measured.entropy_of_path, measured),
         production=production,

@@ -65,9 +65,10 @@ def test_published_rule_is_that_sum_with_noise():
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_default_estimator_holds(setting):
-    """The bound of benchmarks/mixture_coverage.py, smaller; there 40 seeds meet it, so that chance fails it rarely."""
-    found = covered(setting, DEFAULT, levels=128, samples=300, seeds=1, first_seed=100)
-    assert found["inside"] == 1
+    """The bound of benchmarks/mixture_coverage.py, smaller: two seeds of three are inside, and a seed is outside at some
+    level in at most 5% there, so that chance fails this once in 140 times."""
+    found = covered(setting, DEFAULT, levels=128, samples=300, seeds=3, first_seed=100)
+    assert found["inside"] >= 2
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
@@ -270,7 +271,7 @@ def test_few_paths_are_not_corrected():
     """Two coefficients fitted to a handful of paths explain everything: then the plain mean, between 0 and log 2."""
     for samples in (4, 10, 40):
         found = profile(PAIR, partition(PAIR, [0], [1]), log_snr_levels(6, -4.0, 2.0), samples, 0)
-        assert np.all((found.entropy > 0.0) & (found.entropy < np.log(2.0)))
+        assert np.all((found.entropy >= 0.0) & (found.entropy < np.log(2.0)))
         assert np.all(found.entropy_se > 1e-3)
 
 
