@@ -6,7 +6,15 @@ from scipy import stats
 
 from companion.estimate.entropy import Measurement
 
-__all__ = ["limits", "pointwise_factor", "resampled", "simultaneous_factor", "skewness", "weighted_mean"]
+__all__ = [
+    "limits",
+    "pointwise_factor",
+    "resampled",
+    "simultaneous_factor",
+    "skewness",
+    "weighted_mean",
+    "widest",
+]
 
 Array = NDArray[np.float64]
 
@@ -108,6 +116,15 @@ def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: floa
     low, high = (entropy - error * (3.0 / g) * (np.cbrt(1.0 + g * (f - g / 6.0)) - 1.0) for f in (factor, -factor))
     lower, upper = np.where(after, middle - half, low), np.where(after, middle + half, high)
     return np.clip(lower, 0.0, np.log(2.0)), np.clip(upper, 0.0, np.log(2.0))
+
+
+def widest(measured: Measurement) -> float:
+    """Half of the simultaneous band of the entropy, where it is widest, in nats."""
+    entropy, error = weighted_mean(measured.entropy_of_path, measured)
+    skew = skewness(measured.entropy_of_path, measured)
+    factor = simultaneous_factor(measured.entropy_of_path, measured)
+    lower, upper = limits(entropy, error, skew, factor, measured.partition.floor)
+    return 0.5 * float(np.max(upper - lower))
 
 
 def resampled(values: Array, measured: Measurement) -> Array:

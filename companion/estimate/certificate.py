@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
-from companion.estimate.bands import simultaneous_factor, weighted_mean
+from companion.estimate.bands import simultaneous_factor, weighted_mean, widest
 from companion.estimate.entropy import Measurement, Plan
 from companion.estimate.partition import NULL
 from companion.theory.binary import binary_entropy
@@ -157,9 +157,7 @@ def _agreement(measured: Measurement) -> Check:
 
 
 def _sampling(measured: Measurement) -> Check:
-    _, error = weighted_mean(measured.entropy_of_path, measured)
-    width = simultaneous_factor(measured.entropy_of_path, measured) * float(error.max())
-    return judge("sampling", width, 0.0, "more samples", LIMIT_OF_CHANCE)
+    return judge("sampling", widest(measured), 0.0, "more samples", LIMIT_OF_CHANCE)
 
 
 def _null_branch(measured: Measurement, beside: Sequence[Measurement]) -> Check:

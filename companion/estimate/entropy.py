@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import simpson
 from scipy.special import logsumexp, roots_hermitenorm
 
+from companion.arguments import numbers, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
@@ -84,14 +85,38 @@ DEFAULT = Method("default", from_nothing=True, averaged=True, extrapolated=True,
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Real samples (count, *shape) and their classes (count,), to be noised by the exact chain."""
+    """Real samples (count, *shape) and their classes (count,), to be noised by the exact chain.
+
+    The label NULL says that a model drew the sample with its null branch. Raises InputError for samples that are no
+    tensor or not finite, and unless there is one whole number for each.
+    """
 
     samples: torch.Tensor
     labels: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.samples, torch.Tensor) or not bool(torch.isfinite(self.samples).all()):
+            raise InputError("samples of data", self.samples, "a tensor of finite numbers")
+        labels = numbers("labels of data", self.labels, "whole numbers from -1", _are_labels)
+        if self.samples.dim() < 2 or labels.shape != self.samples.shape[:1]:
+            shapes = f"of shape {labels.shape} for samples of shape {tuple(self.samples.shape)}"
+            raise InputError("labels of data", shapes, "one label for each sample, (count,) for (count, *shape)")
+        object.__setattr__(self, "samples", self.samples.detach())
+        object.__setattr__(self, "labels", labels.astype(np.int64))
+
     def of(self, branch: int) -> NDArray[np.int64]:
-        """The numbers of the samples that stand for a branch: those of its class, or all for the null branch."""
-        return np.arange(len(self.labels)) if branch == NULL else np.flatnonzero(self.labels == branch)
+        """The numbers of the samples that stand for a branch: those of its label.
+
+        Where none has the label NULL, all samples stand for the null branch, in an order of chance, always the same:
+        the first of them are of all classes, even where the data are sorted by class.
+        """
+        found = np.flatnonzero(self.labels == branch)
+        everything = branch == NULL and len(found) == 0
+        return np.random.default_rng(0).permutation(len(self.labels)) if everything else found
+
+
+def _are_labels(values: Array) -> NDArray[np.bool_]:
+    return (values >= NULL) & (values < 2**53) & (values == np.round(values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +142,10 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.partitions:
             raise InputError("partitions", self.partitions, "at least one partition")
-        check_seed(self.seed)
-        if self.block < 1:
-            raise InputError("block", self.block, "at least 1")
+        # Plain numbers, which JSON can hold: a run is not lost for a numpy integer when it is saved.
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        object.__setattr__(self, "samples", whole_number("samples", self.samples, 1))
+        object.__setattr__(self, "block", whole_number("block", self.block, 1))
         branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
         alone = self.partitions[0].shares if len(self.partitions) == 1 else [1.0 / len(branches)] * len(branches)
         owner = owners(self.samples, alone)
@@ -300,7 +326,7 @@ def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
     """
     share = np.asarray(shares, dtype=np.float64)
     counts = np.zeros(len(share))
-    sequence = np.empty(max(samples, 0), dtype=np.int64)
+    sequence = np.empty(whole_number("samples", samples, 1), dtype=np.int64)
     slack = 1.0 / max(2 * len(share) - 2, 1)
     for path in range(samples):
         # Of the branches that lag, the one with the earliest deadline (Tijdeman 1980); rounded, so that a tie is a tie.
@@ -308,8 +334,10 @@ def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
         lagging = share * (path + 1) - counts >= slack - 1e-9
         sequence[path] = int(np.argmin(np.where(lagging, due, np.inf)))
         counts[sequence[path]] += 1.0
-    if samples < 1 or counts.min() < 2:
-        raise InputError("samples", samples, f"at least {int(np.ceil(2.0 / share.min()))}, two paths a branch")
+    if counts.min() < 2:
+        raise InputError(
+            "samples", samples, f"at least {int(np.ceil(np.round(2.0 / share.min(), 9)))}, two paths a branch"
+        )
     return sequence
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import numbers, probabilities, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
@@ -78,8 +79,13 @@ def log_likelihoods(
     """
     grid = check_levels(model, log_snr)
     chosen = tuple(range(len(model.classes))) if branches is None else tuple(branches)
+    if not chosen:
+        raise InputError("branches", branches, "at least one class, or NULL")
+    if not isinstance(data, torch.Tensor):
+        raise InputError("data", f"of type {type(data).__name__}", f"a tensor of samples of shape {model.shape}")
     if data.shape[1:] != model.shape or len(data) == 0 or not bool(torch.isfinite(data).all()):
         raise InputError("data", f"of shape {tuple(data.shape)}", f"finite samples of shape {model.shape}")
+    block = whole_number("block", block, 1)
     check_model(model, chosen, grid)
     blocks = []
     for start in range(0, len(data), block):
@@ -100,7 +106,8 @@ def log_likelihoods(
 def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0, levels: int = 128) -> Data:
     """Samples that the model draws of the branches of a partition, as many as a run of so many `samples` wants.
 
-    The last prediction of reverse trajectories over all levels, equally spaced in log-snr, with the branch as label.
+    The last prediction of reverse trajectories over all levels, equally spaced in log-snr, with the branch as label,
+    NULL for the null branch. Raises InputError as `measure` does.
 
     >>> from companion.estimate.partition import partition
     >>> from companion.theory.mixtures import isotropic_mixture
@@ -110,6 +117,7 @@ def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0
     ([0, 1, 0, 1], [-1.0, 1.0, -1.0, 1.0])
     """
     owner = owners(samples, asked.shares)
+    samples = len(owner)
     last: list[torch.Tensor] = []
     for start in range(0, samples, BLOCK):
         paths = range(start, min(start + BLOCK, samples))
@@ -142,7 +150,7 @@ def against_data(own: Profile, real: Profile) -> Profile:
     value, error = worst(own.entropy - real.entropy, half)
     meaning = "the model draws classes that are more, or less, alike than those of the data"
     difference = judge("own and real", value, error, meaning, LIMIT)
-    kept = [check for check in own.certificate.checks if check.name != "calibration"]
+    kept = [check for check in own.certificate.checks if check.name not in ("calibration", "own and real")]
     return replace(own, certificate=Certificate((*kept, real.certificate["calibration"], difference)))
 
 
@@ -150,17 +158,24 @@ def calibration(log_likelihood: Array, labels: ArrayLike, log_snr: ArrayLike, we
     """Compare the posterior p(z | path) = softmax(log_likelihood + log weights) with the true `labels`.
 
     `log_likelihood` is (samples, levels, classes) as `log_likelihoods` returns it, `labels` (samples,) int, and
-    `weights` (classes,) the prior probabilities. Raises InputError unless there is one class a sample.
+    `weights` (classes,) the prior probabilities. Raises InputError for other shapes, and for weights that do not sum
+    to one.
 
     >>> even = calibration(np.zeros((4, 1, 2)), [0, 1, 0, 1], [0.0], [0.5, 0.5])
     >>> float(even.cross_entropy[0].round(6)), float(even.gap[0].round(6))
     (0.693147, 0.0)
     """
-    label = np.asarray(labels, dtype=np.int64)
+    if np.ndim(log_likelihood) != 3 or len(log_likelihood) == 0:
+        raise InputError("log_likelihood", f"of shape {np.shape(log_likelihood)}", "(samples, levels, classes)")
     samples, _, classes = log_likelihood.shape
-    if label.shape != (samples,) or not np.all((label >= 0) & (label < classes)):
-        raise InputError("labels", labels, f"{samples} classes from 0 to {classes - 1}")
-    scores = log_likelihood + np.log(np.asarray(weights, dtype=np.float64))
+    expected = f"{samples} classes from 0 to {classes - 1}"
+    label = numbers("labels", labels, expected, lambda z: (z >= 0) & (z < classes) & (z == np.round(z))).astype(int)
+    if label.shape != (samples,):
+        raise InputError("labels", labels, expected)
+    share = probabilities("weights", weights, 1)
+    if len(share) != classes:
+        raise InputError("weights", weights, f"{classes} probabilities, one a class")
+    scores = log_likelihood + np.log(share)
     log_posterior = scores - np.logaddexp.reduce(scores, axis=2, keepdims=True)
     surprise = -log_posterior[np.arange(len(label)), :, label]
     uncertainty = -np.sum(np.exp(log_posterior) * log_posterior, axis=2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from companion.arguments import number, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.theory.binary import binary_entropy
@@ -26,6 +27,7 @@ class Partition:
 
     `first` and `second` map branches to their weights inside the side, which sum to one; `prior` is the probability
     of the first side (ES 25, 101). `whole` holds the weights of the classes behind the null branch, for the floor.
+    Raises InputError for weights or a prior that are no such probabilities.
 
     >>> Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5).floor
     0.0
@@ -36,6 +38,11 @@ class Partition:
     second: dict[int, float]
     prior: float
     whole: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        probabilities("first", list(self.first.values()), 1)
+        probabilities("second", list(self.second.values()), 1)
+        number("prior", self.prior, "a probability between 0 and 1", lambda prior: (prior > 0.0) & (prior < 1.0))
 
     @property
     def branches(self) -> tuple[int, ...]:
@@ -103,6 +110,7 @@ def partition(
     companion.errors.InputError: partition is 0|0,1, expected sides that share no class
     """
     count = len(model.classes)
+    first = _group("first", first)
     if isinstance(second, str):
         if second not in _COMPLEMENTS:
             raise InputError("second", second, f"a group of classes or one of {', '.join(_COMPLEMENTS)}")
@@ -112,7 +120,7 @@ def partition(
         group = {"others": others, "all": list(range(count)), "null": [NULL]}[second]
         name = second
     else:
-        group = list(second)
+        group = _group("second", second)
         name = ",".join(_name(model, k) for k in group)
     label = ",".join(_name(model, k) for k in first) + "|" + name
     for side in (first, group):
@@ -132,8 +140,8 @@ def partition(
         probability = 0.5
     elif prior == "true":
         probability = totals[0] / sum(totals)
-    elif isinstance(prior, float) and 0.0 < prior < 1.0:
-        probability = prior
+    elif isinstance(prior, (float, np.floating)) and 0.0 < prior < 1.0:
+        probability = float(prior)
     else:
         raise InputError("prior", prior, '"balanced", "true", or a probability between 0 and 1')
     sides = [{k: share[k] / total for k in side} for side, total in zip((first, group), totals, strict=True)]
@@ -177,6 +185,14 @@ def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced")
 def classes_first(branch: int) -> tuple[bool, int]:
     """The order of branches everywhere: classes in their own order, then the null branch."""
     return branch == NULL, branch
+
+
+def _group(argument: str, side: Sequence[int]) -> list[int]:
+    if isinstance(side, str) or np.ndim(side) != 1:
+        raise InputError(
+            argument, side, "a group of classes by their numbers, such as [3]; parse_partition takes names"
+        )
+    return [int(k) if isinstance(k, np.integer) else k for k in side]
 
 
 def _name(model: Denoiser, k: int) -> str:

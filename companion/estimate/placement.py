@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
 
+from companion.arguments import whole_number
 from companion.denoiser import Denoiser
+from companion.errors import InputError
 from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import Measurement, Plan
 from companion.forward import log_snr_levels
@@ -28,12 +30,16 @@ _PILOT_SHARE = 8
 def default_levels(model: Denoiser, count: int = 64) -> Array:
     """`count` log-snr, equally spaced over what the model's range shares with -10 to 10.
 
+    Raises InputError for fewer than two, and where the two ranges share nothing.
+
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> default_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), 3)
     array([-10.,   0.,  10.])
     """
     lowest, highest = model.log_snr_range
-    return log_snr_levels(count, max(lowest, -10.0), min(highest, 10.0))
+    if not max(lowest, -10.0) < min(highest, 10.0):
+        raise InputError("log_snr_range of the model", (lowest, highest), "an interval that meets -10 to 10")
+    return log_snr_levels(whole_number("levels", count, 2), max(lowest, -10.0), min(highest, 10.0))
 
 
 def pilot_samples(plan: Plan) -> int:

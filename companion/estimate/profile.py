@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import simultaneous_factor, weighted_mean
+from companion.estimate.bands import widest
 from companion.estimate.entropy import (
     BLOCK,
     DEFAULT,
     Data,
-    Measurement,
     Method,
     Plan,
     Record,
@@ -124,14 +123,14 @@ def profiles(
         measured = gather(plan, records)
         if tolerance is None:
             break
-        widest = max(_widest(each) for each in measured[: len(partitions)])
-        if widest <= tolerance:
+        width = max(widest(each) for each in measured[: len(partitions)])
+        if width <= tolerance:
             sampling = f"the band is within {tolerance:g}"
             break
-        # Half again as many as the square-root law asks for would be too many; so many, and look again.
-        wanted = _whole_blocks(plan, int(np.ceil(plan.samples * min((widest / tolerance) ** 2, 4.0))), most)
+        # So many as the square-root law asks for, four times as many at most; then another look.
+        wanted = _whole_blocks(plan, int(np.ceil(plan.samples * min((width / tolerance) ** 2, 4.0))), most)
         if wanted <= plan.samples:
-            sampling = f"stopped at {plan.samples} paths, the most allowed: the band is {widest:.4f}, not {tolerance:g}"
+            sampling = f"stopped at {plan.samples} paths, the most allowed: the band is {width:.4f}, not {tolerance:g}"
             break
         plan = replace(plan, samples=wanted)
     seconds = time.perf_counter() - start
@@ -182,8 +181,3 @@ def _of_null_branch(model: Denoiser, partitions: Sequence[Partition]) -> list[Pa
 def _whole_blocks(plan: Plan, samples: int, most: int) -> int:
     """So many paths, filled up to whole blocks, so that adding paths leaves every block as it was; at most `most`."""
     return max(min(-(-samples // plan.block), most // plan.block), 1) * plan.block
-
-
-def _widest(measured: Measurement) -> float:
-    _, error = weighted_mean(measured.entropy_of_path, measured)
-    return simultaneous_factor(measured.entropy_of_path, measured) * float(error.max())

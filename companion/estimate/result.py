@@ -2,6 +2,7 @@
 
 import json
 import platform
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -140,24 +141,26 @@ class Profile:
         return Profile(**values)
 
     def summary(self) -> str:
-        """A few lines that a person reads."""
+        """A few lines that a person reads, none longer than 80 characters but for a long name."""
         first, last = self.window
-        return "\n".join(
-            [
-                f"{self.partition} in {self.model} ({self.method} estimator)",
-                f"  half decided at log-snr   {self.half_entropy}",
-                f"  a tenth known at          {first}",
-                f"  nine tenths known at      {last}",
-                f"  production peaks at       {self.peak}",
-                f"  entropy                   {self.entropy[0]:.4f} to {self.entropy[-1]:.4f} nats; "
-                f"prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
-                f"  95% band                  {self.pointwise * self.entropy_se.max():.4f} nats at most, "
-                f"{self.simultaneous * self.entropy_se.max():.4f} for all levels at once; {self.sampling}",
-                f"  certificate               {self.certificate}",
-                f"  cost                      {self.evaluations} evaluations, {self.samples} samples, "
-                f"{len(self.log_snr)} levels, {self.seconds:.1f} s, seed {self.seed}",
-            ]
-        )
+        one, every = (0.5 * float(np.max(upper - lower)) for lower, upper in (self.band(), self.band(True)))
+        ends = f"{self.entropy[0]:.4f} to {self.entropy[-1]:.4f} nats"
+        rows = {
+            "half decided at log-snr": str(self.half_entropy),
+            "a tenth known at": str(first),
+            "nine tenths known at": str(last),
+            "production peaks at": str(self.peak),
+            "entropy": f"{ends}; prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
+            "95% band": f"±{one:.4f} nats at most, ±{every:.4f} for all levels at once; {self.sampling}",
+            "certificate": str(self.certificate),
+            "cost": f"{self.evaluations} evaluations, {self.samples} samples, {len(self.log_snr)} levels, "
+            f"{self.seconds:.1f} s, seed {self.seed}",
+        }
+        lines = [
+            textwrap.fill(said, 80, initial_indent=f"  {name:26s}", subsequent_indent=" " * 28, break_on_hyphens=False)
+            for name, said in rows.items()
+        ]
+        return "\n".join([f"{self.partition} in {self.model} ({self.method} estimator)", *lines])
 
 
 def assemble(

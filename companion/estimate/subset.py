@@ -150,8 +150,8 @@ def draw_classes(whole: Partition, classes: int | Sequence[int], seed: int, leas
     least = min(least, len(others))
     if np.ptp(list(whole.second.values())) > 1e-9:
         raise InputError("weights", "not equal", "equal weights of the classes of which a subset is drawn")
-    if isinstance(classes, (int, np.integer)):
-        count = whole_number("classes", int(classes), least, len(others))
+    if np.ndim(classes) == 0 and not isinstance(classes, str):
+        count = whole_number("classes", classes, least, len(others))
         generator = np.random.default_rng(check_seed(seed))
         return tuple(sorted(generator.choice(others, count, replace=False).tolist()))
     if len(classes) < least or len(set(classes)) < len(classes) or not set(classes) <= set(others):
