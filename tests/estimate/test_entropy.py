@@ -65,7 +65,7 @@ def test_published_rule_is_that_sum_with_noise():
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_default_estimator_holds(setting):
-    """The bound of benchmarks/mixture_coverage.py, smaller: two seeds of three are inside. There at most 5% of the seeds
+    """The bound of benchmarks/mixture_coverage.py, smaller: two seeds of three are inside. There at most 5% of seeds
     are outside at some level, so that chance fails this once in 140 times."""
     found = covered(setting, DEFAULT, levels=128, samples=300, seeds=3, first_seed=100)
     assert found["inside"] >= 2
