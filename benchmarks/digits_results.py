@@ -83,8 +83,8 @@ def measured_profiles(model: UNetDenoiser) -> tuple[dict, int]:
     asked = [partition(model, [i], [j]) for i, j in PAIRS]
     asked += [partition(model, [k], whole) for whole in ("all", "others", "null") for k in range(10)]
     levels = default_levels(model, LEVELS)
-    with tqdm(unit="evaluation", desc="all classes") as bar:
-        found = profiles(model, asked, levels, SAMPLES, SEED, progress=bar.update)
+    with tqdm(unit="evaluation", desc="all classes", mininterval=30.0) as bar:
+        found = profiles(model, asked, levels, SAMPLES, SEED, block=SAMPLES // 3, progress=bar.update)
     columns = ("entropy", "entropy_se", "production", "production_se", "half_entropy", "window", "peak", "floor")
     result = {name: [getattr(each, name) for each in found] for name in (*columns, "truncation", "samples")}
     return {"samples_in_all": SAMPLES, "log_snr": levels, "partitions": [each.partition for each in found]} | result, (
@@ -156,7 +156,7 @@ def measured_held_out(model: UNetDenoiser) -> tuple[dict, int]:
     evaluations = 0
     for name, (levels, draws) in grids.items():
         images = digits.images.repeat(draws, 1, 1, 1)
-        with tqdm(unit="evaluation", desc=name) as bar:
+        with tqdm(unit="evaluation", desc=name, mininterval=30.0) as bar:
             found = log_likelihoods(model, images, levels, SEED, progress=bar.update)
         evaluations += found.size + found[:, 0].size  # the start from nothing too
         found = found.reshape(draws, len(labels), len(levels), 10)

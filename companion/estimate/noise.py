@@ -13,7 +13,7 @@ from companion.errors import InputError
 __all__ = ["check_seed", "path_noise"]
 
 # A generator is slow to call and fast to draw: it is asked for so many numbers at once, which changes none of them.
-_AT_ONCE = 4096
+_AT_ONCE = 1024
 
 
 def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0) -> Iterator[NDArray[np.float64]]:
@@ -26,7 +26,7 @@ def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0)
     [True, True, True]
     """
     generators = [np.random.Generator(np.random.Philox(key=[seed, path], counter=[0, 0, 0, stream])) for path in paths]
-    steps = max(1, _AT_ONCE // dimension)
+    steps = max(1, min(_AT_ONCE // dimension, 64))
     while True:
         drawn = np.stack([generator.standard_normal((steps, dimension)) for generator in generators])
         for step in range(steps):

@@ -24,7 +24,7 @@ def least_inside(share, levels):
     return stats.binom.ppf(0.001 / levels, RUNS, share)
 
 
-@pytest.mark.parametrize(("setting", "on_data"), [*[(BAND_SETTINGS[k], False) for k in (0, 1, 3)], (ON_DATA[1], True)])
+@pytest.mark.parametrize(("setting", "on_data"), [*[(BAND_SETTINGS[k], False) for k in (0, 1, 3)], (ON_DATA[0], True)])
 def test_bands_hold_the_truth(setting, on_data):
     """A band of true coverage 93% would fail once in a thousand at the worst of 64 levels, one of 75% three times in
     four at a single one; the simultaneous band likewise, once."""
