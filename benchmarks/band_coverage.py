@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from benchmarks.mixture_coverage import SETTINGS, Setting, apart
+from benchmarks.mixture_coverage import SETTINGS, Setting
 from companion import __version__
 from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, skewness, weighted_mean
 from companion.estimate.entropy import Data, Measurement, Plan, gather, measure_block

@@ -92,16 +92,16 @@ def compared(settings: Sequence[Setting]) -> dict[str, Any]:
     rows = []
     for setting in settings:
         best = {method.name: cheapest(setting, method) for method in (PUBLISHED, DEFAULT)}
-        factor = best["published"]["evaluations"] / best["default"]["evaluations"]
+        factor = times(best["published"], best["default"])
         tried = sum(each.pop("tried") for each in best.values())
         rows.append({"setting": setting.name, "factor": factor, "evaluations_tried": tried, **best})
-        print(f"{setting.name:34s} {factor:7.1f}x  {best['published']}  {best['default']}", flush=True)
+        print(f"{setting.name:34s} {factor or float('nan'):7.1f}x  {best['published']}  {best['default']}", flush=True)
     return {"rows": rows}
 
 
 def cheapest(setting: Setting, method: Method, counts: Sequence[int] = ()) -> dict[str, Any]:
-    """Levels and paths of the least evaluations that reach the target; infinitely many where none of `counts` does."""
-    best: dict[str, Any] = {"evaluations": float("inf"), "levels": None, "paths": None}
+    """Levels and paths of the least evaluations that reach the target; None where none of `counts` does."""
+    best: dict[str, Any] = {"evaluations": None, "levels": None, "paths": None}
     tried = 0
     for count in counts or COUNTS["default" if method.placed else "published"]:
         if count > setting.longest:
@@ -118,9 +118,14 @@ def cheapest(setting: Setting, method: Method, counts: Sequence[int] = ()) -> di
             cost += replace(
                 plan, log_snr=default_levels(setting.model, PILOT_LEVELS), samples=pilot_samples(plan)
             ).evaluations
-        if cost < best["evaluations"]:
+        if best["levels"] is None or cost < best["evaluations"]:
             best = {"evaluations": cost, "levels": count, "paths": paths}
     return best | {"tried": tried}
+
+
+def times(one: dict[str, Any], other: dict[str, Any]) -> float | None:
+    """How many times more evaluations `one` needs than `other`; None where it does not reach the target."""
+    return None if one["levels"] is None else one["evaluations"] / other["evaluations"]
 
 
 def levels_of(setting: Setting, method: Method, count: int) -> Array:
@@ -276,9 +281,9 @@ def tricks() -> dict[str, Any]:
         for trick in ("from_nothing", "extrapolated", "control", "placed"):
             found = cheapest(setting, replace(DEFAULT, **{trick: False}), (*COUNTS["default"], 96, 128, 256))
             tried += found.pop("tried")
-            without[trick] = found | {"factor": found["evaluations"] / whole["evaluations"]}
+            without[trick] = found | {"factor": times(found, whole)}
         rows.append({"setting": setting.name, "default": whole, "without": without, "evaluations_tried": tried})
-        print(setting.name, whole, {name: round(each["factor"], 1) for name, each in without.items()}, flush=True)
+        print(setting.name, whole, {name: each["factor"] for name, each in without.items()}, flush=True)
     return {"rows": rows}
 
 
