@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import simpson
 from scipy.special import logsumexp, roots_hermitenorm
 
-from companion.arguments import numbers, whole_number
+from companion.arguments import number, numbers, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
@@ -116,7 +116,8 @@ class Data:
 
 
 def _are_labels(values: Array) -> NDArray[np.bool_]:
-    return (values >= NULL) & (values < 2**53) & (values == np.round(values))
+    result: NDArray[np.bool_] = (values >= NULL) & (values < 2**53) & (values == np.round(values))
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,6 @@ class Plan:
             raise InputError("partitions", self.partitions, "at least one partition")
         # Plain numbers, which JSON can hold: a run is not lost for a numpy integer when it is saved.
         object.__setattr__(self, "seed", check_seed(self.seed))
-        object.__setattr__(self, "samples", whole_number("samples", self.samples, 1))
         object.__setattr__(self, "block", whole_number("block", self.block, 1))
         branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
         alone = self.partitions[0].shares if len(self.partitions) == 1 else [1.0 / len(branches)] * len(branches)
@@ -152,6 +152,7 @@ class Plan:
         object.__setattr__(self, "branches", tuple(branches))
         object.__setattr__(self, "shares", tuple(alone))
         object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "samples", len(owner))
         if self.data is not None:
             for index, branch in enumerate(branches):
                 found, needed = len(self.data.of(branch)), int(np.sum(owner == index))
@@ -325,19 +326,20 @@ def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
     [0, 1, 0, 2, 0, 1, 0, 2]
     """
     share = np.asarray(shares, dtype=np.float64)
+    fewest = int(np.ceil(np.round(2.0 / share.min(), 9)))
+    expected = f"a whole number of at least {fewest}, two paths a branch"
+    count = int(number("samples", samples, expected, lambda n: (n >= 1) & (n < 2**53) & (n == np.round(n))))
     counts = np.zeros(len(share))
-    sequence = np.empty(whole_number("samples", samples, 1), dtype=np.int64)
+    sequence = np.empty(count, dtype=np.int64)
     slack = 1.0 / max(2 * len(share) - 2, 1)
-    for path in range(samples):
+    for path in range(count):
         # Of the branches that lag, the one with the earliest deadline (Tijdeman 1980); rounded, so that a tie is a tie.
         due = np.round((counts + 1.0 - slack) / share, 9)
         lagging = share * (path + 1) - counts >= slack - 1e-9
         sequence[path] = int(np.argmin(np.where(lagging, due, np.inf)))
         counts[sequence[path]] += 1.0
     if counts.min() < 2:
-        raise InputError(
-            "samples", samples, f"at least {int(np.ceil(np.round(2.0 / share.min(), 9)))}, two paths a branch"
-        )
+        raise InputError("samples", samples, expected)
     return sequence
 
 

@@ -188,11 +188,10 @@ def classes_first(branch: int) -> tuple[bool, int]:
 
 
 def _group(argument: str, side: Sequence[int]) -> list[int]:
-    if isinstance(side, str) or np.ndim(side) != 1:
-        raise InputError(
-            argument, side, "a group of classes by their numbers, such as [3]; parse_partition takes names"
-        )
-    return [int(k) if isinstance(k, np.integer) else k for k in side]
+    if np.ndim(side) != 1:
+        raise InputError(argument, side, "classes by their numbers, such as [3]; parse_partition takes their names")
+    group: list[int] = np.asarray(side).tolist()  # plain integers, also of numpy's
+    return group
 
 
 def _name(model: Denoiser, k: int) -> str:

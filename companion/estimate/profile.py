@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from companion.arguments import number, whole_number
 from companion.denoiser import Denoiser
-from companion.errors import InputError
 from companion.estimate.bands import widest
 from companion.estimate.entropy import (
     BLOCK,
@@ -64,11 +64,12 @@ def profile(
 
     `log_snr` are the levels, increasing; without them a pilot run places so many `levels`, or, for a method that has
     no pilot, they are equally spaced. `samples` is the number of paths over both sides. With a `tolerance` in nats,
-    paths are added until the simultaneous band is no wider than that on either side, or there are `most` of them. With
-    `data` the paths are real samples, noised by the exact chain. `block` paths are evaluated at once, which bounds the
-    memory. `progress` is called with the evaluations done, level by level. `blocks` measures blocks of paths, another
-    way than one after the other in memory. Raises InputError as `measure` does, and for a tolerance that is not
-    positive or fewer than two levels.
+    paths are added until the simultaneous band is no wider than that on either side, or there are `most` of them, or
+    as many as the data are enough for; they come in whole blocks then. With `data` the paths are real samples, noised
+    by the exact chain. `block` paths are evaluated at once, which bounds the memory. `progress` is called with the
+    evaluations done, level by level. `blocks` measures blocks of paths, another way than one after the other in
+    memory. Raises InputError as `measure` does, and for a tolerance that is not
+    positive and finite, fewer than two levels, or `most` smaller than a block.
 
     >>> from companion.estimate.partition import partition
     >>> from companion.theory.mixtures import isotropic_mixture
@@ -115,7 +116,7 @@ def profiles(
     check_model(model, plan.branches, plan.log_snr)
     if pilot is not None:
         found = gather(pilot, blocks(model, pilot, range(pilot.blocks), progress))
-        plan = replace(plan, log_snr=place(found[: len(partitions)], levels))
+        plan = replace(plan, log_snr=place(found[: len(partitions)], len(plan.log_snr)))
     records: list[list[Record]] = []
     sampling = "the paths asked for"
     while True:
@@ -157,8 +158,10 @@ def planned(
 
     The arguments are those of `profiles`. Nothing is evaluated. Raises InputError as `Plan` and `check_levels` do.
     """
-    if tolerance is not None and not tolerance > 0.0:
-        raise InputError("tolerance", tolerance, "a positive number of nats")
+    if tolerance is not None:
+        number("tolerance", tolerance, "a positive number of nats", lambda nats: (nats > 0.0) & (nats < np.inf))
+        block = whole_number("block", block, 1)
+        number("most", most, f"at least one block, {block} paths", lambda paths: paths >= block)
     grid = check_levels(model, default_levels(model, levels) if log_snr is None else log_snr)
     plan = Plan((*partitions, *_of_null_branch(model, partitions)), grid, samples, seed, method, block, data=data)
     pilot = None
@@ -179,5 +182,11 @@ def _of_null_branch(model: Denoiser, partitions: Sequence[Partition]) -> list[Pa
 
 
 def _whole_blocks(plan: Plan, samples: int, most: int) -> int:
-    """So many paths, filled up to whole blocks, so that adding paths leaves every block as it was; at most `most`."""
+    """So many paths, filled up to whole blocks, so that adding paths leaves every block as it was; at most `most`.
+
+    With data at most as many as they are enough for, where a branch may have one path more than its share.
+    """
+    if plan.data is not None:
+        held = [(len(plan.data.of(each)) - 1) / share for each, share in zip(plan.branches, plan.shares, strict=True)]
+        most = min(most, int(min(held)))
     return max(min(-(-samples // plan.block), most // plan.block), 1) * plan.block

@@ -150,7 +150,7 @@ def draw_classes(whole: Partition, classes: int | Sequence[int], seed: int, leas
     least = min(least, len(others))
     if np.ptp(list(whole.second.values())) > 1e-9:
         raise InputError("weights", "not equal", "equal weights of the classes of which a subset is drawn")
-    if np.ndim(classes) == 0 and not isinstance(classes, str):
+    if not isinstance(classes, Sequence | np.ndarray):
         count = whole_number("classes", classes, least, len(others))
         generator = np.random.default_rng(check_seed(seed))
         return tuple(sorted(generator.choice(others, count, replace=False).tolist()))
