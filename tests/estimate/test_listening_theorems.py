@@ -174,6 +174,40 @@ def test_prop_two_sizes_is_of_second_order(grid):
     assert 3.8 < worst[0] / worst[1] < 4.2
 
 
+def test_eq_predicted_drift():
+    """Every D of a run is that of the state which the recursion of the page reaches, to rounding."""
+    levels, own, seed = log_snr_levels(6, -2.0, 3.0), np.array([0, 1, 0, 1, 1]), 4
+    snr, noise = np.exp(levels), path_noise(seed, range(5), 2)
+    y, before = next(noise) * np.sqrt(snr[0]), None
+    run = trajectories(UNEQUAL, (0, 1), own, levels, seed, from_nothing=False, predicted=True)
+    for k, level in enumerate(run):
+        sigma = torch.full((5,), snr[k] ** -0.5, dtype=torch.float64)
+        asked = [UNEQUAL(torch.from_numpy(y / snr[k]), sigma, torch.full((5,), z)) for z in (0, 1)]
+        guess = torch.stack(asked).numpy()
+        np.testing.assert_allclose(level.predictions, guess, rtol=1e-10, atol=1e-12)
+        if k + 1 < len(levels):
+            step = snr[k + 1] - snr[k]
+            drift = guess if before is None else guess + (snr[k] - snr[k - 1]) / (2.0 * step) * (guess - before)
+            y = y + drift[own, np.arange(5)] * step + np.sqrt(step) * next(noise)
+            before = guess
+
+
+@pytest.mark.parametrize("last", [4, 5])
+def test_eq_two_sizes(last):
+    """L - L' is what changes when the noise of pairs of steps, counted from the end, meets the G before the pair."""
+    levels, seed = log_snr_levels(6, -2.0, 3.0), 4
+    noise = path_noise(seed, range(5), 2)
+    next(noise)
+    run = list(trajectories(UNEQUAL, (0, 1), [0, 1, 0, 1, 1], levels, seed, from_nothing=False, predicted=True))
+    gaps = [(level.predictions[0] - level.predictions[1]).numpy() for level in run]
+    drawn = [next(noise) * np.sqrt(level.dsnr) for level in run]
+    fine = sum(gaps[k] * drawn[k] for k in range(last))
+    coarse = gaps[0] * drawn[0] if last % 2 else 0.0
+    coarse = coarse + sum(gaps[k] * (drawn[k] + drawn[k + 1]) for k in range(last % 2, last, 2))
+    lag = (run[last].averaged - run[last].coarse).numpy()
+    np.testing.assert_allclose(lag[:, 0] - lag[:, 1], np.sum(fine - coarse, axis=1), rtol=1e-9, atol=1e-12)
+
+
 def test_prop_two_sizes_moments():
     """What the two sizes differ by in a pair of steps has the square and the product with y of two missing terms.
 
