@@ -169,7 +169,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     asked = {name: getattr(arguments, name) for name in ("samples", "levels", "tolerance", "block")}
     plan, pilot = planned(model, [partition], seed=arguments.seed, method=method, **asked)
     run, written = Run(arguments.out, processes), arguments.out / "profile.json"
-    if not run.finished(model, plan, pilot, asked, written):
+    if not run.finished(model, plan, pilot, asked, written) or not written.with_suffix(".png").is_file():
         left = run.missing(plan) + (0 if pilot is None else run.missing(pilot))
         if left > 0:
             conditions = [None if branch == NULL else branch for branch in plan.branches]

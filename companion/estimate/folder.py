@@ -153,8 +153,9 @@ class Run:
         stream = str(plan.stream)
         if stream in streams:
             self._compare(own, streams[stream])
-        elif self.processes.number == 0:
+        if self.processes.number == 0:
             make_folder(self.folder / "blocks", "folder")
+        if stream not in streams and self.processes.number == 0:
             described = {**common, "streams": {**streams, stream: own}}
             write_text(self.folder / "run.json", json.dumps(described, indent=1, allow_nan=False) + "\n")
         return {**common, **own}

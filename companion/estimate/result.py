@@ -32,6 +32,7 @@ __all__ = ["Estimate", "Profile", "assemble"]
 Array = NDArray[np.float64]
 
 _FORMAT = "companion profile 2"
+_CURVES = ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se")
 
 
 class Estimate(NamedTuple):
@@ -125,17 +126,18 @@ class Profile:
             values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError("path", path, f"a file written by save ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError("path", path, "a whole file written by save") from error
         names = {field.name for field in fields(Profile)}
         if not isinstance(values, dict) or values.pop("format", None) != _FORMAT or set(values) != names:
             raise InputError("path", path, f"a whole file of the format {_FORMAT!r}")
         try:
-            for name in ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se"):
+            for name in _CURVES:
                 values[name] = np.array(values[name], dtype=np.float64)
             values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
             values["certificate"] = Certificate.from_list(values["certificate"])
             values["window"] = (Estimate(*values["window"][0]), Estimate(*values["window"][1]))
+            _check_kinds(values)
         except (TypeError, ValueError, IndexError) as error:
             raise InputError("path", path, f"a whole file of the format {_FORMAT!r}") from error
         return Profile(**values)
@@ -161,6 +163,24 @@ class Profile:
             for name, said in rows.items()
         ]
         return "\n".join([f"{self.partition} in {self.model} ({self.method} estimator)", *lines])
+
+
+def _check_kinds(values: dict[str, Any]) -> None:
+    """TypeError unless curves are finite and of one length, numbers are numbers and names are text."""
+    numbers = [values[name] for name in ("prior", "prior_entropy", "floor", "pointwise", "simultaneous", "truncation")]
+    numbers += [values[name] for name in ("samples", "evaluations", "seconds", "seed")]
+    numbers += [each for name in ("half_entropy", "peak") for each in values[name] if each is not None]
+    numbers += [each for edge in values["window"] for each in edge if each is not None]
+    numbers += [
+        each for check in values["certificate"].checks for each in (check.value, check.error) if each is not None
+    ]
+    texts = [values[name] for name in ("partition", "model", "model_digest", "method", "paths", "sampling")]
+    curves = [values[name] for name in _CURVES]
+    whole = all(curve.shape == (len(curves[0]),) and len(curve) and np.isfinite(curve).all() for curve in curves)
+    if not whole or not all(isinstance(text, str) for text in texts):
+        raise TypeError
+    if not all(isinstance(number, int | float) and abs(number) < np.inf for number in numbers):
+        raise TypeError
 
 
 def assemble(

@@ -1,11 +1,16 @@
 """What a careless or hostile caller does: every bad input is one InputError, and no good one loses a run."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from companion.errors import InputError
 from companion.estimate.entropy import Data
+from companion.estimate.folder import Run
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.profile import profile
@@ -201,3 +206,41 @@ def test_what_calibration_compares_is_checked(shape, labels, weights, said):
 def test_classes_of_a_bracket_are_named(classes):
     with pytest.raises(InputError, match="classes is"):
         bracket(isotropic_mixture(np.eye(6), 0.0), 0, classes, LEVELS, 100)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"entropy": [0.5]},
+        {"log_snr": [[0.0, 1.0]]},
+        {"production": [None] * 4},
+        {"entropy_se": ["a"] * 4},
+        {"half_entropy": ["a", "b", "c"]},
+        {"half_entropy": "abc"},
+        {"pointwise": None},
+        {"seconds": "long"},
+        {"partition": 5},
+        {"prior": float("nan")},
+        {name: [] for name in ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_file_is_refused_when_it_is_read(change, tmp_path):
+    """And not later, by a summary or a figure."""
+    path = tmp_path / "profile.json"
+    run().save(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match="expected a whole file"):
+        Profile.load(path)
+
+
+def test_a_file_of_brackets_is_refused(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="expected a whole file"):
+        Profile.load(tmp_path / "deep.json")
+
+
+def test_a_run_whose_blocks_were_removed_starts_again(tmp_path):
+    found = run(blocks=Run(Path(tmp_path)).blocks)
+    shutil.rmtree(tmp_path / "blocks")
+    np.testing.assert_array_equal(run(blocks=Run(Path(tmp_path)).blocks).entropy, found.entropy)

@@ -48,7 +48,7 @@ def test_round_trip(entropy, error, rate, half, early, peak, number, text, seed)
     """To the last bit, whatever the numbers, names in any script."""
     changed = replace(
         FOUND, entropy=entropy, entropy_se=error, production=rate, half_entropy=half, window=(early, half), peak=peak,
-        truncation=number, partition=text, model=text, seed=seed, log_snr=rate, production_se=error,
+        truncation=number, partition=text, model=text, seed=seed, log_snr=rate, production_se=error, entropy_skew=rate,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         changed.save(Path(folder) / "profile.json")
