@@ -73,7 +73,7 @@ def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
         (["--partition", "3|8", "--levels", "1" + "0" * 15], "Unable to allocate"),
         (["--partition", "3|8", "--seed", "-1"], "seed is -1, expected a whole number"),
         (["--partition", "3|8", "--samples", "0"], "samples is 0, expected a whole number of at least 4"),
-        (["--partition", "3|8", "--samples", "3"], "samples is 3, expected at least 4"),
+        (["--partition", "3|8", "--samples", "3"], "samples is 3, expected a whole number of at least 4"),
         (["--partition", "3|8", "--model", "nowhere"], "nowhere"),
         (["--partition", "3|8", "--prompt", "a cab"], "prompts is "),
         (["--partition", "3|8", "--device", "cuda:99"], "--device is cuda:99, expected a device"),

@@ -143,6 +143,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.partitions:
             raise InputError("partitions", self.partitions, "at least one partition")
+        if not isinstance(self.method, Method):
+            raise InputError("method", self.method, "DEFAULT, PUBLISHED, or a Method between them")
         # Plain numbers, which JSON can hold: a run is not lost for a numpy integer when it is saved.
         object.__setattr__(self, "seed", check_seed(self.seed))
         object.__setattr__(self, "block", whole_number("block", self.block, 1))

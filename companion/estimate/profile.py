@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from companion.arguments import number, whole_number
 from companion.denoiser import Denoiser
+from companion.errors import InputError
 from companion.estimate.bands import widest
 from companion.estimate.entropy import (
     BLOCK,
@@ -158,6 +159,8 @@ def planned(
 
     The arguments are those of `profiles`. Nothing is evaluated. Raises InputError as `Plan` and `check_levels` do.
     """
+    if isinstance(partitions, Partition) or not all(isinstance(each, Partition) for each in partitions):
+        raise InputError("partitions", partitions, "what partition() or parse_partition() gave, one or more in a list")
     if tolerance is not None:
         number("tolerance", tolerance, "a positive number of nats", lambda nats: (nats > 0.0) & (nats < np.inf))
         block = whole_number("block", block, 1)
@@ -166,10 +169,10 @@ def planned(
     plan = Plan((*partitions, *_of_null_branch(model, partitions)), grid, samples, seed, method, block, data=data)
     pilot = None
     if log_snr is None and method.placed:
-        few = min(pilot_samples(plan), samples)
+        few = min(pilot_samples(plan), plan.samples)
         pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=_PILOT)
     if tolerance is not None:
-        plan = replace(plan, samples=_whole_blocks(plan, samples, most))
+        plan = replace(plan, samples=_whole_blocks(plan, plan.samples, most))
     return plan, pilot
 
 

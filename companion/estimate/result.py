@@ -94,11 +94,12 @@ class Profile:
 
     def save(self, path: str | Path) -> None:
         """Write the profile as one JSON file, whole or not at all; InputError where no file can be written."""
-        target = Path(path)
+        text = json.dumps({"format": _FORMAT, **self.as_dict()}, indent=1, allow_nan=False) + "\n"
         try:
-            write_text(target, json.dumps({"format": _FORMAT, **self.as_dict()}, indent=1, allow_nan=False) + "\n")
-        except OSError as error:
-            raise InputError("path", target, f"a file that can be written ({error.strerror})") from error
+            write_text(Path(path), text)
+        except (OSError, ValueError) as error:  # no name at all is a ValueError
+            said = getattr(error, "strerror", None) or error
+            raise InputError("path", path, f"a file that can be written ({said})") from error
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name, arrays as lists, estimates as [value, lower, upper]: what JSON can hold."""

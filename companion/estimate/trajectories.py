@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import numbers
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
@@ -231,11 +232,9 @@ def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
         ...
     companion.errors.InputError: log_snr is [1.0, 0.0], expected increasing levels, from noise to data
     """
-    levels = np.asarray(log_snr, dtype=np.float64)
+    levels = numbers("log_snr", log_snr, "finite levels", np.isfinite)
     if levels.ndim != 1 or len(levels) < 2:
         raise InputError("log_snr", log_snr, "at least two noise levels")
-    if not np.all(np.isfinite(levels)):
-        raise InputError("log_snr", log_snr, "finite levels")
     if not np.all(np.diff(levels) > 0.0):
         raise InputError("log_snr", log_snr, "increasing levels, from noise to data")
     lowest, highest = model.log_snr_range

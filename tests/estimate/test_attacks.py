@@ -13,7 +13,7 @@ from companion.estimate.entropy import Data
 from companion.estimate.folder import Run
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
-from companion.estimate.profile import profile
+from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.estimate.subset import bracket
 from companion.theory.mixtures import isotropic_mixture
@@ -36,6 +36,8 @@ def run(**changes):
         ({"samples": 20.5}, "samples is 20.5, expected a whole number of at least 4"),
         ({"samples": "many"}, "samples is many, expected a whole number of at least 4"),
         ({"samples": None}, "samples is None"),
+        ({"method": "published"}, "method is published, expected DEFAULT"),
+        ({"log_snr": "ab"}, "log_snr is ab, expected finite levels"),
         ({"levels": 2.5}, "levels is 2.5, expected a whole number of at least 2"),
         ({"levels": None}, "levels is None"),
         ({"block": 2.5}, "block is 2.5, expected a whole number of at least 1"),
@@ -49,6 +51,19 @@ def run(**changes):
 def test_numbers_that_are_none_are_named(changes, said):
     with pytest.raises(InputError, match=said):
         run(**changes)
+
+
+def test_what_is_no_partition_is_named():
+    with pytest.raises(InputError, match="partitions is"):
+        profile(PAIR, "0|1", samples=20)
+    with pytest.raises(InputError, match="partitions is"):
+        profiles(PAIR, ASKED, samples=20)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_a_profile_is_not_saved_without_a_name(path):
+    with pytest.raises(InputError, match="expected a file that can be written"):
+        run().save(path)
 
 
 def test_numbers_of_numpy_are_plain_in_the_result(tmp_path):
