@@ -325,7 +325,7 @@ def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
     Raises InputError if a branch gets fewer than two paths.
 
     >>> owners(8, [0.5, 0.25, 0.25]).tolist()
-    [0, 1, 0, 2, 0, 1, 0, 2]
+    [0, 1, 2, 0, 0, 1, 2, 0]
     """
     share = np.asarray(shares, dtype=np.float64)
     fewest = int(np.ceil(np.round(2.0 / share.min(), 9)))
