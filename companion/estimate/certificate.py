@@ -108,26 +108,30 @@ def certify(plan: Plan, measured: Measurement, truncation: float, beside: Sequen
 
 
 def judge(name: str, value: float, error: float, meaning: str, limit: float = LIMIT) -> Check:
-    """The line of a value that was measured.
+    """The line of a value that was measured: it fails when it is above its limit by more than two errors, and holds
+    when it is below the limit and its error too; between the two the run cannot tell.
 
     >>> judge("truncation", 0.05, 0.001, "start at more noise").passed
     False
     """
-    fails = value > limit + 2.0 * error
-    passed = False if fails else None if error > limit else True
+    passed = False if value > limit + 2.0 * error else True if value <= limit and error <= limit else None
     return Check(name, float(value), float(error), limit, passed, meaning)
 
 
-def worst(gap: Array, half_width: Array) -> tuple[float, float]:
-    """The gap (levels,) and the error of a line at the level that fails clearest, or else where the gap is largest.
+def worst(gap: Array, half_width: Array, limit: float = LIMIT) -> tuple[float, float]:
+    """The gap (levels,) and the error of a line at the level that fails clearest, or else where least is known.
 
-    `half_width` is that of a band which holds at all levels at once.
+    `half_width` is that of a band which holds at all levels at once. A level fails when even the lower end of its band
+    is above the limit; where none does, the level with the highest upper end is the one to judge by.
 
     >>> [float(each) for each in worst(np.array([0.05, -0.04]), np.array([0.06, 0.01]))]
     [0.04, 0.005]
+    >>> [float(each) for each in worst(np.array([0.0002, 0.03]), np.array([0.0001, 0.06]))]
+    [0.03, 0.03]
     """
-    excess = np.abs(gap) - half_width
-    at = int(np.argmax(excess)) if np.any(excess > 0.0) else int(np.argmax(np.abs(gap)))
+    size = np.abs(gap)
+    fails = size - half_width > limit
+    at = int(np.argmax(size - half_width)) if np.any(fails) else int(np.argmax(size + half_width))
     return float(abs(gap[at])), 0.5 * float(half_width[at])
 
 
@@ -135,9 +139,9 @@ def _unmeasured(name: str, meaning: str, limit: float = LIMIT) -> Check:
     return Check(name, None, None, limit, None, meaning)
 
 
-def _over_levels(values: Array, measured: Measurement) -> tuple[float, float]:
+def _over_levels(values: Array, measured: Measurement, limit: float = LIMIT) -> tuple[float, float]:
     gap, error = weighted_mean(values, measured)
-    return worst(gap, simultaneous_factor(values, measured) * error)
+    return worst(gap, simultaneous_factor(values, measured) * error, limit)
 
 
 def _discretisation(measured: Measurement) -> Check:
@@ -187,6 +191,6 @@ def _calibration(plan: Plan, measured: Measurement) -> Check:
     first = np.array([partition.prior * partition.first.get(branch, 0.0) for branch in partition.branches])
     share = (first / measured.weights)[measured.stratum][:, None]  # p(first side | branch)
     surprise = share * np.logaddexp(0.0, -odds) + (1.0 - share) * np.logaddexp(0.0, odds)
-    value, error = _over_levels(surprise - binary_entropy(odds), measured)
+    value, error = _over_levels(surprise - binary_entropy(odds), measured, LIMIT_OF_CHANCE)
     meaning = "the posterior of these data is wrong: train better, or believe the model of its own samples only"
     return judge("calibration", value, error, meaning, LIMIT_OF_CHANCE)

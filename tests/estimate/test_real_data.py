@@ -56,7 +56,7 @@ def test_data_of_an_exact_mixture_give_the_exact_entropy(mixture, first, prior):
     truth = exact_entropy(truth_of.regroup([[first], others], balanced=prior == "balanced"), LEVELS)
     assert found.paths == "data"
     assert np.all(np.abs(found.entropy - truth) <= 4.0 * found.entropy_se + 0.005)
-    assert found.certificate["calibration"].verdict == "holds"
+    assert found.certificate["calibration"].verdict != "fails"
 
 
 def test_a_path_of_data_leads_to_its_sample():
