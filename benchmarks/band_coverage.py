@@ -24,9 +24,10 @@ from scipy import stats
 from benchmarks.mixture_coverage import SETTINGS, Setting
 from companion import __version__
 from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, skewness, weighted_mean
-from companion.estimate.entropy import Data, Measurement, Plan, gather, measure_block
+from companion.estimate.entropy import Measurement, gather, measure_block
 from companion.estimate.partition import partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
+from companion.estimate.plan import Data, Plan
 from companion.files import write_text
 from companion.theory.mixtures import isotropic_mixture
 

@@ -25,9 +25,10 @@ import torch
 
 from companion.denoiser import FunctionDenoiser
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import DEFAULT, PUBLISHED, Measurement, Method, measure
+from companion.estimate.entropy import Measurement, measure
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import default_levels
+from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.files import write_text
 from companion.forward import edm_levels, linear, noise_of, time_levels
 from companion.models.digits import training_digits

@@ -21,11 +21,11 @@ import torch
 from scipy.special import expit, logsumexp
 from tqdm import tqdm
 
-from companion.estimate.entropy import log_odds
 from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import default_levels
 from companion.estimate.profile import profile, profiles
+from companion.estimate.tally import log_odds
 from companion.estimate.trajectories import trajectories
 from companion.files import write_text
 from companion.forward import log_snr_levels

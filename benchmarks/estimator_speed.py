@@ -25,9 +25,9 @@ import torch
 
 from companion import __version__
 from companion.denoiser import Denoiser
-from companion.estimate.entropy import BLOCK
 from companion.estimate.partition import partition
 from companion.estimate.placement import default_levels
+from companion.estimate.plan import BLOCK
 from companion.estimate.profile import profile, profiles
 from companion.files import write_text
 from companion.forward import noise_of

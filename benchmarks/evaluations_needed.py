@@ -29,9 +29,10 @@ from scipy.interpolate import CubicSpline
 
 from companion.denoiser import Denoiser
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import DEFAULT, PUBLISHED, Method, Plan, gather, measure, measure_block
+from companion.estimate.entropy import gather, measure, measure_block
 from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
+from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
 from companion.files import write_text
 from companion.forward import edm_levels
 from companion.models.digits import training_digits

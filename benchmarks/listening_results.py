@@ -23,8 +23,9 @@ import numpy as np
 import torch
 
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import DEFAULT, PUBLISHED, Method, measure
+from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
+from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.files import write_text
 from companion.forward import edm_levels
 from companion.results import FOLDER

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from companion import __version__
-from companion.estimate.entropy import DEFAULT, PUBLISHED, Method
 from companion.estimate.partition import partition
+from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.estimate.profile import profile
 from companion.files import write_text
 from companion.forward import edm_levels, linear, time_levels

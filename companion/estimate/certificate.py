@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
 from companion.estimate.bands import simultaneous_factor, weighted_mean, widest
-from companion.estimate.entropy import Measurement, Plan
+from companion.estimate.entropy import Measurement
 from companion.estimate.partition import NULL
+from companion.estimate.plan import Plan
 from companion.theory.binary import binary_entropy
 
 __all__ = ["Certificate", "Check", "certify", "judge", "worst"]

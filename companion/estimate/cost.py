@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from companion.denoiser import Denoiser
-from companion.estimate.entropy import Plan
 from companion.estimate.memory import memory_said, states_in_memory
+from companion.estimate.plan import Plan
 from companion.estimate.trajectories import computing_device, predict
 from companion.forward import noise_of
 

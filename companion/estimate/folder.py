@@ -30,11 +30,13 @@ from numpy.typing import NDArray
 from companion import __version__
 from companion.denoiser import Denoiser, digest_of
 from companion.errors import InputError
-from companion.estimate.entropy import Data, Plan, Record, measure_block
+from companion.estimate.entropy import measure_block
 from companion.estimate.memory import memory_said
 from companion.estimate.partition import Partition
+from companion.estimate.plan import Data, Plan
 from companion.estimate.processes import ALONE, Processes
 from companion.estimate.profile import Progress
+from companion.estimate.tally import Record
 from companion.files import make_folder, write_text, written_whole
 
 __all__ = ["Run"]

@@ -22,9 +22,9 @@ from companion.arguments import numbers, probabilities, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
-from companion.estimate.entropy import BLOCK, Data, owners
 from companion.estimate.partition import Partition
 from companion.estimate.placement import default_levels
+from companion.estimate.plan import BLOCK, Data, owners
 from companion.estimate.result import Profile
 from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from companion.errors import InputError
-from companion.estimate.entropy import Plan
+from companion.estimate.plan import Plan
 
 __all__ = ["memory_said", "states_in_memory"]
 

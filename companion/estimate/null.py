@@ -14,9 +14,9 @@ from scipy.special import expit
 
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
-from companion.estimate.entropy import log_odds
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.subset import draw_classes, likelihoods
+from companion.estimate.tally import log_odds
 from companion.estimate.trajectories import check_levels
 
 __all__ = ["NullCheck", "null_inconsistency"]

@@ -14,7 +14,8 @@ from companion.arguments import whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import Measurement, Plan
+from companion.estimate.entropy import Measurement
+from companion.estimate.plan import Plan
 from companion.forward import log_snr_levels
 
 __all__ = ["PILOT_LEVELS", "default_levels", "pilot_samples", "place"]

@@ -15,19 +15,12 @@ from companion.arguments import number, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.bands import widest
-from companion.estimate.entropy import (
-    BLOCK,
-    DEFAULT,
-    Data,
-    Method,
-    Plan,
-    Record,
-    gather,
-    measure_block,
-)
+from companion.estimate.entropy import gather, measure_block
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
+from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
 from companion.estimate.result import Profile, assemble
+from companion.estimate.tally import Record
 from companion.estimate.trajectories import check_levels, check_model
 
 __all__ = ["LEVELS", "MOST", "Blocks", "Progress", "in_memory", "planned", "profile", "profiles"]

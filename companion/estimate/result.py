@@ -24,7 +24,8 @@ from companion.estimate.bands import (
     weighted_mean,
 )
 from companion.estimate.certificate import Certificate, certify
-from companion.estimate.entropy import Measurement, Plan
+from companion.estimate.entropy import Measurement
+from companion.estimate.plan import Plan
 from companion.files import write_text
 
 __all__ = ["Estimate", "Profile", "assemble"]

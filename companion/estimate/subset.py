@@ -30,10 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.entropy import BLOCK
 from companion.estimate.left_out import allowances, left_out, log_mean, rest_of_null, surprise
 from companion.estimate.noise import check_seed
 from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.plan import BLOCK
 from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 from companion.theory.binary import binary_entropy
 

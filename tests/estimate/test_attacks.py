@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from companion.errors import InputError
-from companion.estimate.entropy import Data
 from companion.estimate.folder import Run
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.plan import Data
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.estimate.subset import bracket

@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import PUBLISHED, measure
+from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
+from companion.estimate.plan import PUBLISHED
 from companion.theory import binary, equidistant
 from companion.theory.mixtures import isotropic_mixture
 from companion.theory.quadrature import exact_entropy

@@ -7,9 +7,9 @@ import torch
 from companion import figures
 from companion.denoiser import FunctionDenoiser
 from companion.estimate.certificate import Certificate, Check, judge, worst
-from companion.estimate.entropy import PUBLISHED, Data
 from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.partition import NULL, partition
+from companion.estimate.plan import PUBLISHED, Data
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.theory.mixtures import isotropic_mixture

@@ -16,10 +16,12 @@ from benchmarks.mixture_coverage import SETTINGS, covered
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import DEFAULT, PUBLISHED, log_odds, measure, owners
+from companion.estimate.entropy import measure
 from companion.estimate.noise import path_noise
 from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.plan import DEFAULT, PUBLISHED, owners
 from companion.estimate.profile import profile, profiles
+from companion.estimate.tally import log_odds
 from companion.estimate.trajectories import trajectories
 from companion.forward import edm_levels, linear, log_snr_levels, noise_of, time_levels
 from companion.theory import binary

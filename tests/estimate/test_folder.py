@@ -19,10 +19,10 @@ from companion.cli import main
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
 from companion.estimate.cost import expected_cost
-from companion.estimate.entropy import DEFAULT, PUBLISHED, Data
 from companion.estimate.folder import Run
 from companion.estimate.memory import states_in_memory
 from companion.estimate.partition import partition
+from companion.estimate.plan import DEFAULT, PUBLISHED, Data
 from companion.estimate.profile import planned, profile, profiles
 from companion.models.unet import load
 from companion.theory.mixtures import isotropic_mixture

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import DEFAULT, PUBLISHED, measure
+from companion.estimate.entropy import measure
 from companion.estimate.noise import path_noise
 from companion.estimate.partition import partition
+from companion.estimate.plan import DEFAULT, PUBLISHED
 from companion.estimate.profile import profile
 from companion.estimate.trajectories import trajectories
 from companion.forward import edm_levels, log_snr_levels, noise_of

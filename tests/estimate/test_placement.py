@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.errors import InputError
-from companion.estimate.entropy import DEFAULT, PUBLISHED, Plan, measure
+from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
+from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile
 from companion.theory.mixtures import isotropic_mixture
 from companion.theory.quadrature import exact_entropy

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.errors import InputError
-from companion.estimate.entropy import DEFAULT, PUBLISHED
 from companion.estimate.partition import partition
+from companion.estimate.plan import DEFAULT, PUBLISHED
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Estimate, Profile
 from companion.forward import log_snr_levels

@@ -11,9 +11,10 @@ from scipy.special import roots_hermitenorm
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import DEFAULT, Data, Plan, measure, owners
+from companion.estimate.entropy import measure
 from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.partition import NULL, partition
+from companion.estimate.plan import DEFAULT, Data, Plan, owners
 from companion.estimate.profile import profile
 from companion.estimate.trajectories import trajectories
 from companion.forward import log_snr_levels

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import PUBLISHED, measure
+from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
+from companion.estimate.plan import PUBLISHED
 from companion.models.digits import training_digits
 from companion.models.unet import load
 from companion.results import FOLDER, read

@@ -1,0 +1,186 @@
+"""What is measured, how, and on which paths: enough, with the model, to repeat every number of a run.
+
+A run is cut into blocks of paths. A block is always evaluated as one batch and its noise belongs to its paths, so that
+blocks may be measured in any order, anywhere, and gathered afterwards.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from companion.arguments import number, numbers, whole_number
+from companion.errors import InputError
+from companion.estimate.noise import check_seed
+from companion.estimate.partition import NULL, Partition, classes_first
+
+__all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners"]
+
+Array = NDArray[np.float64]
+
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the entropy is estimated: the published rule, ours, or one step of the way between them.
+
+    `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
+    drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the
+    entropy of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels. `control`: the
+    estimate is corrected by two control variates whose mean is known to be zero. `placed`: where no levels are
+    given, a pilot run places them.
+    """
+
+    name: str
+    from_nothing: bool
+    averaged: bool
+    extrapolated: bool
+    control: bool
+    placed: bool
+
+
+PUBLISHED = Method("published", from_nothing=False, averaged=False, extrapolated=False, control=False, placed=False)
+DEFAULT = Method("default", from_nothing=True, averaged=True, extrapolated=True, control=True, placed=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Real samples (count, *shape) and their classes (count,), to be noised by the exact chain.
+
+    The label NULL says that a model drew the sample with its null branch. Raises InputError for samples that are no
+    tensor or not finite, and unless there is one whole number for each.
+    """
+
+    samples: torch.Tensor
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.samples, torch.Tensor) or not bool(torch.isfinite(self.samples).all()):
+            raise InputError("samples of data", self.samples, "a tensor of finite numbers")
+        labels = numbers("labels of data", self.labels, "whole numbers from -1", _are_labels)
+        if self.samples.dim() < 2 or labels.shape != self.samples.shape[:1]:
+            shapes = f"of shape {labels.shape} for samples of shape {tuple(self.samples.shape)}"
+            raise InputError("labels of data", shapes, "one label for each sample, (count,) for (count, *shape)")
+        object.__setattr__(self, "samples", self.samples.detach())
+        object.__setattr__(self, "labels", labels.astype(np.int64))
+
+    def of(self, branch: int) -> NDArray[np.int64]:
+        """The numbers of the samples that stand for a branch: those of its label.
+
+        Where none has the label NULL, all samples stand for the null branch, in an order of chance, always the same:
+        the first of them are of all classes, even where the data are sorted by class.
+        """
+        found = np.flatnonzero(self.labels == branch)
+        everything = branch == NULL and len(found) == 0
+        return np.random.default_rng(0).permutation(len(self.labels)) if everything else found
+
+
+def _are_labels(values: Array) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = (values >= NULL) & (values < 2**53) & (values == np.round(values))
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is measured, on which paths: enough, with the model, to repeat every number.
+
+    `log_snr` (levels,) increases from noise to data. Path n = 0, 1, ... of `samples` belongs to block n // `block` and
+    has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain.
+    """
+
+    partitions: tuple[Partition, ...]
+    log_snr: Array
+    samples: int
+    seed: int = 0
+    method: Method = DEFAULT
+    block: int = BLOCK
+    stream: int = 0
+    data: Data | None = None
+    branches: tuple[int, ...] = field(init=False)
+    shares: tuple[float, ...] = field(init=False)
+    owner: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.partitions:
+            raise InputError("partitions", self.partitions, "at least one partition")
+        if not isinstance(self.method, Method):
+            raise InputError("method", self.method, "DEFAULT, PUBLISHED, or a Method between them")
+        # Plain numbers, which JSON can hold: a run is not lost for a numpy integer when it is saved.
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        object.__setattr__(self, "block", whole_number("block", self.block, 1))
+        branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
+        alone = self.partitions[0].shares if len(self.partitions) == 1 else [1.0 / len(branches)] * len(branches)
+        owner = owners(self.samples, alone)
+        object.__setattr__(self, "branches", tuple(branches))
+        object.__setattr__(self, "shares", tuple(alone))
+        object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "samples", len(owner))
+        if self.data is not None:
+            for index, branch in enumerate(branches):
+                found, needed = len(self.data.of(branch)), int(np.sum(owner == index))
+                if found < needed:
+                    which = "in all" if branch == NULL else f"of class number {branch}"
+                    raise InputError("data", f"{found} samples {which}", f"at least {needed}, or fewer paths")
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the paths make, the last one perhaps smaller."""
+        return -(-self.samples // self.block)
+
+    @property
+    def controlled(self) -> bool:
+        """Whether the control variates are used: their mean is known on the model's own paths only."""
+        return self.method.control and self.data is None
+
+    @property
+    def from_nothing(self) -> bool:
+        """Whether the paths start at snr 0; real data always do."""
+        return self.method.from_nothing or self.data is not None
+
+    @property
+    def evaluations(self) -> int:
+        """The evaluations of the network: one for each branch, path and level, the start from nothing included."""
+        return self.samples * len(self.branches) * (len(self.log_snr) + self.from_nothing)
+
+    def paths(self, number: int) -> range:
+        """The numbers of the paths in block `number`."""
+        return range(number * self.block, min((number + 1) * self.block, self.samples))
+
+    def data_of(self, number: int) -> torch.Tensor | None:
+        """The real samples of block `number`: the k-th path of a branch noises the k-th sample of its class."""
+        if self.data is None:
+            return None
+        chosen = np.empty(self.samples, dtype=np.int64)
+        for index, branch in enumerate(self.branches):
+            rows = np.flatnonzero(self.owner == index)
+            chosen[rows] = self.data.of(branch)[: len(rows)]
+        block: torch.Tensor = self.data.samples[chosen[self.paths(number).start : self.paths(number).stop]]
+        return block
+
+
+def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
+    """The branch of each path, so that every beginning of the sequence follows the `shares` to within one path.
+
+    Raises InputError if a branch gets fewer than two paths.
+
+    >>> owners(8, [0.5, 0.25, 0.25]).tolist()
+    [0, 1, 2, 0, 0, 1, 2, 0]
+    """
+    share = np.asarray(shares, dtype=np.float64)
+    fewest = int(np.ceil(np.round(2.0 / share.min(), 9)))
+    expected = f"a whole number of at least {fewest}, two paths a branch"
+    count = int(number("samples", samples, expected, lambda n: (n >= 1) & (n < 2**53) & (n == np.round(n))))
+    counts = np.zeros(len(share))
+    sequence = np.empty(count, dtype=np.int64)
+    slack = 1.0 / max(2 * len(share) - 2, 1)
+    for path in range(count):
+        # Of the branches that lag, the one with the earliest deadline (Tijdeman 1980); rounded, so that a tie is a tie.
+        due = np.round((counts + 1.0 - slack) / share, 9)
+        lagging = share * (path + 1) - counts >= slack - 1e-9
+        sequence[path] = int(np.argmin(np.where(lagging, due, np.inf)))
+        counts[sequence[path]] += 1.0
+    if counts.min() < 2:
+        raise InputError("samples", samples, expected)
+    return sequence
