@@ -1,4 +1,4 @@
-"""Do the 95% bands hold the truth 95 times in 100? `python benchmarks/band_coverage.py [--runs 2000] [--only NAME]`.
+"""Do the 95% bands hold the truth 95 times in 100? `python -m benchmarks.band_coverage [--runs 2000] [--only NAME]`.
 
 In each setting the profile of a mixture whose entropy is known is estimated 2000 times, with 300 paths and 96 levels
 that a pilot has placed: every run has paths of its own, every hundred share a seed and its pilot. Counted are, at each

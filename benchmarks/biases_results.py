@@ -11,14 +11,9 @@ Gaussian classes of width 1, sqrt(d) apart, 100 levels. A bias is measured with 
 rule does without them: their mean is zero, so they take away noise and leave the bias.
 """
 
-import argparse
 import json
-import platform
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -29,11 +24,11 @@ from companion.estimate.entropy import Measurement, measure
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
-from companion.files import write_text
 from companion.forward import edm_levels, linear, noise_of, time_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
 from companion.results import FOLDER
+from companion.results.writing import Parts, run_parts
 from companion.theory import binary, equidistant
 from companion.theory.finite import FiniteData, finite_data
 
@@ -60,33 +55,6 @@ EXACT_PATHS = 3000  # against the null branch, 1500 a side
 CLASS_PATHS = 1100  # against the classes, 110 to 550 a branch
 NETWORK_PATHS = 750  # 150 a branch, five digits
 NULL_PATHS = 600  # against the network's null branch, 300 a side
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all when none is named")
-    parts = parser.parse_args().parts or list(PARTS)
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    torch.set_num_threads(1)
-    for part in parts:
-        started = time.perf_counter()
-        measured, evaluations = PARTS[part]()
-        origin = {
-            "command": f"python benchmarks/biases_results.py {part}",
-            "device": "one thread of a shared CPU",
-            "seed": SEED,
-            "seconds": round(time.perf_counter() - started),
-            "evaluations": evaluations,
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in ("torch", "diffusers", "numpy", "scipy", "scikit-learn")},
-        }
-        target = FOLDER / "biases" / f"{part}.json"
-        target.parent.mkdir(exist_ok=True)
-        lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in (origin | measured).items()]
-        write_text(target, "{\n" + ",\n".join(lines) + "\n}\n")
-        print(f"{target.name}: {evaluations} evaluations, {origin['seconds']} s")
-    return 0
 
 
 def one_of_many(distance: float) -> FunctionDenoiser:
@@ -274,7 +242,13 @@ def plain(value: object) -> object:
     return value
 
 
-PARTS: dict[str, Callable[[], tuple[dict, int]]] = {
+def rounded(result: dict) -> str:
+    """One line a field, so that a file of many numbers stays readable."""
+    lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in result.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+PARTS: Parts = {
     "dimensions": dimensions,
     "steps": steps,
     "samples": samples,
@@ -282,4 +256,13 @@ PARTS: dict[str, Callable[[], tuple[dict, int]]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_parts(
+            "biases_results",
+            __doc__ or "",
+            PARTS,
+            FOLDER / "biases",
+            ("torch", "diffusers", "numpy", "scipy", "scikit-learn"),
+            rounded,
+        )
+    )

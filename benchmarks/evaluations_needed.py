@@ -13,14 +13,9 @@ run of another seed for the network. Writes companion/results/evaluations/PART.j
 posterior" reads them.
 """
 
-import argparse
-import json
-import platform
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -33,11 +28,11 @@ from companion.estimate.entropy import gather, measure, measure_block
 from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
-from companion.files import write_text
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
 from companion.results import FOLDER
+from companion.results.writing import Parts, run_parts
 from companion.theory.binary import binary_entropy
 from companion.theory.finite import finite_data
 from companion.theory.mixtures import isotropic_mixture
@@ -62,34 +57,7 @@ class Setting:
     longest: int = 1024
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all when none is named")
-    parts = parser.parse_args().parts or list(PARTS)
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    torch.set_num_threads(1)
-    for part in parts:
-        started = time.perf_counter()
-        measured = PARTS[part]()
-        origin = {
-            "command": f"python benchmarks/evaluations_needed.py {part}",
-            "device": "one thread of a shared CPU",
-            "seed": "0 and those that follow",
-            "seconds": round(time.perf_counter() - started),
-            "evaluations": int(sum(row["evaluations_tried"] for row in measured["rows"])),
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in ("torch", "numpy", "scipy")},
-            "target": TARGET,
-        }
-        target = FOLDER / "evaluations" / f"{part}.json"
-        target.parent.mkdir(exist_ok=True)
-        write_text(target, json.dumps(origin | measured, indent=1) + "\n")
-        print(f"{target.name}: {origin['seconds']} s", flush=True)
-    return 0
-
-
-def compared(settings: Sequence[Setting]) -> dict[str, Any]:
+def compared(settings: Sequence[Setting]) -> tuple[dict[str, Any], int]:
     """The cheapest way of each method to the target, setting by setting, and how many times cheaper ours is."""
     rows = []
     for setting in settings:
@@ -98,7 +66,7 @@ def compared(settings: Sequence[Setting]) -> dict[str, Any]:
         tried = sum(each.pop("tried") for each in best.values())
         rows.append({"setting": setting.name, "factor": factor, "evaluations_tried": tried, **best})
         print(f"{setting.name:34s} {factor or float('nan'):7.1f}x  {best['published']}  {best['default']}", flush=True)
-    return {"rows": rows}
+    return {"target": TARGET, "rows": rows}, sum(row["evaluations_tried"] for row in rows)
 
 
 def cheapest(setting: Setting, method: Method, counts: Sequence[int] = ()) -> dict[str, Any]:
@@ -182,7 +150,7 @@ def fewest(setting: Setting, method: Method) -> int:
     return max(int(np.ceil(2.0 / min(setting.asked.shares))), 50 if method.control else 2)
 
 
-def mixtures() -> dict[str, Any]:
+def mixtures() -> tuple[dict[str, Any], int]:
     """Neighbours 4 and 16 deviations apart on a line, every second class on one side, equal and unequal covariances."""
     settings = []
     for classes in (2, 10, 200):
@@ -223,7 +191,7 @@ UNEQUAL = {
 }
 
 
-def digits() -> dict[str, Any]:
+def digits() -> tuple[dict[str, Any], int]:
     """The exact denoiser of the training digits: 3 against 8, and the loops (0, 6, 8, 9) against the other digits."""
     images, labels = training_digits()
     data = finite_data(images, labels)
@@ -258,7 +226,7 @@ def of_images(data: Any, asked: Partition, log_snr: Array, draws: int = 8000) ->
     return np.array(result)
 
 
-def network() -> dict[str, Any]:
+def network() -> tuple[dict[str, Any], int]:
     """The trained digits network: 3 against 8, against a run of 192 placed levels and 2000 paths of another seed."""
     model = load("digits")
     asked = partition(model, [3], [8])
@@ -267,10 +235,11 @@ def network() -> dict[str, Any]:
     (long,), _ = measure(model, [asked], log_snr, 2000, 501, DEFAULT, block=250)
     curve, error = weighted_mean(long.entropy_of_path, long)
     setting = Setting("3|8", model, asked, lambda levels: np.interp(levels, log_snr, curve), 5, 200, 256)
-    return compared([setting]) | {"reference_se": float(error.max())}
+    measured, tried = compared([setting])
+    return measured | {"reference_se": float(error.max())}, tried
 
 
-def tricks() -> dict[str, Any]:
+def tricks() -> tuple[dict[str, Any], int]:
     """What each trick buys: how many times more evaluations the default needs without it, on four mixtures."""
     settings = [
         on_mixture("4 apart, equal", isotropic_mixture(apart(4.0, 1), 1.0), [[0], [1]]),
@@ -288,10 +257,10 @@ def tricks() -> dict[str, Any]:
             without[trick] = found | {"factor": times(found, whole)}
         rows.append({"setting": setting.name, "default": whole, "without": without, "evaluations_tried": tried})
         print(setting.name, whole, {name: each["factor"] for name, each in without.items()}, flush=True)
-    return {"rows": rows}
+    return {"target": TARGET, "rows": rows}, sum(row["evaluations_tried"] for row in rows)
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+PARTS: Parts = {
     "mixtures": mixtures,
     "digits": digits,
     "network": network,
@@ -300,4 +269,4 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_parts("evaluations_needed", __doc__ or "", PARTS, FOLDER / "evaluations", ("torch", "numpy", "scipy")))

@@ -10,14 +10,8 @@ A bias is measured with the control variates also where the rule does without th
 away noise and leave the bias. The deviation is always that of the rule as it is.
 """
 
-import argparse
-import json
-import platform
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -26,9 +20,9 @@ from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import measure
 from companion.estimate.partition import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
-from companion.files import write_text
 from companion.forward import edm_levels
 from companion.results import FOLDER
+from companion.results.writing import Parts, run_parts
 from companion.theory.mixtures import GaussianMixture, isotropic_mixture
 from companion.theory.quadrature import exact_entropy
 
@@ -53,32 +47,6 @@ def cases() -> dict[str, GaussianMixture]:
         "unequal 16": isotropic_mixture(apart, [0.5, 0.7]),
         "unequal 1": isotropic_mixture([[-0.5], [0.5]], [0.5, 1.0]),
     }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all when none is named")
-    parts = parser.parse_args().parts or list(PARTS)
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    torch.set_num_threads(1)
-    for part in parts:
-        started = time.perf_counter()
-        measured, evaluations = PARTS[part]()
-        origin = {
-            "command": f"python benchmarks/listening_results.py {part}",
-            "device": "one thread of a shared CPU",
-            "seed": SEED,
-            "seconds": round(time.perf_counter() - started),
-            "evaluations": evaluations,
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in ("torch", "numpy", "scipy")},
-        }
-        target = FOLDER / "listening" / f"{part}.json"
-        target.parent.mkdir(exist_ok=True)
-        write_text(target, json.dumps(origin | measured, indent=1) + "\n")
-        print(f"{target.name}: {evaluations} evaluations, {origin['seconds']} s")
-    return 0
 
 
 def improvements() -> tuple[dict, int]:
@@ -156,7 +124,7 @@ def worst(entropy: np.ndarray, error: np.ndarray, truth: np.ndarray, log_snr: np
     }
 
 
-PARTS: dict[str, Callable[[], tuple[dict, int]]] = {"improvements": improvements, "levels": levels, "samples": samples}
+PARTS: Parts = {"improvements": improvements, "levels": levels, "samples": samples}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_parts("listening_results", __doc__ or "", PARTS, FOLDER / "listening", ("torch", "numpy", "scipy")))
