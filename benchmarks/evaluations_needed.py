@@ -1,7 +1,7 @@
 """How many evaluations of the network does an error of 0.01 nats cost? The published estimator and ours, in one run.
 
     python benchmarks/evaluations_needed.py               all of it: about forty minutes on one thread
-    python benchmarks/evaluations_needed.py mixtures      one part: mixtures, digits, network, tricks
+    python benchmarks/evaluations_needed.py mixtures      one part: mixtures, many, digits, network, tricks
 
 Each method at each number of levels is run with many seeds. The error is that of the level where it is worst; its root
 mean square over seeds falls with the number of paths to what the steps leave, and the paths that bring it to 0.01 are
@@ -151,24 +151,29 @@ def fewest(setting: Setting, method: Method) -> int:
 
 
 def mixtures() -> tuple[dict[str, Any], int]:
-    """Neighbours 4 and 16 deviations apart on a line, every second class on one side, equal and unequal covariances."""
-    settings = []
-    for classes in (2, 10, 200):
-        for distance in (4.0, 16.0):
-            for name, other in (("equal", 1.0), ("unequal", 0.6)):
-                if classes == 200 and name == "equal":
-                    continue  # a minute of every row goes into 200 branches; the harder two are kept
-                width = [1.0 if k % 2 == 0 else other for k in range(classes)]
-                places = distance * (np.arange(classes) - 0.5 * (classes - 1))
-                # Drawn to a deviation of one, as images are; a line of 200 classes would leave the range of levels.
-                scale = 1.0 / max(float(places.std()), 1.0)
-                mixture = isotropic_mixture((scale * places)[:, None], [scale * w for w in width])
-                sides = [list(range(0, classes, 2)), list(range(1, classes, 2))]
-                few = {"seeds": 4, "paths": 400, "longest": 256} if classes == 200 else {"seeds": 8, "longest": 512}
-                settings.append(on_mixture(f"K = {classes}, {distance:g} apart, {name}", mixture, sides, **few))
-    for name, mixture in UNEQUAL.items():
-        settings.append(on_mixture(name, mixture, [[0], [1]]))
-    return compared(settings)
+    """Lines of two and ten classes, and pairs whose covariances are far from equal."""
+    lines = [on_a_line(classes, distance, name) for classes in (2, 10) for distance in (4.0, 16.0) for name in WIDTHS]
+    return compared([*lines, *(on_mixture(name, mixture, [[0], [1]]) for name, mixture in UNEQUAL.items())])
+
+
+def many() -> tuple[dict[str, Any], int]:
+    """Lines of two hundred classes, of unequal covariances: 200 branches on every path, so few seeds and levels."""
+    return compared([on_a_line(200, distance, "unequal", seeds=3, paths=400, longest=128) for distance in (4.0, 16.0)])
+
+
+WIDTHS = {"equal": 1.0, "unequal": 0.6}
+
+
+def on_a_line(classes: int, distance: float, widths: str, **how: int) -> Setting:
+    """Neighbours so many deviations apart, every second class on one side and of the other width."""
+    width = [1.0 if k % 2 == 0 else WIDTHS[widths] for k in range(classes)]
+    places = distance * (np.arange(classes) - 0.5 * (classes - 1))
+    # Drawn to a deviation of one, as images are; a line of 200 classes would leave the range of levels.
+    scale = 1.0 / max(float(places.std()), 1.0)
+    mixture = isotropic_mixture((scale * places)[:, None], [scale * w for w in width])
+    sides = [list(range(0, classes, 2)), list(range(1, classes, 2))]
+    name = f"K = {classes}, {distance:g} apart, {widths}"
+    return on_mixture(name, mixture, sides, **({"longest": 512 if classes == 2 else 256} | how))
 
 
 def on_mixture(name: str, mixture: Any, sides: list[list[int]], **how: int) -> Setting:
@@ -262,6 +267,7 @@ def tricks() -> tuple[dict[str, Any], int]:
 
 PARTS: Parts = {
     "mixtures": mixtures,
+    "many": many,
     "digits": digits,
     "network": network,
     "tricks": tricks,
