@@ -90,4 +90,5 @@ def place(pilot: Sequence[Measurement], count: int) -> Array:
     filled = cumulative_trapezoid(density, window, initial=0.0)
     inside = np.interp(np.linspace(0.0, filled[-1], count - len(before) - len(after)), filled, window)
     placed: Array = np.concatenate([before, inside, after])
+    placed[0], placed[-1] = levels[0], levels[-1]  # so few levels that none is left for the ends
     return placed
