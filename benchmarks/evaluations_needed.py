@@ -28,6 +28,7 @@ from companion.estimate.entropy import gather, measure, measure_block
 from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
+from companion.estimate.tally import log_odds
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
@@ -198,14 +199,14 @@ UNEQUAL = {
 
 def digits() -> tuple[dict[str, Any], int]:
     """The exact denoiser of the training digits: 3 against 8, and the loops (0, 6, 8, 9) against the other digits."""
-    images, labels = training_digits()
-    data = finite_data(images, labels)
+    found = training_digits()
+    data = finite_data(found.images, found.labels)
     settings = []
+    fine = np.linspace(-12.5, 12.5, 80)
     for sides in ([[3], [8]], [[0, 6, 8, 9], [1, 2, 3, 4, 5, 7]]):
         asked = partition(data, *sides)
-        settings.append(
-            Setting(asked.label, data, asked, lambda levels, asked=asked: of_images(data, asked, levels), 6, 256, 256)
-        )
+        truth = CubicSpline(fine, of_images(data, asked, fine))
+        settings.append(Setting(asked.label, data, asked, truth, 6, 256, 256))
     return compared(settings)
 
 
@@ -222,24 +223,22 @@ def of_images(data: Any, asked: Partition, log_snr: Array, draws: int = 8000) ->
                 clean, _ = data.sample(count, generator, branch)
                 noise = torch.randn(clean.shape, dtype=torch.float64, generator=generator)
                 posterior = data.posterior(clean + sigma * noise, torch.full((count,), sigma)).double().numpy()
-                within = posterior / np.array(data.weights)  # the density of each class, up to what all share
-                sides = [sum(a * within[:, k] for k, a in each.items()) for each in (asked.first, asked.second)]
-                with np.errstate(divide="ignore"):
-                    odds = np.log(asked.prior * sides[0]) - np.log((1.0 - asked.prior) * sides[1])
-                total += prior * share * float(np.mean(binary_entropy(np.clip(odds, -700.0, 700.0))))
+                # Less the weights it is the log-density of each class, up to what all share.
+                odds = log_odds(asked, range(len(data.classes)), posterior - np.log(data.weights))
+                total += prior * share * float(np.mean(binary_entropy(odds)))
         result.append(total)
     return np.array(result)
 
 
 def network() -> tuple[dict[str, Any], int]:
-    """The trained digits network: 3 against 8, against a run of 192 placed levels and 2000 paths of another seed."""
+    """The trained digits network: 3 against 8, against a run of 128 placed levels and 1500 paths of another seed."""
     model = load("digits")
     asked = partition(model, [3], [8])
     plan = Plan((asked,), default_levels(model, PILOT_LEVELS), 200, 500, DEFAULT, 200, stream=1)
-    log_snr = place(gather(plan, [measure_block(model, plan, 0)]), 192)
-    (long,), _ = measure(model, [asked], log_snr, 2000, 501, DEFAULT, block=250)
+    log_snr = place(gather(plan, [measure_block(model, plan, 0)]), 128)
+    (long,), _ = measure(model, [asked], log_snr, 1500, 501, DEFAULT, block=250)
     curve, error = weighted_mean(long.entropy_of_path, long)
-    setting = Setting("3|8", model, asked, lambda levels: np.interp(levels, log_snr, curve), 5, 200, 256)
+    setting = Setting("3|8", model, asked, lambda levels: np.interp(levels, log_snr, curve), 4, 200, 128)
     measured, tried = compared([setting])
     return measured | {"reference_se": float(error.max())}, tried
 
