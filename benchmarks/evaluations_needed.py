@@ -102,12 +102,11 @@ def times(one: dict[str, Any], other: dict[str, Any]) -> float | None:
 def levels_of(setting: Setting, method: Method, count: int) -> Array:
     """The levels a method would use: the pilot's, EDM's where the published rule was run with them, or equal steps."""
     if not method.placed:
+        if method is not PUBLISHED:
+            return default_levels(setting.model, count)
         lowest, highest = setting.model.log_snr_range
-        return (
-            np.clip(edm_levels(count), max(lowest, -12.0), highest)
-            if method is PUBLISHED
-            else default_levels(setting.model, count)
-        )
+        grid = edm_levels(count)
+        return grid[(grid >= lowest) & (grid <= highest)]  # a network knows fewer levels than a mixture
     plan = Plan((setting.asked,), default_levels(setting.model, PILOT_LEVELS), setting.paths, 10_000, method, stream=1)
     plan = replace(plan, samples=pilot_samples(plan))
     return place(gather(plan, [measure_block(setting.model, plan, number) for number in range(plan.blocks)]), count)
