@@ -11,7 +11,6 @@ Gaussian classes of width 1, sqrt(d) apart, 100 levels. A bias is measured with 
 rule does without them: their mean is zero, so they take away noise and leave the bias.
 """
 
-import json
 import sys
 from dataclasses import replace
 
@@ -28,7 +27,7 @@ from companion.forward import edm_levels, linear, noise_of, time_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
 from companion.results import FOLDER
-from companion.results.writing import Parts, run_parts
+from companion.results.writing import Parts, rounded, run_parts
 from companion.theory import binary, equidistant
 from companion.theory.finite import FiniteData, finite_data
 
@@ -229,23 +228,6 @@ def exact_of(data: FiniteData, c: int, log_snr: np.ndarray) -> dict:
 def curves(found: list[Measurement]) -> dict:
     entropies = [weighted_mean(each.entropy_of_path, each) for each in found]
     return {"entropy": [value for value, _ in entropies], "entropy_se": [error for _, error in entropies]}
-
-
-def plain(value: object) -> object:
-    """Five significant digits, arrays as lists: what JSON holds."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(each) for each in value]
-    if isinstance(value, (float, np.floating)):
-        return float(f"{value:.5g}")
-    return value
-
-
-def rounded(result: dict) -> str:
-    """One line a field, so that a file of many numbers stays readable."""
-    lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in result.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 PARTS: Parts = {

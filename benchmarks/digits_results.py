@@ -8,7 +8,6 @@ tested in tests/models/test_digits_results.py.
 """
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -32,6 +31,7 @@ from companion.forward import log_snr_levels
 from companion.models.digits import held_out_digits, training_digits
 from companion.models.unet import UNetDenoiser, load
 from companion.results import FOLDER
+from companion.results.writing import rounded
 from companion.theory.finite import finite_data
 
 SEED = 0
@@ -73,7 +73,7 @@ def main() -> int:
             | {package: version(package) for package in ("torch", "diffusers", "numpy", "scikit-learn")},
         }
         target = FOLDER / "digits" / f"{part}.json"
-        write_text(target, as_text(origin | measured))
+        write_text(target, rounded(origin | measured))
         print(f"{target.name}: {evaluations} evaluations, {origin['seconds']} s")
     return 0
 
@@ -255,22 +255,6 @@ def measured_exact(model: UNetDenoiser) -> tuple[dict, int]:
             for each in names:
                 rows[name][each].append(getattr(found, each))
     return {"samples": 300, "log_snr": levels, "partitions": [f"{i}|{j}" for i, j in TEN_PAIRS]} | rows, evaluations
-
-
-def as_text(result: dict) -> str:
-    """JSON with five significant digits and one line a key; arrays as lists."""
-    lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in result.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(each) for each in value]
-    if isinstance(value, (float, np.floating)):
-        return float(f"{value:.5g}")
-    return value
 
 
 PARTS: dict[str, Callable[[UNetDenoiser], tuple[dict, int]]] = {

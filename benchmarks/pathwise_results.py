@@ -6,7 +6,6 @@ writes companion/results/digits/pathwise.json, with its origin: six minutes on o
 is tested in tests/models/test_pathwise_results.py.
 """
 
-import json
 import platform
 import sys
 import time
@@ -24,6 +23,7 @@ from companion.estimate.placement import default_levels
 from companion.files import write_text
 from companion.models.unet import load
 from companion.results import FOLDER
+from companion.results.writing import rounded
 from companion.theory.binary import binary_entropy
 
 SEED = 0
@@ -59,8 +59,7 @@ def main() -> int:
     }
     names = {"partitions": [f"{i}|{j}" for i, j in TEN_PAIRS], "samples": SAMPLES, "sure_from": SURE}
     result = {**origin, **names, "log_snr": levels, **rows}
-    lines = [f"{json.dumps(key)}: {json.dumps(plain(value))}" for key, value in result.items()]
-    write_text(FOLDER / "digits" / "pathwise.json", "{\n" + ",\n".join(lines) + "\n}\n")
+    write_text(FOLDER / "digits" / "pathwise.json", rounded(result))
     print(f"pathwise.json: {evaluations} evaluations, {origin['seconds']} s")
     return 0
 
@@ -96,17 +95,6 @@ def told(found: Measurement) -> dict[str, object]:
         "came_back": float(back.mean()),
         "should_come_back": float(should.mean()),
     }
-
-
-def plain(value: object) -> object:
-    """Lists of numbers with five significant digits."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(each) for each in value]
-    if isinstance(value, (float, np.floating)):
-        return float(f"{value:.5g}")
-    return bool(value) if isinstance(value, np.bool_) else value
 
 
 if __name__ == "__main__":

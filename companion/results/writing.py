@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from companion.files import write_text
 
-__all__ = ["Parts", "run_parts"]
+__all__ = ["Parts", "rounded", "run_parts"]
 
 Parts = dict[str, Callable[[], tuple[dict[str, Any], int]]]
 
@@ -52,3 +53,26 @@ def run_parts(
         write_text(folder / f"{part}.json", as_text(origin | measured))
         print(f"{part}.json: {evaluations} evaluations, {origin['seconds']} s", flush=True)
     return 0
+
+
+def rounded(result: dict[str, Any]) -> str:
+    """JSON with five significant digits and one line a field; arrays as lists.
+
+    >>> print(rounded({"a": np.array([1 / 3, 2.0]), "b": np.bool_(True)}), end="")
+    {
+    "a": [0.33333, 2.0],
+    "b": true
+    }
+    """
+    lines = [f"{json.dumps(key)}: {json.dumps(_plain(value))}" for key, value in result.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(each) for each in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.5g}")
+    return bool(value) if isinstance(value, np.bool_) else value
