@@ -115,9 +115,9 @@ def measured_null_branch(model: UNetDenoiser) -> tuple[dict, int]:
         rows["posterior"].append(expit(log_odds(question, branches, averaged[of_null])))
         likelihood = averaged[of_class, :10]
         log_posterior = likelihood - logsumexp(likelihood, axis=1, keepdims=True)
-        weights, gram = np.exp(log_posterior), level.gram.numpy()[of_class]
-        rows["null"].append(gram[:, 10, 10])
-        rows["mixture"].append(np.einsum("ni,nij,nj->n", weights, gram[:, :10, :10], weights))
+        weights, gaps = np.exp(log_posterior), level.gaps.numpy()[of_class]
+        rows["null"].append(np.square(gaps[:, 10]).sum(axis=1))
+        rows["mixture"].append(np.square(np.einsum("ni,nid->nd", weights, gaps[:, :10])).sum(axis=1))
         rows["entropy"].append(-np.sum(weights * log_posterior, axis=1))
     accuracy = float(np.mean(likelihood.argmax(axis=1) == owner[of_class]))
     snr, values = np.array(snr), {name: np.stack(each) for name, each in rows.items()}

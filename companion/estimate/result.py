@@ -265,8 +265,10 @@ def _maximum(levels: Array, curve: Array) -> float | None:
     top = int(np.argmax(curve))
     if top in (0, len(curve) - 1):
         return None
-    curvature, slope, _ = np.polyfit(levels[top - 1 : top + 2] - levels[top], curve[top - 1 : top + 2], 2)
-    return float(levels[top] - slope / (2.0 * curvature)) if curvature < 0.0 else float(levels[top])
+    steps = np.diff(levels[top - 1 : top + 2])
+    rising, falling = np.diff(curve[top - 1 : top + 2]) / steps  # the parabola's slopes in the middle of the two steps
+    bend = rising - falling
+    return float(levels[top] - 0.5 * steps[0] + 0.5 * steps.sum() * rising / bend) if bend > 0.0 else float(levels[top])
 
 
 def _interval(value: float | None, replicates: Sequence[float | None]) -> Estimate:

@@ -43,68 +43,96 @@ class Tally:
         def there(values: ArrayLike) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values)).to(device)
 
-        first, second = _log_weights(partition, partition.branches)
-        self.rows, self.columns, self.own = there(rows), there(columns), there(self.stratum)
-        self.first, self.second, self.weights = there(first), there(second), there(branch_weights(partition))
+        # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
+        self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
+        self.rows, self.columns, self.own = there(rows)[:, None], there(columns), there(self.stratum)[:, None]
+        self.log_sides = there(_log_weights(partition, partition.branches))
         self.prior_odds = partition.log_odds
         self.method, self.control = plan.method, plan.controlled
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
-        self.foreseen = torch.zeros(len(rows), dtype=torch.float64, device=device)
-        self.drawn = self.foreseen.clone()
-        self.values: dict[str, list[torch.Tensor]] = {
-            name: [] for name in ("entropy", "production", "two_steps", "log_odds")
-        }
+        levels, steps = len(plan.log_snr), len(plan.log_snr) - 1 + plan.from_nothing
+        self.snr, self.first_step = there(np.exp(plan.log_snr)), int(plan.from_nothing)
+        self.levels, self.steps = 0, 0
+
+        # Room for all levels at once: small tensors kept one by one would scatter the memory that the model works in.
+        def room(*size: int) -> torch.Tensor:
+            return torch.empty(size, dtype=torch.float64, device=device)
+
+        self.odds, self.doubled, self.apart = room(3, levels, len(rows))
         if self.control:
-            self.values |= {"foreseen": [], "drawn": []}
+            self.reached, self.deviation = room(2, steps, len(rows))
+            self.means, self.posterior = room(2, steps, len(rows), len(columns))
 
     def add(self, level: Level) -> None:
-        held = level.held[self.rows][:, self.columns]
+        """What needs the model's D is taken now; the rest waits for `record`."""
+        held, averaged, coarse = (self._picked(each) for each in (level.held, level.averaged, level.coarse))
+        likelihood = averaged if self.method.averaged else held
+        odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
         if np.isfinite(level.log_snr):
-            averaged, coarse = (each[self.rows][:, self.columns] for each in (level.averaged, level.coarse))
-            likelihood = averaged if self.method.averaged else held
-            odds = self._odds(likelihood)
-            direction = torch.sub(*self._shares(likelihood))
-            gram = level.gram[self.rows][:, self.columns][:, :, self.columns]
-            gap = torch.einsum("ni,nij,nj->n", direction, gram, direction)
-            undecided = torch.sigmoid(odds) * torch.sigmoid(-odds)
-            entropy = _binary_entropy(odds)
-            two_steps = entropy - _binary_entropy(self._odds(likelihood + coarse - averaged))
-            self.values["entropy"].append(entropy + two_steps if self.method.extrapolated else entropy)
-            self.values["two_steps"].append(two_steps)
-            self.values["production"].append(0.5 * float(np.exp(level.log_snr)) * undecided * gap)
-            self.values["log_odds"].append(odds)
-            if self.control:
-                self.values["foreseen"].append(self.foreseen)
-                self.values["drawn"].append(self.drawn)
+            self.odds[self.levels], self.doubled[self.levels] = odds[0], odds[1]
+            self.apart[self.levels] = _apart(shares[0], self._picked(level.gaps)).square().sum(dim=1)
+            self.levels += 1
         if self.control and level.dsnr > 0.0:
-            gram = level.step_gram[self.rows][:, self.columns][:, :, self.columns]
-            self._advance(held, gram, level.noise[self.rows][:, self.columns], level.dsnr)
+            self._step(odds[2], shares[2], level)
+            self.steps += 1
 
     def record(self) -> Record:
-        joined = {name: torch.stack(values, dim=1).cpu().numpy() for name, values in self.values.items()}
+        """Values (paths, levels) by name, and the branch of each path."""
+        entropy = _binary_entropy(self.odds)
+        two_steps = entropy - _binary_entropy(self.doubled)
+        undecided = torch.sigmoid(self.odds) * torch.sigmoid(-self.odds)
+        found = {
+            "entropy": entropy + two_steps if self.method.extrapolated else entropy,
+            "production": 0.5 * self.snr[:, None] * undecided * self.apart,
+            "two_steps": two_steps,
+            "log_odds": self.odds,
+        }
+        if self.control:
+            found["foreseen"], found["drawn"] = self._controls()
+        joined = {name: values.T.contiguous().cpu().numpy() for name, values in found.items()}
         return {**joined, "stratum": self.stratum.astype(np.float64)}
 
-    def _odds(self, likelihood: torch.Tensor) -> torch.Tensor:
-        first = torch.logsumexp(likelihood + self.first, dim=1)
-        return first - torch.logsumexp(likelihood + self.second, dim=1) + self.prior_odds
+    def _picked(self, values: torch.Tensor) -> torch.Tensor:
+        """The partition's paths and branches of (paths, branches, ...)."""
+        return values if self.whole else values[self.rows, self.columns]
 
-    def _shares(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The posterior of each branch inside either side."""
-        return torch.softmax(likelihood + self.first, dim=1), torch.softmax(likelihood + self.second, dim=1)
+    def _sides(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The log-odds (..., paths), and the posterior of each branch inside either side (..., sides, paths, branches)."""
+        weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
+        of_side = torch.logsumexp(weighted, dim=-1)
+        return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
-    def _advance(self, held: torch.Tensor, gram: torch.Tensor, noise: torch.Tensor, dsnr: float) -> None:
-        first, second = self._shares(held)
-        direction = first - second
-        along = torch.einsum("ni,nij->nj", direction, gram)  # (E_A - E_B) . (E_z - E_g)
-        middle = 0.5 * (along * (first + second)).sum(dim=1)
-        means = self._odds(held)[:, None] + dsnr * (along - middle[:, None])
-        deviation = (dsnr * (along * direction).sum(dim=1).clamp_min(0.0)).sqrt()
-        foreseen = _binary_entropy(means[:, :, None] + deviation[:, None, None] * self.nodes) @ self.node_weights
-        own = foreseen.gather(1, self.own[:, None])[:, 0]
-        reached = means.gather(1, self.own[:, None])[:, 0] + (direction * noise).sum(dim=1)
-        posterior = torch.softmax(held + self.weights.log(), dim=1)
-        self.foreseen = self.foreseen + _binary_entropy(reached) - own
-        self.drawn = self.drawn + own - (posterior * foreseen).sum(dim=1)
+    def _step(self, odds: torch.Tensor, shares: torch.Tensor, level: Level) -> None:
+        """The law of S after this step: normal, with a mean for each branch that may have drawn it."""
+        gaps = self._picked(level.step_gaps)
+        apart = _apart(shares, gaps)
+        along = (gaps @ apart[:, :, None])[:, :, 0]  # (E_A - E_B) . (E_z - E_g)
+        middle = 0.5 * (along * (shares[0] + shares[1])).sum(dim=1, keepdim=True)
+        means = odds[:, None].add(along - middle, alpha=level.dsnr)
+        first = torch.sigmoid(odds)[:, None]
+        drawn = ((shares[0] - shares[1]) * self._picked(level.noise)).sum(dim=1)
+        self.means[self.steps], self.posterior[self.steps] = means, torch.lerp(shares[1], shares[0], first)
+        self.deviation[self.steps] = float(np.sqrt(level.dsnr)) * torch.linalg.vector_norm(apart, dim=1)
+        self.reached[self.steps] = means.gather(1, self.own)[:, 0] + drawn
+
+    def _controls(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """C_1 and C_2 (levels, paths), zero where the paths start; so many steps at once as memory allows."""
+        entropies = torch.empty_like(self.means)
+        together = max(1, _AT_ONCE // (entropies[0].numel() * len(self.nodes)))
+        for some in torch.arange(len(entropies)).split(together):
+            states = self.means[some][..., None] + self.deviation[some][:, :, None, None] * self.nodes
+            entropies[some] = _binary_entropy(states) @ self.node_weights
+        own = entropies.gather(2, self.own.expand(len(entropies), -1, 1))[:, :, 0]
+        steps = torch.stack((_binary_entropy(self.reached) - own, own - (self.posterior * entropies).sum(dim=2)))
+        sums = torch.nn.functional.pad(torch.cumsum(steps, dim=1), (0, 0, 1, 0))
+        # A run that starts from nothing has made a step before its first level.
+        foreseen, drawn = sums[:, self.first_step :]
+        return foreseen, drawn
+
+
+def _apart(shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
+    """The drifts of the two sides apart, D_A - D_B (paths, dimension): what is common to all branches cancels."""
+    return ((shares[0] - shares[1])[:, None, :] @ gaps)[:, 0, :]
 
 
 def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:
@@ -144,5 +172,6 @@ def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, 
     return first, second
 
 
+_AT_ONCE = 2**20
 _NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()

@@ -48,21 +48,21 @@ class Level:
     """All paths at one noise level, and the step that leads to the next; tensors are float64 on the model's device.
 
     `log_snr` is minus infinity for the start from nothing. `held`, `averaged` and `coarse` (paths, branches) are the
-    log-likelihood ratios of each branch to the path's own drift u, `gram` (paths, branches, branches) the products
-    (D_i - u) . (D_j - u), `predictions` (branches, paths, *shape) the D themselves, and `finite` says whether they
-    are numbers. The step has length `dsnr`; with the drifts E in the place of D, `step_gram` are the same products and
-    `noise` (paths, branches) those with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
+    log-likelihood ratios of each branch to the path's own drift u, `predictions` (branches, paths, *shape) the D,
+    `gaps` (paths, branches, dimension) the D_z - u, and `finite` says whether their squares are numbers. The step has
+    length `dsnr`; with the drifts E in the place of D, `step_gaps` are the E_z - u and `noise` (paths, branches) their
+    products with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
     """
 
     log_snr: float
     held: torch.Tensor
     averaged: torch.Tensor
     coarse: torch.Tensor
-    gram: torch.Tensor
     predictions: torch.Tensor
+    gaps: torch.Tensor
     finite: torch.Tensor
     dsnr: float
-    step_gram: torch.Tensor
+    step_gaps: torch.Tensor
     noise: torch.Tensor
 
 
@@ -121,51 +121,52 @@ def trajectories(
     else:
         y, x = first * float(np.sqrt(snr[0])), first * float(noise_of(grid[0]))
 
-    def relative(values: torch.Tensor) -> torch.Tensor:
-        drift = values[owner, rows] if clean is None else clean
-        return (values - drift).permute(1, 0, 2)
-
     zero = torch.zeros(len(owner), len(branches), dtype=torch.float64, device=device)
-    predictions_before = gaps_before = zero  # read from the second level on only
     held, averaged, behind, behind_before, crossed, spread_before = zero, zero, zero, zero, zero, zero
+    gaps_before, drift_before = zero[:, :, None], y  # read from the second level on only
     # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
     first_seen = 2 if np.isneginf(grid[0]) else 1
     steps = np.append(np.diff(snr), 0.0)
-    for k, (level, dsnr) in enumerate(zip(grid, steps, strict=True)):
+    for k, (level, dsnr) in enumerate(zip(grid.tolist(), steps.tolist(), strict=True)):
         predictions = predict(model, branches, x, asked_at if np.isneginf(level) else float(noise_of(level)))
-        gaps = relative(predictions)
-        gram = gaps @ gaps.mT
-        spread = torch.diagonal(gram, dim1=1, dim2=2)
-        averaged = averaged - 0.25 * float(steps[k - 1] if k > 0 else 0.0) * (spread_before + spread)
+        drift = predictions[owner, rows] if clean is None else clean
+        gaps = (predictions - drift).permute(1, 0, 2)
+        spread = _squared(gaps)
+        averaged = averaged.add(spread_before + spread, alpha=-0.25 * float(steps[k - 1]) if k > 0 else 0.0)
         behind, behind_before = behind_before + crossed, behind
         last = k + 1 == len(grid)
-        increment = torch.zeros_like(y) if last else draw() * float(np.sqrt(dsnr))
-        drifts, step_gaps, step_gram = predictions, gaps, gram
+        increment = torch.zeros_like(y) if last else draw() * np.sqrt(dsnr)
+        added = _along(gaps, increment)
+        moved = added - _along(gaps_before, increment) if k > 0 else zero
+        step_gaps, step_drift, step_spread, noise = gaps, drift, spread, added
         if predicted and clean is None and k >= first_seen and not last:
-            drifts = predictions + float(0.5 * steps[k - 1] / dsnr) * (predictions - predictions_before)
-            step_gaps = relative(drifts)
-            step_gram = step_gaps @ step_gaps.mT
-        noise = _along(step_gaps, increment)
+            share = float(0.5 * steps[k - 1] / dsnr)
+            step_gaps = torch.lerp(gaps_before, gaps, 1.0 + share)
+            step_drift = torch.lerp(drift_before, drift, 1.0 + share)
+            step_spread, noise = _squared(step_gaps), added.add(moved, alpha=share)
         yield Level(
-            float(level),
+            level,
             held,
             averaged,
             averaged - behind,
-            gram,
             predictions.reshape(len(branches), len(owner), *model.shape),
-            torch.isfinite(predictions).all(),
-            float(dsnr),
-            step_gram,
+            gaps,
+            torch.isfinite(spread).all(),
+            dsnr,
+            step_gaps,
             noise,
         )
         if last:
             return
-        y = y + (drifts[owner, rows] if clean is None else clean) * float(dsnr) + increment
+        y = y.add(step_drift, alpha=dsnr) + increment
         x = y / float(snr[k + 1])
-        held = held - 0.5 * float(dsnr) * torch.diagonal(step_gram, dim1=1, dim2=2) + noise
-        averaged = averaged + _along(gaps, increment)
-        crossed = _along(gaps - gaps_before, increment) if k > 0 else zero
-        predictions_before, gaps_before, spread_before = predictions, gaps, spread
+        held = held.add(step_spread, alpha=-0.5 * dsnr) + noise
+        averaged, crossed = averaged + added, moved
+        gaps_before, drift_before, spread_before = gaps, drift, spread
+
+
+def _squared(gaps: torch.Tensor) -> torch.Tensor:
+    return gaps.square().sum(dim=2)
 
 
 def _along(gaps: torch.Tensor, increment: torch.Tensor) -> torch.Tensor:

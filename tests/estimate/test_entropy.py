@@ -251,7 +251,7 @@ def test_evaluations_are_counted_as_they_are_made():
 
     model = FunctionDenoiser(counted, shape=(1,), classes=("0", "1"), dtype=torch.float64)
     _, evaluations = measure(model, [partition(model, [0], [1])], [-2.0, 0.0, 2.0], 40, block=16)
-    tried = 3 * (2 + 1 + 1) * 4  # four states at three levels, before the run: both classes, one again, one alone
+    tried = 3 * (3 * 4 + 1)  # before the run, at three levels: four states of both classes, again of one, one alone
     assert sum(calls) - tried == evaluations == 40 * 2 * 4
 
 

@@ -72,7 +72,7 @@ def test_a_path_is_the_same_whoever_it_travels_with():
     for chosen in ([1, 4], [5], [3, 0, 2]):
         some = list(trajectories(UNEQUAL, (0, 1, NULL), [owner[n] for n in chosen], levels, 7, paths=chosen))
         for a, b in zip(whole, some, strict=True):
-            for name in ("held", "averaged", "gram", "noise"):
+            for name in ("held", "averaged", "gaps", "noise"):
                 np.testing.assert_allclose(getattr(a, name)[chosen], getattr(b, name), rtol=1e-12, atol=1e-12)
 
 
