@@ -118,11 +118,10 @@ def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: floa
     return np.clip(lower, 0.0, np.log(2.0)), np.clip(upper, 0.0, np.log(2.0))
 
 
-def widest(measured: Measurement) -> float:
-    """Half of the simultaneous band of the entropy, where it is widest, in nats."""
+def widest(measured: Measurement, factor: float) -> float:
+    """Half of the band of `factor` standard errors around the entropy, where it is widest, in nats."""
     entropy, error = weighted_mean(measured.entropy_of_path, measured)
     skew = skewness(measured.entropy_of_path, measured)
-    factor = simultaneous_factor(measured.entropy_of_path, measured)
     lower, upper = limits(entropy, error, skew, factor, measured.partition.floor)
     return 0.5 * float(np.max(upper - lower))
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
-from companion.estimate.bands import simultaneous_factor, weighted_mean, widest
+from companion.estimate.bands import simultaneous_factor, weighted_mean
 from companion.estimate.entropy import Measurement
 from companion.estimate.partition import NULL
 from companion.estimate.plan import Plan
@@ -90,8 +90,11 @@ class Certificate:
         return Certificate(tuple(Check(**value) for value in values))
 
 
-def certify(plan: Plan, measured: Measurement, truncation: float, beside: Sequence[Measurement] = ()) -> Certificate:
-    """The certificate of a measurement; `truncation` is what its profile leaves uncounted.
+def certify(
+    plan: Plan, measured: Measurement, truncation: float, half_width: float, beside: Sequence[Measurement] = ()
+) -> Certificate:
+    """The certificate of a measurement; `truncation` is what its profile leaves uncounted, `half_width` that of its
+    band where it is widest.
 
     `beside` are the measurements of the same run: one of the null branch against the mixture of all classes is what
     the line "null branch" is read from.
@@ -100,7 +103,7 @@ def certify(plan: Plan, measured: Measurement, truncation: float, beside: Sequen
         judge("truncation", truncation, 0.0, "start at more noise"),
         _discretisation(measured),
         _agreement(measured),
-        _sampling(measured),
+        judge("sampling", half_width, 0.0, "more samples", LIMIT_OF_CHANCE),
         _null_branch(measured, beside),
         _floor(measured),
         _calibration(plan, measured),
@@ -159,10 +162,6 @@ def _agreement(measured: Measurement) -> Check:
     (of_rule,), _ = weighted_mean(rules[:, None], measured)
     meaning = "more levels; on real data: the model's posterior is not the data's"
     return judge("agreement", abs(difference), float(np.hypot(error, 0.5 * of_rule)), meaning)
-
-
-def _sampling(measured: Measurement) -> Check:
-    return judge("sampling", widest(measured), 0.0, "more samples", LIMIT_OF_CHANCE)
 
 
 def _null_branch(measured: Measurement, beside: Sequence[Measurement]) -> Check:

@@ -23,7 +23,7 @@ from scipy.integrate import simpson
 from companion.denoiser import Denoiser
 from companion.estimate.partition import Partition
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
-from companion.estimate.tally import Record, Tally, branch_weights
+from companion.estimate.tally import Record, Tally, branch_weights, levels_together, stretch
 from companion.estimate.trajectories import (
     check_finite,
     check_levels,
@@ -108,7 +108,8 @@ def measure_block(
     owner = plan.owner[numbers.start : numbers.stop]
     device = computing_device(model)
     tallies = [Tally(each, plan, owner, device) for each in plan.partitions]
-    flags = []
+    together = levels_together(len(numbers), len(plan.branches), int(np.prod(model.shape)))
+    flags, waiting = [], []
     run = trajectories(
         model,
         plan.branches,
@@ -123,8 +124,12 @@ def measure_block(
     )
     for level in run:
         flags.append((level.log_snr, level.finite))
-        for tally in tallies:
-            tally.add(level)
+        waiting.append(level)
+        if len(waiting) == together or level.dsnr == 0.0:
+            levels = stretch(waiting)
+            for tally in tallies:
+                tally.add(levels)
+            waiting = []
         if progress is not None:
             progress(len(numbers) * len(plan.branches))
     check_finite(flags)

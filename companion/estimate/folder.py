@@ -1,7 +1,7 @@
 """A run that is kept in a folder: killed at any moment, the same run goes on from its last finished block.
 
     FOLDER/run.json                              what is measured: model, partitions, seed, method, levels, versions
-    FOLDER/blocks/0-128-00000128-00000256.npz    stream 0 in blocks of 128: what paths 128 to 255 gave; 1 is the pilot
+    FOLDER/blocks/0-150-00000150-00000300.npz    stream 0 in blocks of 150: what paths 150 to 299 gave; 1 is the pilot
 
 A block's file is written whole or not at all, says what run it is of, and has a checksum. All that is gathered is read
 from these files, so that a run that was killed, or that several processes share, ends with the bits of one without a

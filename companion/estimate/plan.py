@@ -19,7 +19,7 @@ __all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners"]
 
 Array = NDArray[np.float64]
 
-BLOCK = 128
+BLOCK = 150  # the 300 paths of a run that says nothing else are two whole blocks
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from companion.arguments import number, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import widest
+from companion.estimate.bands import simultaneous_factor, widest
 from companion.estimate.entropy import gather, measure_block
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
@@ -118,7 +118,8 @@ def profiles(
         measured = gather(plan, records)
         if tolerance is None:
             break
-        width = max(widest(each) for each in measured[: len(partitions)])
+        asked = measured[: len(partitions)]
+        width = max(widest(each, simultaneous_factor(each.entropy_of_path, each)) for each in asked)
         if width <= tolerance:
             sampling = f"the band is within {tolerance:g}"
             break
@@ -130,8 +131,10 @@ def profiles(
         plan = replace(plan, samples=wanted)
     seconds = time.perf_counter() - start
     evaluations = plan.evaluations + (0 if pilot is None else pilot.evaluations)
-    asked = measured[: len(partitions)]
-    return [assemble(model, plan, each, evaluations, seconds, sampling, beside=measured) for each in asked]
+    return [
+        assemble(model, plan, each, evaluations, seconds, sampling, beside=measured)
+        for each in measured[: len(partitions)]
+    ]
 
 
 def planned(

@@ -22,6 +22,7 @@ from companion.estimate.bands import (
     simultaneous_factor,
     skewness,
     weighted_mean,
+    widest,
 )
 from companion.estimate.certificate import Certificate, certify
 from companion.estimate.entropy import Measurement
@@ -206,8 +207,9 @@ def assemble(
     counted = partition.entropy - float(entropy[0]) if plan.from_nothing else 0.0
     truncation = abs(float(production[0]) - counted)
 
-    curves = resampled(measured.entropy_of_path, measured)
-    rates = resampled(measured.production_of_path, measured)
+    both = np.concatenate([measured.entropy_of_path, measured.production_of_path], axis=1)
+    curves, rates = np.split(resampled(both, measured), 2, axis=1)
+    simultaneous = simultaneous_factor(measured.entropy_of_path, measured)
 
     def level_of(known: float) -> Estimate:
         target = partition.entropy - known * (partition.entropy - partition.floor)
@@ -229,10 +231,10 @@ def assemble(
         production=production,
         production_se=production_se,
         pointwise=pointwise_factor(measured),
-        simultaneous=simultaneous_factor(measured.entropy_of_path, measured),
+        simultaneous=simultaneous,
         paths="model" if plan.data is None else "data",
         sampling=sampling,
-        certificate=certify(plan, measured, truncation, beside),
+        certificate=certify(plan, measured, truncation, widest(measured, simultaneous), beside),
         truncation=truncation,
         half_entropy=level_of(0.5),
         window=(level_of(0.1), level_of(0.9)),

@@ -6,6 +6,7 @@ On the paths of a partition's branches the log-odds of its sides is
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,10 +17,42 @@ from companion.estimate.partition import Partition
 from companion.estimate.plan import Plan
 from companion.estimate.trajectories import Level
 
-__all__ = ["Record", "Tally", "branch_weights", "log_odds"]
+__all__ = ["Record", "Stretch", "Tally", "branch_weights", "levels_together", "log_odds", "stretch"]
 
 Array = NDArray[np.float64]
 Record = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Levels that follow each other, taken together: what `Level` has, with an axis for the levels in front."""
+
+    snr: torch.Tensor
+    held: torch.Tensor
+    averaged: torch.Tensor
+    coarse: torch.Tensor
+    gaps: torch.Tensor
+    dsnr: torch.Tensor
+    step_gaps: torch.Tensor
+    noise: torch.Tensor
+
+
+def stretch(levels: Sequence[Level]) -> Stretch:
+    """Levels one after the other, as one."""
+    device = levels[0].held.device
+    snr, dsnr = torch.tensor([[np.exp(each.log_snr) for each in levels], [each.dsnr for each in levels]], device=device)
+    names = ("held", "averaged", "coarse", "gaps", "step_gaps", "noise")
+    stacked = {name: torch.stack([getattr(each, name) for each in levels]) for name in names}
+    return Stretch(snr=snr, dsnr=dsnr, **stacked)
+
+
+def levels_together(paths: int, branches: int, dimension: int) -> int:
+    """How many levels make a stretch: one where the model is large, and many where calls would cost more than numbers.
+
+    >>> levels_together(150, 2, 64), levels_together(150, 2, 4 * 64 * 64)
+    (13, 1)
+    """
+    return max(1, _NUMBERS // (paths * branches * max(dimension, len(_NODES))))
 
 
 class Tally:
@@ -50,51 +83,42 @@ class Tally:
         self.prior_odds = partition.log_odds
         self.method, self.control = plan.method, plan.controlled
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
-        levels, steps = len(plan.log_snr), len(plan.log_snr) - 1 + plan.from_nothing
-        self.snr, self.first_step = there(np.exp(plan.log_snr)), int(plan.from_nothing)
-        self.levels, self.steps = 0, 0
+        self.from_nothing = plan.from_nothing
+        self.values: dict[str, list[torch.Tensor]] = {}
 
-        # Room for all levels at once: small tensors kept one by one would scatter the memory that the model works in.
-        def room(*size: int) -> torch.Tensor:
-            return torch.empty(size, dtype=torch.float64, device=device)
-
-        self.odds, self.doubled, self.apart = room(3, levels, len(rows))
-        if self.control:
-            self.reached, self.deviation = room(2, steps, len(rows))
-            self.means, self.posterior = room(2, steps, len(rows), len(columns))
-
-    def add(self, level: Level) -> None:
-        """What needs the model's D is taken now; the rest waits for `record`."""
-        held, averaged, coarse = (self._picked(each) for each in (level.held, level.averaged, level.coarse))
+    def add(self, levels: Stretch) -> None:
+        """The values of the next levels, (levels, paths), and what their steps add to the controls."""
+        held, averaged, coarse = (self._picked(each) for each in (levels.held, levels.averaged, levels.coarse))
         likelihood = averaged if self.method.averaged else held
         odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
-        if np.isfinite(level.log_snr):
-            self.odds[self.levels], self.doubled[self.levels] = odds[0], odds[1]
-            self.apart[self.levels] = _apart(shares[0], self._picked(level.gaps)).square().sum(dim=1)
-            self.levels += 1
-        if self.control and level.dsnr > 0.0:
-            self._step(odds[2], shares[2], level)
-            self.steps += 1
-
-    def record(self) -> Record:
-        """Values (paths, levels) by name, and the branch of each path."""
-        entropy = _binary_entropy(self.odds)
-        two_steps = entropy - _binary_entropy(self.doubled)
-        undecided = torch.sigmoid(self.odds) * torch.sigmoid(-self.odds)
+        apart = _apart(shares[0], self._picked(levels.gaps))
+        undecided = torch.sigmoid(odds[0]) * torch.sigmoid(-odds[0])
+        entropy, doubled = _binary_entropy(odds[:2])
+        two_steps = entropy - doubled
         found = {
             "entropy": entropy + two_steps if self.method.extrapolated else entropy,
-            "production": 0.5 * self.snr[:, None] * undecided * self.apart,
+            "production": 0.5 * levels.snr[:, None] * undecided * apart.square().sum(dim=2),
             "two_steps": two_steps,
-            "log_odds": self.odds,
+            "log_odds": odds[0],
         }
         if self.control:
-            found["foreseen"], found["drawn"] = self._controls()
-        joined = {name: values.T.contiguous().cpu().numpy() for name, values in found.items()}
-        return {**joined, "stratum": self.stratum.astype(np.float64)}
+            found["foreseen"], found["drawn"] = self._steps(odds[2], shares[2], levels)
+        for name, value in found.items():
+            self.values.setdefault(name, []).append(value)
+
+    def record(self) -> Record:
+        """All values (paths, levels) by name, and the branch of each path."""
+        joined = {name: torch.cat(values) for name, values in self.values.items()}
+        if self.control:
+            for name in ("foreseen", "drawn"):  # at a level, the sum over the steps that lead there
+                joined[name] = torch.nn.functional.pad(joined[name].cumsum(dim=0), (0, 0, 1, 0))[:-1]
+        start = int(self.from_nothing)  # where nothing is known there is no level
+        record = {name: values[start:].T.contiguous().cpu().numpy() for name, values in joined.items()}
+        return {**record, "stratum": self.stratum.astype(np.float64)}
 
     def _picked(self, values: torch.Tensor) -> torch.Tensor:
-        """The partition's paths and branches of (paths, branches, ...)."""
-        return values if self.whole else values[self.rows, self.columns]
+        """The partition's paths and branches of (levels, paths, branches, ...)."""
+        return values if self.whole else values[:, self.rows, self.columns]
 
     def _sides(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The log-odds (..., paths), and the posterior of each branch inside either side (..., sides, paths, branches)."""
@@ -102,37 +126,26 @@ class Tally:
         of_side = torch.logsumexp(weighted, dim=-1)
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
-    def _step(self, odds: torch.Tensor, shares: torch.Tensor, level: Level) -> None:
-        """The law of S after this step: normal, with a mean for each branch that may have drawn it."""
-        gaps = self._picked(level.step_gaps)
+    def _steps(self, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What each step adds to C_1 and C_2; after it S is normal, with a mean for each branch that may draw it."""
+        first, second = shares[:, 0], shares[:, 1]
+        gaps = self._picked(levels.step_gaps)
         apart = _apart(shares, gaps)
-        along = (gaps @ apart[:, :, None])[:, :, 0]  # (E_A - E_B) . (E_z - E_g)
-        middle = 0.5 * (along * (shares[0] + shares[1])).sum(dim=1, keepdim=True)
-        means = odds[:, None].add(along - middle, alpha=level.dsnr)
-        first = torch.sigmoid(odds)[:, None]
-        drawn = ((shares[0] - shares[1]) * self._picked(level.noise)).sum(dim=1)
-        self.means[self.steps], self.posterior[self.steps] = means, torch.lerp(shares[1], shares[0], first)
-        self.deviation[self.steps] = float(np.sqrt(level.dsnr)) * torch.linalg.vector_norm(apart, dim=1)
-        self.reached[self.steps] = means.gather(1, self.own)[:, 0] + drawn
-
-    def _controls(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """C_1 and C_2 (levels, paths), zero where the paths start; so many steps at once as memory allows."""
-        entropies = torch.empty_like(self.means)
-        together = max(1, _AT_ONCE // (entropies[0].numel() * len(self.nodes)))
-        for some in torch.arange(len(entropies)).split(together):
-            states = self.means[some][..., None] + self.deviation[some][:, :, None, None] * self.nodes
-            entropies[some] = _binary_entropy(states) @ self.node_weights
-        own = entropies.gather(2, self.own.expand(len(entropies), -1, 1))[:, :, 0]
-        steps = torch.stack((_binary_entropy(self.reached) - own, own - (self.posterior * entropies).sum(dim=2)))
-        sums = torch.nn.functional.pad(torch.cumsum(steps, dim=1), (0, 0, 1, 0))
-        # A run that starts from nothing has made a step before its first level.
-        foreseen, drawn = sums[:, self.first_step :]
-        return foreseen, drawn
+        along = (gaps @ apart[..., None])[..., 0]  # (E_A - E_B) . (E_z - E_g)
+        middle = 0.5 * (along * (first + second)).sum(dim=2, keepdim=True)
+        means = odds[..., None] + levels.dsnr[:, None, None] * (along - middle)
+        deviation = levels.dsnr.sqrt()[:, None] * torch.linalg.vector_norm(apart, dim=2)
+        foreseen = _binary_entropy(means[..., None] + deviation[..., None, None] * self.nodes) @ self.node_weights
+        owner = self.own.expand(len(means), -1, 1)
+        own = foreseen.gather(2, owner)[..., 0]
+        reached = means.gather(2, owner)[..., 0] + ((first - second) * self._picked(levels.noise)).sum(dim=2)
+        posterior = torch.lerp(second, first, torch.sigmoid(odds)[..., None])
+        return _binary_entropy(reached) - own, own - (posterior * foreseen).sum(dim=2)
 
 
 def _apart(shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
-    """The drifts of the two sides apart, D_A - D_B (paths, dimension): what is common to all branches cancels."""
-    return ((shares[0] - shares[1])[:, None, :] @ gaps)[:, 0, :]
+    """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension); what all branches share cancels."""
+    return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
 
 
 def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:
@@ -172,6 +185,6 @@ def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, 
     return first, second
 
 
-_AT_ONCE = 2**20
+_NUMBERS = 2**18  # 2 MB of them
 _NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()

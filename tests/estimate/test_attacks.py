@@ -44,7 +44,7 @@ def run(**changes):
         ({"block": None}, "block is None"),
         ({"tolerance": "small"}, "tolerance is small, expected a positive number"),
         ({"tolerance": float("inf")}, "tolerance is inf, expected a positive number"),
-        ({"tolerance": 0.1, "most": 10}, "most is 10, expected at least one block, 128 paths"),
+        ({"tolerance": 0.1, "most": 10}, "most is 10, expected at least one block, 150 paths"),
         ({"tolerance": 0.1, "most": None}, "most is None"),
     ],
 )
