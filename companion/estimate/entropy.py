@@ -121,6 +121,7 @@ def measure_block(
         numbers,
         plan.data_of(number),
         plan.stream,
+        together,
     )
     for level in run:
         flags.append((level.log_snr, level.finite))

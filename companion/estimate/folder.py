@@ -75,7 +75,7 @@ class Run:
     ...     again = profile(pair, partition(pair, [0], [1]), samples=60, blocks=Run(Path(folder)).blocks)
     ...     files = sorted(path.name for path in Path(folder, "blocks").iterdir())
     >>> bool((first.entropy == again.entropy).all()), files
-    (True, ['0-128-00000000-00000060.npz', '1-128-00000000-00000007.npz'])
+    (True, ['0-150-00000000-00000060.npz', '1-150-00000000-00000007.npz'])
     """
 
     folder: Path

@@ -32,9 +32,9 @@ def states_in_memory(plan: Plan, dimension: int) -> int:
     >>> import numpy as np
     >>> from companion.estimate.partition import Partition
     >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
-    >>> plans = [Plan((pair,), np.linspace(-8.0, 8.0, 64), samples) for samples in (128, 1280)]
+    >>> plans = [Plan((pair,), np.linspace(-8.0, 8.0, 64), samples) for samples in (150, 1500)]
     >>> [states_in_memory(plan, 4096) // 2**20 for plan in plans]
-    [121, 130]
+    [141, 152]
     """
     paths, branches = min(plan.block, plan.samples), len(plan.branches)
     numbers = paths * ((8 + 10 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))

@@ -6,7 +6,7 @@ On the paths of a partition's branches the log-odds of its sides is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -27,23 +27,18 @@ Record = dict[str, Array]
 class Stretch:
     """Levels that follow each other, taken together: what `Level` has, with an axis for the levels in front."""
 
-    snr: torch.Tensor
     held: torch.Tensor
     averaged: torch.Tensor
     coarse: torch.Tensor
     gaps: torch.Tensor
-    dsnr: torch.Tensor
     step_gaps: torch.Tensor
     noise: torch.Tensor
 
 
 def stretch(levels: Sequence[Level]) -> Stretch:
     """Levels one after the other, as one."""
-    device = levels[0].held.device
-    snr, dsnr = torch.tensor([[np.exp(each.log_snr) for each in levels], [each.dsnr for each in levels]], device=device)
-    names = ("held", "averaged", "coarse", "gaps", "step_gaps", "noise")
-    stacked = {name: torch.stack([getattr(each, name) for each in levels]) for name in names}
-    return Stretch(snr=snr, dsnr=dsnr, **stacked)
+    found = ([getattr(each, part.name) for each in levels] for part in fields(Stretch))
+    return Stretch(*(torch.stack(each) if len(each) > 1 else each[0][None] for each in found))
 
 
 def levels_together(paths: int, branches: int, dimension: int) -> int:
@@ -84,11 +79,17 @@ class Tally:
         self.method, self.control = plan.method, plan.controlled
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
         self.from_nothing = plan.from_nothing
+        snr = np.exp(np.concatenate([[-np.inf], plan.log_snr]) if plan.from_nothing else plan.log_snr)
+        # All at once, before the paths begin: a number sent later would make the device wait.
+        self.snr, self.dsnr = there(np.stack([snr, np.append(np.diff(snr), 0.0)]))[:, :, None]
+        self.done = 0
         self.values: dict[str, list[torch.Tensor]] = {}
 
     def add(self, levels: Stretch) -> None:
         """The values of the next levels, (levels, paths), and what their steps add to the controls."""
         held, averaged, coarse = (self._picked(each) for each in (levels.held, levels.averaged, levels.coarse))
+        now = slice(self.done, self.done + len(held))
+        self.done += len(held)
         likelihood = averaged if self.method.averaged else held
         odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
         apart = _apart(shares[0], self._picked(levels.gaps))
@@ -97,12 +98,12 @@ class Tally:
         two_steps = entropy - doubled
         found = {
             "entropy": entropy + two_steps if self.method.extrapolated else entropy,
-            "production": 0.5 * levels.snr[:, None] * undecided * apart.square().sum(dim=2),
+            "production": 0.5 * self.snr[now] * undecided * apart.square().sum(dim=2),
             "two_steps": two_steps,
             "log_odds": odds[0],
         }
         if self.control:
-            found["foreseen"], found["drawn"] = self._steps(odds[2], shares[2], levels)
+            found["foreseen"], found["drawn"] = self._steps(odds[2], shares[2], levels, self.dsnr[now])
         for name, value in found.items():
             self.values.setdefault(name, []).append(value)
 
@@ -121,20 +122,22 @@ class Tally:
         return values if self.whole else values[:, self.rows, self.columns]
 
     def _sides(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The log-odds (..., paths), and the posterior of each branch inside either side (..., sides, paths, branches)."""
+        """The log-odds (..., paths), and the posterior of each branch inside its side (..., sides, paths, branches)."""
         weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
         of_side = torch.logsumexp(weighted, dim=-1)
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
-    def _steps(self, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _steps(
+        self, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """What each step adds to C_1 and C_2; after it S is normal, with a mean for each branch that may draw it."""
         first, second = shares[:, 0], shares[:, 1]
         gaps = self._picked(levels.step_gaps)
         apart = _apart(shares, gaps)
         along = (gaps @ apart[..., None])[..., 0]  # (E_A - E_B) . (E_z - E_g)
         middle = 0.5 * (along * (first + second)).sum(dim=2, keepdim=True)
-        means = odds[..., None] + levels.dsnr[:, None, None] * (along - middle)
-        deviation = levels.dsnr.sqrt()[:, None] * torch.linalg.vector_norm(apart, dim=2)
+        means = odds[..., None] + dsnr[:, :, None] * (along - middle)
+        deviation = dsnr.sqrt() * torch.linalg.vector_norm(apart, dim=2)
         foreseen = _binary_entropy(means[..., None] + deviation[..., None, None] * self.nodes) @ self.node_weights
         owner = self.own.expand(len(means), -1, 1)
         own = foreseen.gather(2, owner)[..., 0]

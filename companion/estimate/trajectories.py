@@ -77,6 +77,7 @@ def trajectories(
     paths: Sequence[int] | None = None,
     data: torch.Tensor | None = None,
     stream: int = 0,
+    together: int = 1,
 ) -> Iterator[Level]:
     """Paths from noise to data, level by level, scored under every branch; all are evaluated as one batch.
 
@@ -86,7 +87,8 @@ def trajectories(
     the top level with all ratios zero, as published. `predicted` states carry the drift E, and otherwise E is D.
     `paths` are the paths' numbers, which own the noise (`path_noise`), by default 0, 1, 2, ...; `stream` tells uses
     of one seed apart. With `data` (paths, *shape) the paths are those of the exact chain that noises the data, and
-    start from nothing.
+    start from nothing. So many levels `together` are scored at once, when the last of them has been evaluated: for a
+    small model calls cost more than numbers.
 
     Everything stays on the model's device, in float64, and nothing there waits for it: the caller looks at `finite`
     when it is done. Raises InputError where `check_levels` or `check_model` does, when the model returns no tensor or
@@ -121,56 +123,87 @@ def trajectories(
     else:
         y, x = first * float(np.sqrt(snr[0])), first * float(noise_of(grid[0]))
 
-    zero = torch.zeros(len(owner), len(branches), dtype=torch.float64, device=device)
-    held, averaged, behind, behind_before, crossed, spread_before = zero, zero, zero, zero, zero, zero
-    gaps_before, drift_before = zero[:, :, None], y  # read from the second level on only
     # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
     first_seen = 2 if np.isneginf(grid[0]) else 1
     steps = np.append(np.diff(snr), 0.0)
-    for k, (level, dsnr) in enumerate(zip(grid.tolist(), steps.tolist(), strict=True)):
+    shares = np.zeros_like(steps)  # of the way that D has moved, for the drift E
+    if predicted and clean is None:
+        shares[first_seen:-1] = 0.5 * steps[first_seen - 1 : -2] / steps[first_seen:-1]
+    scores = _Scores(steps, shares, device)
+    drift_before, waiting = y, []
+    for k, (level, dsnr, share) in enumerate(zip(grid.tolist(), steps.tolist(), shares.tolist(), strict=True)):
         predictions = predict(model, branches, x, asked_at if np.isneginf(level) else float(noise_of(level)))
         drift = predictions[owner, rows] if clean is None else clean
-        gaps = (predictions - drift).permute(1, 0, 2)
-        spread = _squared(gaps)
-        averaged = averaged.add(spread_before + spread, alpha=-0.25 * float(steps[k - 1]) if k > 0 else 0.0)
-        behind, behind_before = behind_before + crossed, behind
         last = k + 1 == len(grid)
         increment = torch.zeros_like(y) if last else draw() * np.sqrt(dsnr)
-        added = _along(gaps, increment)
-        moved = added - _along(gaps_before, increment) if k > 0 else zero
-        step_gaps, step_drift, step_spread, noise = gaps, drift, spread, added
-        if predicted and clean is None and k >= first_seen and not last:
-            share = float(0.5 * steps[k - 1] / dsnr)
-            step_gaps = torch.lerp(gaps_before, gaps, 1.0 + share)
-            step_drift = torch.lerp(drift_before, drift, 1.0 + share)
-            step_spread, noise = _squared(step_gaps), added.add(moved, alpha=share)
-        yield Level(
-            level,
-            held,
-            averaged,
-            averaged - behind,
-            predictions.reshape(len(branches), len(owner), *model.shape),
-            gaps,
-            torch.isfinite(spread).all(),
-            dsnr,
-            step_gaps,
-            noise,
-        )
-        if last:
-            return
-        y = y.add(step_drift, alpha=dsnr) + increment
-        x = y / float(snr[k + 1])
-        held = held.add(step_spread, alpha=-0.5 * dsnr) + noise
-        averaged, crossed = averaged + added, moved
-        gaps_before, drift_before, spread_before = gaps, drift, spread
+        waiting.append((level, dsnr, predictions, drift, increment))
+        if last or len(waiting) == together:
+            yield from scores.levels(waiting, model.shape)
+            waiting = []
+        if not last:
+            y = y.add(drift if share == 0.0 else torch.lerp(drift_before, drift, 1.0 + share), alpha=dsnr) + increment
+            x = y / float(snr[k + 1])
+            drift_before = drift
+
+
+_Step = tuple[float, float, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class _Scores:
+    """The log-likelihood ratios along the paths, carried from the levels scored so far to the next; the sums above.
+
+    `steps` are the lengths of all steps, the last one zero, and `shares` what E takes of the way D has moved.
+    """
+
+    def __init__(self, steps: Array, shares: Array, device: torch.device):
+        # All at once, before the paths begin: a number sent later would make the device wait.
+        self.step, self.share = torch.from_numpy(np.stack([steps, shares])).to(device)[:, :, None, None]
+        self.step_before = torch.nn.functional.pad(self.step, (0, 0, 0, 0, 1, 0))
+        self.done = 0
+
+    def levels(self, steps: Sequence[_Step], shape: tuple[int, ...]) -> Iterator[Level]:
+        names, lengths, *tensors = zip(*steps, strict=True)
+        # (levels, branches, paths, dimension), then twice (levels, paths, dimension)
+        predictions, drift, increment = (torch.stack(each) if len(each) > 1 else each[0][None] for each in tensors)
+        gaps = (predictions - drift[:, None]).permute(0, 2, 1, 3)
+        if self.done == 0:  # before the first level nothing has moved, and all ratios are zero
+            zero = torch.zeros_like(gaps[0, :, :, 0])
+            self.gaps, self.spread, self.moved, self.added = gaps[0], zero, zero, zero
+            self.held, self.averaged, self.behind, self.behind_before = zero, zero, zero, zero
+        now = slice(self.done, self.done + len(steps))
+        self.done += len(steps)
+
+        spread, added, gaps_before = _squared(gaps), _along(gaps, increment), _after(self.gaps, gaps)
+        moved = added - _along(gaps_before, increment)
+        drawn = _after(self.added, added)
+        both_ends = 0.25 * self.step_before[now] * (_after(self.spread, spread) + spread)
+        averaged = torch.cat([self.averaged[None], drawn - both_ends]).cumsum(dim=0)[1:]
+        behind = []
+        for crossed in _after(self.moved, moved):  # every second step by itself
+            self.behind, self.behind_before = self.behind_before + crossed, self.behind
+            behind.append(self.behind)
+        step_gaps = torch.lerp(gaps_before, gaps, 1.0 + self.share[now][..., None])
+        noise = added + self.share[now] * moved
+        held = torch.cat([self.held[None], noise - 0.5 * self.step[now] * _squared(step_gaps)]).cumsum(dim=0)
+
+        self.gaps, self.spread, self.moved, self.added = gaps[-1], spread[-1], moved[-1], added[-1]
+        self.held, self.averaged = held[-1], averaged[-1]
+        coarse, finite = averaged - torch.stack(behind), torch.isfinite(spread).flatten(1).all(dim=1)
+        shown = predictions.reshape(*predictions.shape[:3], *shape)
+        yield from map(Level, names, held, averaged, coarse, shown, gaps, finite, lengths, step_gaps, noise)
+
+
+def _after(first: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """`first` and then all but the last of `values`: at each level, what the level before had."""
+    return torch.cat([first[None], values[:-1]]) if len(values) > 1 else first[None]
 
 
 def _squared(gaps: torch.Tensor) -> torch.Tensor:
-    return gaps.square().sum(dim=2)
+    return gaps.square().sum(dim=-1)
 
 
 def _along(gaps: torch.Tensor, increment: torch.Tensor) -> torch.Tensor:
-    return (gaps @ increment[:, :, None])[:, :, 0]
+    return (gaps @ increment[..., None])[..., 0]
 
 
 def computing_device(model: Denoiser) -> torch.device:

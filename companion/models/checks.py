@@ -57,7 +57,9 @@ def examine(
     []
     """
     findings = [_eval_mode(model)]
-    answers, again, alone, among = [], [], [], []
+    answers, again = [], []
+    alone: list[torch.Tensor] = []
+    among: list[torch.Tensor] = []
     generator = torch.Generator().manual_seed(seed)
     clean = torch.zeros(_STATES, *model.shape)
     for level in log_snr:
