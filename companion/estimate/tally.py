@@ -53,10 +53,11 @@ def levels_together(paths: int, branches: int, dimension: int) -> int:
 class Tally:
     """What one partition gathers of a block: the values of its paths at each level, and two control variates.
 
-    Both controls are martingales with mean zero at every level, for any step size, on the run's own paths. With
-    h(S_k) the entropy after one step whose direction E_A - E_B is held (for two branches, S is the `held` log-odds),
+    Both controls are martingales with mean zero at every level, for any step size, on the run's own paths. Of a step
+    they know one number, the noise along E_A - E_B. With R_k the log-odds after that number has been seen, and S_k the
+    same with the direction held (they are one, the `held` log-odds, for two branches),
 
-        C_1 = sum_k h(S_k) - E[ h(S_k) | path, branch ],
+        C_1 = sum_k h(R_k) - E[ h(R_k) | path, branch ],
         C_2 = sum_k E[ h(S_k) | path, branch ] - sum_z p(z | path) E[ h(S_k) | path, z ],
 
     the expectations over one normal variable, by quadrature. h minus both is what the path's own history did not
@@ -103,7 +104,7 @@ class Tally:
             "log_odds": odds[0],
         }
         if self.control:
-            found["foreseen"], found["drawn"] = self._steps(odds[2], shares[2], levels, self.dsnr[now])
+            found["foreseen"], found["drawn"] = self._steps(held, odds[2], shares[2], levels, self.dsnr[now])
         for name, value in found.items():
             self.values.setdefault(name, []).append(value)
 
@@ -128,7 +129,7 @@ class Tally:
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
     def _steps(
-        self, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
+        self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What each step adds to C_1 and C_2; after it S is normal, with a mean for each branch that may draw it."""
         first, second = shares[:, 0], shares[:, 1]
@@ -137,13 +138,23 @@ class Tally:
         along = (gaps @ apart[..., None])[..., 0]  # (E_A - E_B) . (E_z - E_g)
         middle = 0.5 * (along * (first + second)).sum(dim=2, keepdim=True)
         means = odds[..., None] + dsnr[:, :, None] * (along - middle)
-        deviation = dsnr.sqrt() * torch.linalg.vector_norm(apart, dim=2)
+        size = torch.linalg.vector_norm(apart, dim=2)
+        deviation = dsnr.sqrt() * size
         foreseen = _binary_entropy(means[..., None] + deviation[..., None, None] * self.nodes) @ self.node_weights
         owner = self.own.expand(len(means), -1, 1)
         own = foreseen.gather(2, owner)[..., 0]
-        reached = means.gather(2, owner)[..., 0] + ((first - second) * self._picked(levels.noise)).sum(dim=2)
+        drawn = ((first - second) * self._picked(levels.noise)).sum(dim=2)
         posterior = torch.lerp(second, first, torch.sigmoid(odds)[..., None])
-        return _binary_entropy(reached) - own, own - (posterior * foreseen).sum(dim=2)
+        by_branch = own - (posterior * foreseen).sum(dim=2)
+        if len(self.columns) == 2:
+            return _binary_entropy(means.gather(2, owner)[..., 0] + drawn) - own, by_branch
+        # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
+        places = (dsnr.sqrt() / size.clamp_min(_TINY))[..., None, None] * along[:, :, None]
+        went = (drawn / deviation.clamp_min(_TINY))[..., None]
+        along_it = torch.cat([went, self.nodes.expand(*went.shape[:2], -1)], dim=2)[..., None]
+        seen, _ = self._sides(held[:, :, None] + places * (along_it - 0.5 * places))
+        entropy = _binary_entropy(seen)
+        return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, by_branch
 
 
 def _apart(shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
@@ -188,6 +199,7 @@ def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, 
     return first, second
 
 
+_TINY = 1e-150  # where nothing moves, zero over this is zero
 _NUMBERS = 2**18  # 2 MB of them
 _NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
