@@ -156,7 +156,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         raise InputError("--levels", arguments.levels, "at least two noise levels")
     check_seed(arguments.seed)
     try:
-        torch.empty(0, device=arguments.device)
+        torch.zeros(1, device=arguments.device).cpu()
     except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that is not there
         raise InputError("--device", arguments.device, "a device of this torch, such as cpu or cuda") from error
     processes = launched(arguments.device)

@@ -87,8 +87,9 @@ class FunctionDenoiser:
     `digest` may name the version of the function, so that results of two versions are told apart; `from_noise` is the
     optional part of the contract.
 
-    Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, or weights that are
-    not K probabilities. What `function` returns is checked by the estimator, where the label must also move it.
+    Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, weights that are not K
+    probabilities, or a `from_noise` that cannot be called. What `function` returns is checked by the estimator, where
+    the label must also move it.
 
     >>> def pulled_to_class_mean(x, sigma, condition):   # two points at -1 and +1
     ...     return (2.0 * condition - 1.0).reshape(-1, 1).expand_as(x).to(x.dtype)
@@ -119,6 +120,8 @@ class FunctionDenoiser:
         positive = all(weight > 0.0 for weight in self.weights)
         if len(self.weights) != len(self.classes) or not positive or abs(sum(self.weights) - 1.0) > 1e-9:
             raise InputError("weights", self.weights, f"{len(self.classes)} positive probabilities that sum to one")
+        if self.from_noise is not None and not callable(self.from_noise):
+            raise InputError("from_noise", self.from_noise, "a function of noise and condition, or None")
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         return self.function(x, sigma, condition)

@@ -70,7 +70,10 @@ def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
         (["--partition", "3,8|8"], "sides that share no class"),
         (["--partition", "3"], "two sides"),
         (["--partition", "3|8", "--levels", "1"], "--levels is 1, expected at least two noise levels"),
-        (["--partition", "3|8", "--levels", "1" + "0" * 15], "Unable to allocate"),
+        (
+            ["--partition", "3|8", "--levels", "1" + "0" * 15],
+            "a whole number of at least 2 and at most 100000",
+        ),
         (["--partition", "3|8", "--seed", "-1"], "seed is -1, expected a whole number"),
         (["--partition", "3|8", "--samples", "0"], "samples is 0, expected a whole number of at least 4"),
         (["--partition", "3|8", "--samples", "3"], "samples is 3, expected a whole number of at least 4"),
@@ -78,6 +81,7 @@ def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
         (["--partition", "3|8", "--prompt", "a cab"], "prompts is "),
         (["--partition", "3|8", "--device", "cuda:99"], "--device is cuda:99, expected a device"),
         (["--partition", "3|8", "--device", "moon"], "--device is moon, expected a device"),
+        (["--partition", "3|8", "--device", "meta"], "--device is meta, expected a device"),
     ],
 )
 def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected):

@@ -40,6 +40,7 @@ def test_a_function_may_know_the_class_means_too():
         ({"weights": (0.5, 0.6)}, "weights is"),
         ({"weights": (1.0, 0.0)}, "weights is"),
         ({"weights": (1.5, -0.5)}, "weights is"),
+        ({"from_noise": 0.5}, "from_noise is 0.5, expected a function"),
     ],
 )
 def test_bad_descriptions_are_refused(changes, says):

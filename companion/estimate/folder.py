@@ -165,13 +165,13 @@ class Run:
     def _written(self, common: Described) -> Described:
         """The folder's run.json, compared with what is common to all streams; empty where there is none."""
         path = self.folder / "run.json"
-        if not os.path.isfile(path):
+        if not os.path.exists(path):
             return {}
         try:
             written: Described = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(written["streams"], dict):
                 raise TypeError
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise InputError(
                 "run.json", f"cut short or damaged in {self.folder}", "whole; name another folder"
             ) from None

@@ -31,7 +31,7 @@ _PILOT_SHARE = 8
 def default_levels(model: Denoiser, count: int = 64) -> Array:
     """`count` log-snr, equally spaced over what the model's range shares with -10 to 10.
 
-    Raises InputError for fewer than two, and where the two ranges share nothing.
+    Raises InputError for fewer than two or more than 100 000, and where the two ranges share nothing.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> default_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), 3)
@@ -40,7 +40,7 @@ def default_levels(model: Denoiser, count: int = 64) -> Array:
     lowest, highest = model.log_snr_range
     if not max(lowest, -10.0) < min(highest, 10.0):
         raise InputError("log_snr_range of the model", (lowest, highest), "an interval that meets -10 to 10")
-    return log_snr_levels(whole_number("levels", count, 2), max(lowest, -10.0), min(highest, 10.0))
+    return log_snr_levels(whole_number("levels", count, 2, 100_000), max(lowest, -10.0), min(highest, 10.0))
 
 
 def pilot_samples(plan: Plan) -> int:

@@ -121,6 +121,8 @@ def _asked(model: Denoiser, x: torch.Tensor, sigma: float, condition: int | None
         answer = model(state, level, label)
     if not isinstance(answer, torch.Tensor):
         raise InputError("the model's output", f"of type {type(answer).__name__}", "a tensor")
+    if answer.is_complex():
+        raise InputError("the model's output", f"of {answer.dtype}", "real numbers, as x has")
     return answer.detach().cpu().float()
 
 

@@ -287,6 +287,12 @@ def test_a_manifest_cut_short_is_refused(finished, tmp_path, length):
         profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
 
 
+def test_a_manifest_that_is_a_folder_is_refused(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(InputError, match=r"^run\.json is cut short or damaged in "):
+        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+
+
 COMMAND = ["profile", "--partition", "3|8", "--samples", "48", "--levels", "6", "--block", "8", "--out"]
 KILLED_WHILE_WRITING = """
     import os, signal, sys

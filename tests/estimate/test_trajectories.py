@@ -146,6 +146,7 @@ def _nan_at_low_noise(x, sigma, z):
         (lambda x, sigma, z: _mean_of_class(x, z).sum(), "that of x"),
         (lambda x, sigma, z: (_mean_of_class(x, z),), "of type tuple, expected a tensor"),
         (lambda x, sigma, z: None, "of type NoneType, expected a tensor"),
+        (lambda x, sigma, z: torch.fft.fft(_mean_of_class(x, z)), "of torch.complex64, expected real numbers"),
         (lambda x, sigma, z: 0.5 * x, "a and b do not, so they were not trained"),
         (lambda x, sigma, z: _mean_of_class(x, z) * torch.rand(len(x), 1, dtype=x.dtype), "one answer to one question"),
         (lambda x, sigma, z: _mean_of_class(x, z).cumsum(0), "no sample to depend on the others"),
