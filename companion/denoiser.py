@@ -87,8 +87,8 @@ class FunctionDenoiser:
     `digest` may name the version of the function, so that results of two versions are told apart; `from_noise` is the
     optional part of the contract.
 
-    Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, weights that are not K
-    probabilities, or a `from_noise` that cannot be called. What `function` returns is checked by the estimator, where
+    Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, weights that are not
+    K probabilities, or a `from_noise` that cannot be called. What `function` returns is checked by the estimator, where
     the label must also move it.
 
     >>> def pulled_to_class_mean(x, sigma, condition):   # two points at -1 and +1

@@ -47,21 +47,22 @@ def levels_together(paths: int, branches: int, dimension: int) -> int:
     >>> levels_together(150, 2, 64), levels_together(150, 2, 4 * 64 * 64)
     (13, 1)
     """
-    return max(1, _NUMBERS // (paths * branches * max(dimension, len(_NODES))))
+    return max(1, _NUMBERS // (paths * branches * max(dimension, len(_NODES) + 5 * min(branches, _SOME))))
 
 
 class Tally:
     """What one partition gathers of a block: the values of its paths at each level, and two control variates.
 
     Both controls are martingales with mean zero at every level, for any step size, on the run's own paths. Of a step
-    they know one number, the noise along E_A - E_B. With R_k the log-odds after that number has been seen, and S_k the
-    same with the direction held (they are one, the `held` log-odds, for two branches),
+    they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen (for two
+    branches the `held` log-odds),
 
-        C_1 = sum_k h(R_k) - E[ h(R_k) | path, branch ],
-        C_2 = sum_k E[ h(S_k) | path, branch ] - sum_z p(z | path) E[ h(S_k) | path, z ],
+        C_1 = sum_k h(S_k) - E[ h(S_k) | path, branch ],
+        C_2 = sum_k e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
 
-    the expectations over one normal variable, by quadrature. h minus both is what the path's own history did not
-    foresee; the coefficients are the regression's.
+    the expectations over one normal variable, by quadrature. The mean of C_2 is zero for any function e_k of path and
+    branch, so few nodes do. h minus both is what the path's own history did not foresee; the coefficients are the
+    regression's.
     """
 
     def __init__(self, partition: Partition, plan: Plan, owner: NDArray[np.int64], device: torch.device):
@@ -78,7 +79,11 @@ class Tally:
         self.log_sides = there(_log_weights(partition, partition.branches))
         self.prior_odds = partition.log_odds
         self.method, self.control = plan.method, plan.controlled
+        alone = torch.isfinite(self.log_sides)
+        self.sign = alone[0].double() - alone[1].double() if alone.sum() == 2 else None
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
+        few, weights = roots_hermitenorm(5 if len(columns) <= _SOME else 1)
+        self.few_nodes, self.few_weights = there(few), there(weights / weights.sum())
         self.from_nothing = plan.from_nothing
         snr = np.exp(np.concatenate([[-np.inf], plan.log_snr]) if plan.from_nothing else plan.log_snr)
         # All at once, before the paths begin: a number sent later would make the device wait.
@@ -131,30 +136,32 @@ class Tally:
     def _steps(
         self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each step adds to C_1 and C_2; after it S is normal, with a mean for each branch that may draw it."""
-        first, second = shares[:, 0], shares[:, 1]
+        """What each step adds to C_1 and C_2."""
         gaps = self._picked(levels.step_gaps)
         apart = _apart(shares, gaps)
-        along = (gaps @ apart[..., None])[..., 0]  # (E_A - E_B) . (E_z - E_g)
-        middle = 0.5 * (along * (first + second)).sum(dim=2, keepdim=True)
-        means = odds[..., None] + dsnr[:, :, None] * (along - middle)
         size = torch.linalg.vector_norm(apart, dim=2)
-        deviation = dsnr.sqrt() * size
-        foreseen = _binary_entropy(means[..., None] + deviation[..., None, None] * self.nodes) @ self.node_weights
-        owner = self.own.expand(len(means), -1, 1)
-        own = foreseen.gather(2, owner)[..., 0]
-        drawn = ((first - second) * self._picked(levels.noise)).sum(dim=2)
-        posterior = torch.lerp(second, first, torch.sigmoid(odds)[..., None])
-        by_branch = own - (posterior * foreseen).sum(dim=2)
-        if len(self.columns) == 2:
-            return _binary_entropy(means.gather(2, owner)[..., 0] + drawn) - own, by_branch
         # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
-        places = (dsnr.sqrt() / size.clamp_min(_TINY))[..., None, None] * along[:, :, None]
-        went = (drawn / deviation.clamp_min(_TINY))[..., None]
-        along_it = torch.cat([went, self.nodes.expand(*went.shape[:2], -1)], dim=2)[..., None]
-        seen, _ = self._sides(held[:, :, None] + places * (along_it - 0.5 * places))
-        entropy = _binary_entropy(seen)
-        return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, by_branch
+        places = (dsnr.sqrt() / size.clamp_min(_TINY))[..., None] * (gaps @ apart[..., None])[..., 0]
+        along = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2)
+        went = along / (dsnr.sqrt() * size).clamp_min(_TINY)
+        nodes, few = len(self.nodes), len(self.few_nodes)
+        of_branches = (places[..., None] + self.few_nodes).flatten(start_dim=2)
+        at = torch.cat([went[..., None], self.nodes.expand(*went.shape, nodes), of_branches], dim=2)
+        entropy = _binary_entropy(self._seen(held, odds, places, at))
+        by_branch = entropy[..., 1 + nodes :].reshape(*places.shape, few) @ self.few_weights
+        of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
+        posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
+        first = entropy[..., 0] - entropy[..., 1 : 1 + nodes] @ self.node_weights
+        return first, of_own - (posterior * by_branch).sum(dim=2)
+
+    def _seen(self, held: torch.Tensor, odds: torch.Tensor, places: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """The log-odds when the step was seen to end `at` (levels, paths, states) along its direction."""
+        if self.sign is not None:  # one branch on either side: the log-odds are linear
+            steepness, middle = places @ self.sign, 0.5 * places.square() @ self.sign
+            return (odds - middle)[..., None] + steepness[..., None] * at
+        states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
+        first, second = ((states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T).log_().unbind(-1)
+        return first - second + self.prior_odds
 
 
 def _apart(shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
@@ -200,6 +207,7 @@ def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, 
 
 
 _TINY = 1e-150  # where nothing moves, zero over this is zero
+_SOME = 16  # branches; with more of them, each looking at all, one node for each must do
 _NUMBERS = 2**18  # 2 MB of them
 _NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()

@@ -170,14 +170,14 @@ def test_controls_have_mean_zero(first, second, prior):
 
 
 def test_the_controls_see_the_direction_turn_among_many_classes():
-    """Ten classes sixteen deviations apart, ten coarse levels: a third of the variance is left, not half of it as with
-    the direction held; a ratio of two variances of 2000 paths each is good to a tenth of itself."""
+    """Ten classes sixteen deviations apart, ten coarse levels: 0.23 of the variance is left, not half of it as when the
+    direction is held; a ratio of two variances of 2000 paths each is good to a tenth of itself."""
     line = isotropic_mixture(0.35 * np.arange(10.0)[:, None] - 1.575, 0.022)
     asked, levels, errors = partition(line, [0, 2, 4, 6, 8], [1, 3, 5, 7, 9]), log_snr_levels(10, 0.0, 7.0), []
     for control in (True, False):
         (found,), _ = measure(line, [asked], levels, 2000, 0, replace(DEFAULT, control=control))
         errors.append(weighted_mean(found.entropy_of_path, found)[1].max())
-    assert (errors[0] / errors[1]) ** 2 < 0.42
+    assert (errors[0] / errors[1]) ** 2 < 0.28
 
 
 @pytest.mark.parametrize("prior", ["balanced", "true"])
