@@ -6,32 +6,34 @@ level, the runs whose pointwise band holds the truth, and the runs whose simulta
 once. Where 0.02 < H < 0.65 the share of the pointwise band must lie between 93 and 97%, four deviations of 2000
 tosses; elsewhere at least 93% of the runs must hold the truth or miss it by less than 0.001 nats, and so must the
 simultaneous band. (For a prior other than 1/2 the 0.65 is scaled by its entropy.) Prints a table, writes
-benchmarks/results/band_coverage.json and ends with status 1 where a band does not hold.
+companion/results/bands/coverage.json, which the chapter "When not to trust a profile" reads, and ends with status 1
+where a band does not hold.
 """
 
 import argparse
-import json
+import platform
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from importlib.metadata import version
 
 import numpy as np
 import torch
 from scipy import stats
 
 from benchmarks.mixture_coverage import SETTINGS, Setting
-from companion import __version__
 from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, skewness, weighted_mean
 from companion.estimate.entropy import Measurement, gather, measure_block
-from companion.estimate.partition import partition
+from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import Data, Plan
 from companion.files import write_text
+from companion.results import FOLDER
+from companion.results.writing import rounded
 from companion.theory.mixtures import isotropic_mixture
 
-RESULTS = Path(__file__).parent / "results" / "band_coverage.json"
+RESULTS = FOLDER / "bands" / "coverage.json"
 RUNS, LEVELS, SAMPLES = 2000, 96, 300
 OF_ONE_SEED = 100
 AT_ONCE = 20
@@ -60,14 +62,19 @@ def runs_of(setting: Setting, seed: int, count: int, levels: int, samples: int, 
         # Twice what is needed, so that no class runs short of samples.
         drawn, labels = setting.mixture.sample(4 * count * samples, torch.Generator().manual_seed(seed))
         data = Data(drawn, labels.numpy())
-    one = Plan((asked,), default_levels(setting.mixture, PILOT_LEVELS), samples, seed, data=data)
-    pilot = replace(one, samples=pilot_samples(one), stream=1)
+    pilot = replace(pilot_of(setting, asked, samples, seed), data=data)
     placed = place(gather(pilot, [measure_block(setting.mixture, pilot, 0)]), levels)
-    plan = replace(one, log_snr=placed, samples=samples * count, block=samples * min(count, AT_ONCE))
+    plan = Plan((asked,), placed, samples * count, seed, block=samples * min(count, AT_ONCE), data=data)
     for number in range(plan.blocks):
         (record,) = measure_block(setting.mixture, plan, number)
         for first in range(0, len(record["stratum"]), samples):
             yield gather(plan, [[{name: values[first : first + samples] for name, values in record.items()}]])[0]
+
+
+def pilot_of(setting: Setting, asked: Partition, samples: int, seed: int) -> Plan:
+    """The pilot of a run of so many paths."""
+    one = Plan((asked,), default_levels(setting.mixture, PILOT_LEVELS), samples, seed, stream=1)
+    return replace(one, samples=pilot_samples(one))
 
 
 def covered(
@@ -84,10 +91,13 @@ def covered(
     missed: dict[str, list[np.ndarray]] = {"pointwise": [], "simultaneous": []}
     widest: dict[str, list[float]] = {"pointwise": [], "simultaneous": []}
     asked = partition(setting.mixture, setting.first, "others", setting.prior)
+    evaluations = 0
     for seed in range(first_seed, first_seed - (-runs // OF_ONE_SEED)):
         truth = None
+        evaluations += pilot_of(setting, asked, samples, seed).evaluations
         for measured in runs_of(setting, seed, min(OF_ONE_SEED, runs), levels, samples, on_data):
             truth = setting.truth(measured.log_snr) if truth is None else truth
+            evaluations += samples * len(asked.branches) * (levels + 1)  # the start from nothing too
             entropy, error = weighted_mean(measured.entropy_of_path, measured)
             skew = skewness(measured.entropy_of_path, measured)
             errors.append(entropy - truth)
@@ -108,6 +118,7 @@ def covered(
     worst = int(np.argmax(np.where(middle, np.abs(bias) / np.maximum(typical, 1e-12), 0.0)))
     return {
         "runs": len(errors),
+        "evaluations": evaluations,
         "levels_in_the_middle": int(middle.sum()),
         "pointwise_least": float(share[middle].min()),
         "pointwise_most": float(share[middle].max()),
@@ -132,7 +143,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="the settings whose name contains this; a trial, not written")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    table, failures = {}, []
+    table, failures, started = {}, [], time.perf_counter()
     print("pointwise least, most | elsewhere | simultaneous | worst bias / error | spread / error | widest bands")
     for setting in (*BAND_SETTINGS, *ON_DATA):
         if asked.only in setting.name:
@@ -141,8 +152,16 @@ def main() -> int:
             failures += [f"{setting.name}: {failure}" for failure in failures_of(row)]
     print("\n".join(failures) or "the bands hold everywhere")
     if asked.runs == RUNS and not asked.only:
-        result = {"companion": __version__, "torch": torch.__version__, "levels": LEVELS, "samples": SAMPLES}
-        write_text(RESULTS, json.dumps({**result, "settings": table, "failures": failures}, indent=1) + "\n")
+        RESULTS.parent.mkdir(exist_ok=True)
+        origin = {
+            "command": "python -m benchmarks.band_coverage",
+            "device": "one thread of a shared CPU",
+            "seed": 0,
+            "seconds": round(time.perf_counter() - started),
+            "evaluations": int(sum(row["evaluations"] for row in table.values())),
+            "versions": {"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
+        }
+        write_text(RESULTS, rounded({**origin, "levels": LEVELS, "samples": SAMPLES, "settings": table}))
     return int(bool(failures))
 
 
