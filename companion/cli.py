@@ -121,7 +121,7 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     )
     command.add_argument("--levels", type=int, default=96, help="noise levels, which a pilot run places (default 96)")
     command.add_argument(
-        "--block", type=int, default=128, help="trajectories evaluated at once, which bounds the memory (default 128)"
+        "--block", type=int, default=150, help="trajectories evaluated at once, which bounds the memory (default 150)"
     )
     command.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     command.add_argument("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")

@@ -1,5 +1,6 @@
 """The command line: what it writes and prints, and the one line and nothing else that bad input leaves."""
 
+import inspect
 import json
 import os
 import re
@@ -17,7 +18,9 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 import companion
+from companion import cli
 from companion.cli import main
+from companion.estimate.profile import profile
 from companion.estimate.result import Profile
 from companion.models.tiny import save_tiny
 from companion.models.trained import TrainedDenoiser
@@ -35,6 +38,15 @@ def test_profile_writes_a_result_and_a_figure_and_says_the_cost_first(tmp_path, 
     assert (found.seed, found.samples, len(found.log_snr), found.partition) == (5, 8, 4, "3|8")
     assert output.startswith(found.summary())
     assert errors.startswith(f"{found.evaluations} evaluations of digits, about ")
+
+
+def test_a_command_that_says_nothing_else_asks_what_the_function_does():
+    """The parser has numbers of its own, because it answers --help without loading torch."""
+    wanted = inspect.signature(profile).parameters
+    given = cli._parser().parse_args(["profile", "--partition", "3|8"])
+    assert {name: getattr(given, name) for name in ("samples", "levels", "block", "seed", "tolerance")} == {
+        name: wanted[name].default for name in ("samples", "levels", "block", "seed", "tolerance")
+    }
 
 
 def test_json_is_the_saved_result(tmp_path, capsys):

@@ -82,8 +82,7 @@ class Tally:
         alone = torch.isfinite(self.log_sides)
         self.sign = alone[0].double() - alone[1].double() if alone.sum() == 2 else None
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
-        few, weights = roots_hermitenorm(5 if len(columns) <= _SOME else 1)
-        self.few_nodes, self.few_weights = there(few), there(weights / weights.sum())
+        self.few_nodes, self.few_weights = there(_FEW_NODES), there(_FEW_WEIGHTS)
         self.from_nothing = plan.from_nothing
         snr = np.exp(np.concatenate([[-np.inf], plan.log_snr]) if plan.from_nothing else plan.log_snr)
         # All at once, before the paths begin: a number sent later would make the device wait.
@@ -143,16 +142,19 @@ class Tally:
         # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
         places = (dsnr.sqrt() / size.clamp_min(_TINY))[..., None] * (gaps @ apart[..., None])[..., 0]
         along = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2)
-        went = along / (dsnr.sqrt() * size).clamp_min(_TINY)
-        nodes, few = len(self.nodes), len(self.few_nodes)
-        of_branches = (places[..., None] + self.few_nodes).flatten(start_dim=2)
-        at = torch.cat([went[..., None], self.nodes.expand(*went.shape, nodes), of_branches], dim=2)
+        steepness = dsnr.sqrt() * size  # of the log-odds in those deviations, as long as the direction is held
+        went = along / steepness.clamp_min(_TINY)
+        at = torch.cat([went[..., None], self.nodes.expand(*went.shape, -1)], dim=2)
         entropy = _binary_entropy(self._seen(held, odds, places, at))
-        by_branch = entropy[..., 1 + nodes :].reshape(*places.shape, few) @ self.few_weights
+        if len(self.columns) <= _SOME:
+            ends = self._seen(held, odds, places, (places[..., None] + self.few_nodes).flatten(start_dim=2))
+        else:  # that every branch looks at all of them would be too much: the direction is held
+            middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2, keepdim=True)
+            ends = odds[..., None, None] + steepness[..., None, None] * ((places - middle)[..., None] + self.few_nodes)
+        by_branch = _binary_entropy(ends).reshape(*places.shape, -1) @ self.few_weights
         of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
         posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
-        first = entropy[..., 0] - entropy[..., 1 : 1 + nodes] @ self.node_weights
-        return first, of_own - (posterior * by_branch).sum(dim=2)
+        return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, of_own - (posterior * by_branch).sum(dim=2)
 
     def _seen(self, held: torch.Tensor, odds: torch.Tensor, places: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         """The log-odds when the step was seen to end `at` (levels, paths, states) along its direction."""
@@ -207,7 +209,9 @@ def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, 
 
 
 _TINY = 1e-150  # where nothing moves, zero over this is zero
-_SOME = 16  # branches; with more of them, each looking at all, one node for each must do
+_SOME = 16  # branches
 _NUMBERS = 2**18  # 2 MB of them
 _NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+_FEW_NODES, _FEW_WEIGHTS = roots_hermitenorm(5)
+_FEW_WEIGHTS = _FEW_WEIGHTS / _FEW_WEIGHTS.sum()
