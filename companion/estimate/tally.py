@@ -79,8 +79,8 @@ class Tally:
         self.log_sides = there(_log_weights(partition, partition.branches))
         self.prior_odds = partition.log_odds
         self.method, self.control = plan.method, plan.controlled
-        alone = torch.isfinite(self.log_sides)
-        self.sign = alone[0].double() - alone[1].double() if alone.sum() == 2 else None
+        # With one branch on either side the direction between the sides does not turn.
+        self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
         self.few_nodes, self.few_weights = there(_FEW_NODES), there(_FEW_WEIGHTS)
         self.from_nothing = plan.from_nothing
@@ -144,26 +144,26 @@ class Tally:
         along = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2)
         steepness = dsnr.sqrt() * size  # of the log-odds in those deviations, as long as the direction is held
         went = along / steepness.clamp_min(_TINY)
-        at = torch.cat([went[..., None], self.nodes.expand(*went.shape, -1)], dim=2)
-        entropy = _binary_entropy(self._seen(held, odds, places, at))
-        if len(self.columns) <= _SOME:
-            ends = self._seen(held, odds, places, (places[..., None] + self.few_nodes).flatten(start_dim=2))
-        else:  # that every branch looks at all of them would be too much: the direction is held
-            middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2, keepdim=True)
-            ends = odds[..., None, None] + steepness[..., None, None] * ((places - middle)[..., None] + self.few_nodes)
-        by_branch = _binary_entropy(ends).reshape(*places.shape, -1) @ self.few_weights
+        middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2)
+
+        def straight(at: torch.Tensor) -> torch.Tensor:
+            return torch.addcmul(odds[..., None], steepness[..., None], at - middle[..., None])
+
+        def turning(at: torch.Tensor) -> torch.Tensor:
+            states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
+            sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
+            return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
+
+        # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond some branches it
+        # would be too much that each of them looks at all.
+        seen = straight if self.straight else turning
+        of_branch = seen if len(self.columns) <= _SOME else straight
+        entropy = _binary_entropy(seen(torch.cat([went[..., None], self.nodes.expand(*went.shape, -1)], dim=2)))
+        ends = _binary_entropy(of_branch((places[..., None] + self.few_nodes).flatten(start_dim=2)))
+        by_branch = ends.reshape(*places.shape, -1) @ self.few_weights
         of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
         posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
         return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, of_own - (posterior * by_branch).sum(dim=2)
-
-    def _seen(self, held: torch.Tensor, odds: torch.Tensor, places: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        """The log-odds when the step was seen to end `at` (levels, paths, states) along its direction."""
-        if self.sign is not None:  # one branch on either side: the log-odds are linear
-            steepness, middle = places @ self.sign, 0.5 * places.square() @ self.sign
-            return (odds - middle)[..., None] + steepness[..., None] * at
-        states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
-        first, second = ((states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T).log_().unbind(-1)
-        return first - second + self.prior_odds
 
 
 def _apart(shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
