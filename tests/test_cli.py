@@ -124,6 +124,15 @@ def test_what_the_parser_refuses_is_one_line_too(capsys, arguments, expected):
     assert line.startswith("companion: error: ") and expected in line
 
 
+@pytest.fixture
+def interruptible():
+    """A shell starts what it puts in the background deaf to Ctrl-C, and this suite with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_says_what_is_kept_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
     """The numbers are those of a run without a break, and what was finished is not measured again."""
     asked = [*SMALL, "--partition", "3|8", "--samples", "16", "--block", "4"]
