@@ -1,6 +1,6 @@
 """Do the 95% bands hold the truth 95 times in 100? `python -m benchmarks.band_coverage [--runs 2000] [--only NAME]`.
 
-In each setting the profile of a mixture whose entropy is known is estimated 2000 times, with 300 paths and 96 levels
+In each setting the profile of a mixture whose entropy is known is estimated 2000 times, with 300 paths and 128 levels
 that a pilot has placed: every run has paths of its own, every hundred share a seed and its pilot. Counted are, at each
 level, the runs whose pointwise band holds the truth, and the runs whose simultaneous band holds it at all levels at
 once. Where 0.02 < H < 0.65 the share of the pointwise band must lie between 93 and 97%, four deviations of 2000
@@ -34,7 +34,7 @@ from companion.results.writing import rounded
 from companion.theory.mixtures import isotropic_mixture
 
 RESULTS = FOLDER / "bands" / "coverage.json"
-RUNS, LEVELS, SAMPLES = 2000, 96, 300
+RUNS, LEVELS, SAMPLES = 2000, 128, 300
 OF_ONE_SEED = 100
 AT_ONCE = 20
 LOW, HIGH, NEAR = 0.02, 0.65, 0.001

@@ -3,7 +3,7 @@
 Two ratios, each of minima over five interleaved runs of the shipped digits model, in processor seconds of its one
 thread, which other work on the machine disturbs less than the clock's:
 
-- 3|8, 300 samples, 96 levels, as a run that says nothing else, over its bare network evaluations: the same calls of
+- 3|8, 300 samples, 128 levels, as a run that says nothing else, over its bare network evaluations: the same calls of
   the same model, the same batches, and nothing else. At most 1.05.
 - separate runs for each of the 45 pairs and ten class-against-others profiles, over one run of all ten classes that
   gives all 55, with the same number of paths for each class on either side. At least 3. Cost is linear in paths and

@@ -40,6 +40,7 @@ from companion.theory.mixtures import isotropic_mixture
 from companion.theory.quadrature import exact_entropy
 
 TARGET = 0.01
+FEWEST, CONTROLLED = 4, 50  # paths: two a side, and so many that there are controls
 COUNTS = {"published": (32, 64, 128, 256, 512, 1024), "default": (12, 16, 24, 32, 48, 64)}
 Array = np.ndarray
 Truth = Callable[[Array], Array]
@@ -80,7 +81,7 @@ def cheapest(setting: Setting, method: Method, counts: Sequence[int] = ()) -> di
         log_snr = levels_of(setting, method, count)
         errors, spent = errors_at(setting, method, log_snr)
         tried += spent
-        paths = paths_needed(errors, setting.paths, fewest(setting, method))
+        paths = paths_needed(errors, setting.paths, CONTROLLED if method.control else FEWEST)
         if paths is None:
             continue
         plan = Plan((setting.asked,), log_snr, paths, method=method)
@@ -145,11 +146,6 @@ def paths_needed(errors: Array, paths: int, least: int) -> int | None:
     return low
 
 
-def fewest(setting: Setting, method: Method) -> int:
-    """Two paths a branch, and the 50 below which the controls are left out."""
-    return max(int(np.ceil(2.0 / min(setting.asked.shares))), 50 if method.control else 2)
-
-
 def mixtures() -> tuple[dict[str, Any], int]:
     """Lines of two and ten classes, and pairs whose covariances are far from equal."""
     lines = [on_a_line(classes, distance, name) for classes in (2, 10) for distance in (4.0, 16.0) for name in WIDTHS]
@@ -158,7 +154,7 @@ def mixtures() -> tuple[dict[str, Any], int]:
 
 def many() -> tuple[dict[str, Any], int]:
     """Lines of two hundred classes, of unequal covariances: 200 branches on every path, so few seeds and levels."""
-    return compared([on_a_line(200, distance, "unequal", seeds=3, paths=400, longest=128) for distance in (4.0, 16.0)])
+    return compared([on_a_line(200, distance, "unequal", seeds=6, paths=200, longest=128) for distance in (4.0, 16.0)])
 
 
 WIDTHS = {"equal": 1.0, "unequal": 0.6}

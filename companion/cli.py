@@ -119,7 +119,7 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     command.add_argument(
         "--tolerance", type=float, help="nats: add trajectories until the band is no wider on either side"
     )
-    command.add_argument("--levels", type=int, default=96, help="noise levels, which a pilot run places (default 96)")
+    command.add_argument("--levels", type=int, default=128, help="noise levels, which a pilot run places (default 128)")
     command.add_argument(
         "--block", type=int, default=150, help="trajectories evaluated at once, which bounds the memory (default 150)"
     )

@@ -70,18 +70,19 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     The quantile of the largest standardised deviation over the levels, from 2000 draws of a Gaussian multiplier for
     each path (Chernozhukov, Chetverikov, Kato 2013), always the same draws; never less than the pointwise factor.
     """
-    generator = np.random.default_rng(0)
     _, error = weighted_mean(values, measured)
     moving = error > _STILL
     if not np.any(moving):
         return pointwise_factor(measured)
-    deviation = np.zeros((_MULTIPLIERS, int(np.sum(moving))))
+    parts = []
     for stratum, weight in enumerate(measured.weights):
         members = values[measured.stratum == stratum][:, moving]
         count = len(members)
-        centred = (members - members.mean(axis=0)) * np.sqrt(count / (count - 1.0))
-        deviation += weight / count * generator.standard_normal((_MULTIPLIERS, count)) @ centred
-    largest = np.max(np.abs(deviation) / error[moving], axis=1)
+        parts.append((members - members.mean(axis=0)) * (weight / np.sqrt(count * (count - 1.0)) / error[moving]))
+    # One normal variable a path is one for each row of the triangular factor, which has the same correlations.
+    factor = np.linalg.qr(np.concatenate(parts), mode="r")
+    draws = np.random.default_rng(0).standard_normal((_MULTIPLIERS, len(factor)))
+    largest = np.max(np.abs(draws @ factor), axis=1)
     # The normal quantile becomes Student's by the same stretch as the pointwise one.
     pointwise = pointwise_factor(measured)
     stretch = pointwise / stats.norm.ppf(0.5 + 0.5 * COVERAGE)

@@ -188,8 +188,7 @@ def _calibration(plan: Plan, measured: Measurement) -> Check:
     if plan.data is None:
         return _unmeasured("calibration", "give labelled data that the model has not seen", LIMIT_OF_CHANCE)
     partition, odds = measured.partition, measured.log_odds
-    first = np.array([partition.prior * partition.first.get(branch, 0.0) for branch in partition.branches])
-    share = (first / measured.weights)[measured.stratum][:, None]  # p(first side | branch)
+    share = (plan.weights(partition)[0] / measured.weights)[measured.stratum][:, None]  # p(first side | stratum)
     surprise = share * np.logaddexp(0.0, -odds) + (1.0 - share) * np.logaddexp(0.0, odds)
     value, error = _over_levels(surprise - binary_entropy(odds), measured, LIMIT_OF_CHANCE)
     meaning = "the posterior of these data is wrong: train better, or believe the model of its own samples only"

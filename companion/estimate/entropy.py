@@ -23,7 +23,7 @@ from scipy.integrate import simpson
 from companion.denoiser import Denoiser
 from companion.estimate.partition import Partition
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
-from companion.estimate.tally import Record, Tally, branch_weights, levels_together, stretch
+from companion.estimate.tally import Record, Tally, levels_together, stretch
 from companion.estimate.trajectories import (
     check_finite,
     check_levels,
@@ -38,6 +38,7 @@ Array = NDArray[np.float64]
 
 _FEWEST_TO_CONTROL = 50
 _FOLDS = 10
+_LEAST = 1e-3  # nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,11 @@ class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
     `entropy_of_path` and `production_of_path` are (paths, levels): values whose weighted mean over the paths is the
-    estimate. The entropy's are corrected by the control variates. `two_steps_of_path` is what h(L) changes by when
+    estimate, both corrected by the control variates. `two_steps_of_path` is what h(L) changes by when
     the noise is summed over steps twice as long: the first-order error of the steps, doubled minus once.
     `imbalance_of_path` (paths, 1) is the fall of h(L) from the first level to the last less the integral of the
-    production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path
-    and `weights` are the branches' weights in the expectation. `log_odds` is L of every path and level.
+    production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path,
+    or its side (`Plan`), and `weights` are theirs in the expectation. `log_odds` is L of every path and level.
     """
 
     partition: Partition
@@ -107,7 +108,7 @@ def measure_block(
     numbers = plan.paths(number)
     owner = plan.owner[numbers.start : numbers.stop]
     device = computing_device(model)
-    tallies = [Tally(each, plan, owner, device) for each in plan.partitions]
+    tallies = [Tally(each, plan, number, device) for each in plan.partitions]
     together = levels_together(len(numbers), len(plan.branches), int(np.prod(model.shape)))
     flags, waiting = [], []
     run = trajectories(
@@ -142,54 +143,69 @@ def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]
     found = []
     for index, partition in enumerate(plan.partitions):
         joined = {name: np.concatenate([record[index][name] for record in records]) for name in records[0][index]}
-        weights = branch_weights(partition)
-        stratum = joined["stratum"].astype(np.int64)
-        entropy, production = joined["entropy"], joined["production"]
-        imbalance = (entropy[:, 0] - entropy[:, -1] - simpson(production, x=plan.log_snr, axis=1))[:, None]
-        if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
-            foreseen, drawn = joined["foreseen"], joined["drawn"]
-            entropy = _controlled(entropy, foreseen, drawn, stratum, weights)
-            foreseen, drawn = foreseen[:, -1:] - foreseen[:, :1], drawn[:, -1:] - drawn[:, :1]
-            imbalance = _controlled(imbalance, foreseen, drawn, stratum, weights)
-        found.append(
-            Measurement(
-                partition,
-                plan.log_snr,
-                entropy,
-                production,
-                joined["two_steps"],
-                imbalance,
-                joined["log_odds"],
-                stratum,
-                weights,
-            )
-        )
+        found.append(_measured(plan, partition, joined))
     return found
 
 
-def _controlled(entropy: Array, foreseen: Array, drawn: Array, stratum: NDArray[np.int64], weights: Array) -> Array:
-    """h minus the controls, times the coefficients that leave the estimate the least variance, level by level.
+def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
+    stratum, weights = record["stratum"].astype(np.int64), plan.weights(partition).sum(axis=0)
+    entropy, production = record["entropy"], record["production"]
+    imbalance = (entropy[:, 0] - entropy[:, -1] - simpson(production, x=plan.log_snr, axis=1))[:, None]
+    if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
+        steps = np.stack([record["foreseen"], record["drawn"]])
 
-    A path's coefficients are fitted to the nine tenths of the paths that it is not among: they do not know its
-    noise, so that the mean keeps no bias from them and the standard error is none too small. Fewer than 50 paths are
-    left uncorrected by the caller: their coefficients would be fitted to chance.
+        def weighed(paths: NDArray[np.bool_]) -> Array:
+            """The sums that lead to each level, a step weighed by what the mean entropy has left after it."""
+            means = np.stack([entropy[paths & (stratum == index)].mean(axis=0) for index in range(len(weights))])
+            kept = np.minimum.accumulate(weights @ means - partition.floor)
+            result: Array = np.cumsum(steps / np.maximum(kept, _LEAST), axis=2)
+            return result
+
+        summed = steps[:, :, 1:].sum(axis=2, keepdims=True)
+        (imbalance,) = _controlled(imbalance[None], lambda paths: summed, stratum, weights)
+        entropy, production = _controlled(np.stack([entropy, production]), weighed, stratum, weights)
+    return Measurement(
+        partition,
+        plan.log_snr,
+        entropy,
+        production,
+        record["two_steps"],
+        imbalance,
+        record["log_odds"],
+        stratum,
+        weights,
+    )
+
+
+def _controlled(
+    values: Array,
+    controls: Callable[[NDArray[np.bool_]], Array],
+    stratum: NDArray[np.int64],
+    weights: Array,
+) -> Array:
+    """Values (several, paths, levels) minus `controls` (2, paths, levels), with the coefficients of least variance.
+
+    Coefficients, and what `controls` takes from the paths it is given, come for each path from the nine tenths of the
+    paths that it is not among: they do not know its noise, so that the mean keeps no bias from them and the standard
+    error is none too small. Fewer than 50 paths are left uncorrected by the caller: their coefficients would be
+    fitted to chance.
     """
-    values = np.stack([foreseen, drawn, entropy])  # (3, paths, levels)
-    place = np.zeros(len(stratum), dtype=np.int64)  # a path's number among those of its branch
-    for index in range(len(weights)):
-        place[stratum == index] = np.arange(int(np.sum(stratum == index)))
-    corrected = np.empty_like(entropy)
+    place = np.empty(len(stratum), dtype=np.int64)  # every tenth path of each stratum, or of several small ones
+    place[np.argsort(stratum, kind="stable")] = np.arange(len(stratum))
+    corrected = np.empty_like(values)
     for fold in range(_FOLDS):
         left_out = place % _FOLDS == fold
-        moments = np.zeros((entropy.shape[1], 3, 3))
+        control = controls(~left_out)
+        every = np.concatenate([control, values])
+        moments = np.zeros((values.shape[2], 2, len(every)))
         for index, weight in enumerate(weights):
-            members = values[:, (stratum == index) & ~left_out]
+            members = every[:, (stratum == index) & ~left_out]
             count = members.shape[1]
             if count > 1:  # a branch of two paths may have one left
                 centred = members - members.mean(axis=1, keepdims=True)
-                moments += weight**2 / count / (count - 1) * np.einsum("apl,bpl->lab", centred, centred)
+                moments += weight**2 / count / (count - 1) * np.einsum("apl,bpl->lab", centred[:2], centred)
         # The pseudo-inverse leaves out a control that does not vary, as at the start.
-        inverse = np.linalg.pinv(moments[:, :2, :2], rcond=1e-12, hermitian=True)
-        coefficients = np.einsum("lab,lb->al", inverse, moments[:, :2, 2])
-        corrected[left_out] = entropy[left_out] - np.einsum("apl,al->pl", values[:2, left_out], coefficients)
+        inverse = np.linalg.pinv(moments[:, :, :2], rcond=1e-12, hermitian=True)
+        coefficients = inverse @ moments[:, :, 2:]
+        corrected[:, left_out] = values[:, left_out] - np.einsum("apl,lav->vpl", control[:, left_out], coefficients)
     return corrected

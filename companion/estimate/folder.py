@@ -43,7 +43,7 @@ __all__ = ["Run"]
 
 Described = dict[str, Any]
 
-_FORMAT = "companion run 1"
+_FORMAT = "companion run 2"
 
 
 class _Piece(NamedTuple):
@@ -243,6 +243,7 @@ def _common(model: Denoiser, plan: Plan) -> Described:
         "partitions": [_partition(each) for each in plan.partitions],
         "seed": int(plan.seed),
         "method": asdict(plan.method),
+        "strata": "sides" if plan.by_side else "branches",
         "data": None if plan.data is None else _data_digest(plan.data),
         "versions": {"companion": __version__, "torch": version("torch"), "numpy": np.__version__},
     }

@@ -24,7 +24,7 @@ from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
 from companion.estimate.partition import Partition
 from companion.estimate.placement import default_levels
-from companion.estimate.plan import BLOCK, Data, owners
+from companion.estimate.plan import BLOCK, Data, Plan
 from companion.estimate.result import Profile
 from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 
@@ -116,13 +116,13 @@ def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0
     >>> found.labels.tolist(), found.samples.flatten().tolist()
     ([0, 1, 0, 1], [-1.0, 1.0, -1.0, 1.0])
     """
-    owner = owners(samples, asked.shares)
+    grid = default_levels(model, levels)
+    owner = Plan((asked,), grid, samples, seed).owner
     samples = len(owner)
     last: list[torch.Tensor] = []
     for start in range(0, samples, BLOCK):
         paths = range(start, min(start + BLOCK, samples))
         drawn_from = owner[start : paths.stop]
-        grid = default_levels(model, levels)
         for level in trajectories(model, asked.branches, drawn_from, grid, seed, predicted=True, paths=paths):
             final = level
         check_finite([(final.log_snr, final.finite)])

@@ -44,14 +44,14 @@ def default_levels(model: Denoiser, count: int = 64) -> Array:
 
 
 def pilot_samples(plan: Plan) -> int:
-    """The paths of a plan's pilot: one for every eight of the run, and at least two a branch.
+    """The paths of a plan's pilot: one for every eight of the run, and at least two a stratum.
 
     >>> from companion.estimate.partition import Partition
     >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
     >>> [pilot_samples(Plan((pair,), np.array([0.0, 1.0]), samples)) for samples in (320, 24)]
     [40, 4]
     """
-    return max(plan.samples // _PILOT_SHARE, int(np.ceil(2.0 / min(plan.shares))))
+    return max(plan.samples // _PILOT_SHARE, 4 if plan.by_side else int(np.ceil(2.0 / min(plan.shares))))
 
 
 def place(pilot: Sequence[Measurement], count: int) -> Array:
@@ -67,7 +67,7 @@ def place(pilot: Sequence[Measurement], count: int) -> Array:
     wanted = np.zeros(len(fine))
     starts, ends = [], []
     for measured in pilot:
-        production, _ = weighted_mean(measured.production_of_path, measured)
+        production = np.maximum(weighted_mean(measured.production_of_path, measured)[0], 0.0)
         # The largest of a level and its neighbours: a peak between two levels of the pilot is not missed.
         wide = np.maximum(np.maximum(production, np.append(production[1:], 0.0)), np.append(0.0, production[:-1]))
         rate = np.interp(fine, levels, wide)

@@ -15,7 +15,7 @@ from companion.errors import InputError
 from companion.estimate.noise import check_seed
 from companion.estimate.partition import NULL, Partition, classes_first
 
-__all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners"]
+__all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners", "owners_by_side"]
 
 Array = NDArray[np.float64]
 
@@ -88,6 +88,10 @@ class Plan:
 
     `log_snr` (levels,) increases from noise to data. Path n = 0, 1, ... of `samples` belongs to block n // `block` and
     has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain.
+
+    A branch is a stratum, with its share of the paths. Where a single partition has fewer paths than two a branch the
+    strata are its two sides (`by_side`), and chance takes for each path a branch of its side. A plan that gets more
+    paths keeps its kind of strata, so that `replace` leaves the paths it had as they were.
     """
 
     partitions: tuple[Partition, ...]
@@ -98,6 +102,7 @@ class Plan:
     block: int = BLOCK
     stream: int = 0
     data: Data | None = None
+    by_side: bool | None = None
     branches: tuple[int, ...] = field(init=False)
     shares: tuple[float, ...] = field(init=False)
     owner: NDArray[np.int64] = field(init=False)
@@ -111,10 +116,18 @@ class Plan:
         object.__setattr__(self, "seed", check_seed(self.seed))
         object.__setattr__(self, "block", whole_number("block", self.block, 1))
         branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
-        alone = self.partitions[0].shares if len(self.partitions) == 1 else [1.0 / len(branches)] * len(branches)
-        owner = owners(self.samples, alone)
+        alone = len(self.partitions) == 1
+        shares = self.partitions[0].shares if alone else [1.0 / len(branches)] * len(branches)
+        two_each = int(np.ceil(np.round(2.0 / min(shares), 9)))
+        fewest, stratum = (4, "side") if alone and self.by_side is not False else (two_each, "branch")
+        expected = f"a whole number of at least {fewest}, two paths a {stratum}"
+        whole = number("samples", self.samples, expected, lambda n: (n >= fewest) & (n < 2**53) & (n == np.round(n)))
+        count = int(whole)
+        by_side = count < two_each if self.by_side is None else self.by_side
+        owner = owners_by_side(count, self.partitions[0], self.seed) if by_side else owners(count, shares)
+        object.__setattr__(self, "by_side", by_side)
         object.__setattr__(self, "branches", tuple(branches))
-        object.__setattr__(self, "shares", tuple(alone))
+        object.__setattr__(self, "shares", tuple(shares))
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "samples", len(owner))
         if self.data is not None:
@@ -144,6 +157,30 @@ class Plan:
         """The evaluations of the network: one for each branch, path and level, the start from nothing included."""
         return self.samples * len(self.branches) * (len(self.log_snr) + self.from_nothing)
 
+    def enough(self, data: Data) -> int:
+        """How many of the paths, from the first on, the data are enough for."""
+        reached = self.samples
+        for index, branch in enumerate(self.branches):
+            reached = min([reached, *np.flatnonzero(self.owner == index)[len(data.of(branch)) :][:1]])
+        return int(reached)
+
+    def strata(self, partition: Partition, number: int) -> NDArray[np.int64]:
+        """The stratum of each path of block `number` that a partition uses."""
+        paths = self.paths(number)
+        if self.by_side:
+            return np.arange(paths.start, paths.stop) % 2
+        columns = [self.branches.index(branch) for branch in partition.branches]
+        owner = self.owner[paths.start : paths.stop]
+        return np.searchsorted(columns, owner[np.isin(owner, columns)])
+
+    def weights(self, partition: Partition) -> Array:
+        """What each stratum of a partition weighs in the expectation, as part of either side, (2, strata)."""
+        sides = (partition.first, partition.second)
+        of_branches = [[side.get(branch, 0.0) for branch in partition.branches] for side in sides]
+        within = np.eye(2) if self.by_side else np.array(of_branches)
+        result: Array = np.array([[partition.prior], [1.0 - partition.prior]]) * within
+        return result
+
     def paths(self, number: int) -> range:
         """The numbers of the paths in block `number`."""
         return range(number * self.block, min((number + 1) * self.block, self.samples))
@@ -163,24 +200,42 @@ class Plan:
 def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
     """The branch of each path, so that every beginning of the sequence follows the `shares` to within one path.
 
-    Raises InputError if a branch gets fewer than two paths.
-
     >>> owners(8, [0.5, 0.25, 0.25]).tolist()
     [0, 1, 2, 0, 0, 1, 2, 0]
     """
     share = np.asarray(shares, dtype=np.float64)
-    fewest = int(np.ceil(np.round(2.0 / share.min(), 9)))
-    expected = f"a whole number of at least {fewest}, two paths a branch"
-    count = int(number("samples", samples, expected, lambda n: (n >= 1) & (n < 2**53) & (n == np.round(n))))
     counts = np.zeros(len(share))
-    sequence = np.empty(count, dtype=np.int64)
+    sequence = np.empty(samples, dtype=np.int64)
     slack = 1.0 / max(2 * len(share) - 2, 1)
-    for path in range(count):
+    for path in range(samples):
         # Of the branches that lag, the one with the earliest deadline (Tijdeman 1980); rounded, so that a tie is a tie.
         due = np.round((counts + 1.0 - slack) / share, 9)
         lagging = share * (path + 1) - counts >= slack - 1e-9
         sequence[path] = int(np.argmin(np.where(lagging, due, np.inf)))
         counts[sequence[path]] += 1.0
-    if counts.min() < 2:
-        raise InputError("samples", samples, expected)
     return sequence
+
+
+def owners_by_side(samples: int, partition: Partition, seed: int) -> NDArray[np.int64]:
+    """The branch of each path, as an index into the partition's branches: the sides take turns, and inside a side every
+    path comes from each branch with the probability of its weight.
+
+    The paths of a side walk through its branches, in an order of chance, in steps of the golden ratio from a place of
+    chance, so that every beginning of the walk is spread over all of them.
+
+    >>> sides = Partition("0,1|2,3", {0: 0.5, 1: 0.5}, {2: 0.5, 3: 0.5}, 0.5)
+    >>> owners_by_side(8, sides, 0).tolist()
+    [0, 2, 1, 3, 1, 2, 0, 3]
+    """
+    generator = np.random.default_rng(seed)
+    sequence = np.empty(samples, dtype=np.int64)
+    for first, side in enumerate((partition.first, partition.second)):
+        order = generator.permutation(list(side))
+        ends = np.cumsum([side[int(branch)] for branch in order])
+        walk = (generator.random() + _GOLDEN * np.arange(len(sequence[first::2]))) % 1.0
+        chosen = order[np.searchsorted(ends[:-1], walk, side="right")]
+        sequence[first::2] = [partition.branches.index(branch) for branch in chosen]
+    return sequence
+
+
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)

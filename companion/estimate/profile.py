@@ -25,7 +25,7 @@ from companion.estimate.trajectories import check_levels, check_model
 
 __all__ = ["LEVELS", "MOST", "Blocks", "Progress", "in_memory", "planned", "profile", "profiles"]
 
-LEVELS = 96
+LEVELS = 128
 MOST = 20_000
 _PILOT = 1  # the stream of the pilot's noise; the run's own is 0
 
@@ -183,9 +183,8 @@ def _of_null_branch(model: Denoiser, partitions: Sequence[Partition]) -> list[Pa
 def _whole_blocks(plan: Plan, samples: int, most: int) -> int:
     """So many paths, filled up to whole blocks, so that adding paths leaves every block as it was; at most `most`.
 
-    With data at most as many as they are enough for, where a branch may have one path more than its share.
+    With data at most as many as they are enough for.
     """
     if plan.data is not None:
-        held = [(len(plan.data.of(each)) - 1) / share for each, share in zip(plan.branches, plan.shares, strict=True)]
-        most = min(most, int(min(held)))
+        most = replace(plan, samples=most, data=None).enough(plan.data)
     return max(min(-(-samples // plan.block), most // plan.block), 1) * plan.block

@@ -5,11 +5,11 @@ import platform
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from companion import __version__
@@ -213,7 +213,7 @@ def assemble(
 
     def level_of(known: float) -> Estimate:
         target = partition.entropy - known * (partition.entropy - partition.floor)
-        return _interval(_crossing(levels, entropy, target), [_crossing(levels, curve, target) for curve in curves])
+        return _estimate(_crossings(levels, np.vstack([entropy, curves]), target))
 
     return Profile(
         partition=partition.label,
@@ -224,11 +224,11 @@ def assemble(
         prior_entropy=partition.entropy,
         floor=partition.floor,
         log_snr=levels,
-        # A mean of corrected values may pass the ends that no entropy passes; what it passes them by is chance.
+        # A mean of corrected values may pass the ends that no entropy and no production passes, by chance.
         entropy=np.clip(entropy, 0.0, partition.entropy),
         entropy_se=entropy_se,
         entropy_skew=skewness(measured.entropy_of_path, measured),
-        production=production,
+        production=np.maximum(production, 0.0),
         production_se=production_se,
         pointwise=pointwise_factor(measured),
         simultaneous=simultaneous,
@@ -238,7 +238,7 @@ def assemble(
         truncation=truncation,
         half_entropy=level_of(0.5),
         window=(level_of(0.1), level_of(0.9)),
-        peak=_interval(_maximum(levels, production), [_maximum(levels, rate) for rate in rates]),
+        peak=_estimate(_maxima(levels, np.vstack([production, rates]))),
         samples=len(measured.stratum),
         evaluations=evaluations,
         seconds=seconds,
@@ -246,36 +246,49 @@ def assemble(
         versions={
             "companion": __version__,
             "python": platform.python_version(),
-            "torch": version("torch"),
+            "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
     )
 
 
-def _crossing(levels: Array, curve: Array, target: float) -> float | None:
-    """The first level, from noise, at which a falling curve has come down to the target, by linear interpolation."""
-    below = np.flatnonzero(curve <= target)
-    if len(below) == 0 or below[0] == 0:
-        return None
-    after = below[0]
-    part = (curve[after - 1] - target) / (curve[after - 1] - curve[after])
-    return float(levels[after - 1] + part * (levels[after] - levels[after - 1]))
+def _crossings(levels: Array, curves: Array, target: float) -> Array:
+    """The first level, from noise, at which each falling curve has come down to the target, by linear interpolation.
+
+    NaN where a curve never does, or begins below it.
+    """
+    below = curves <= target
+    after = np.argmax(below, axis=1)
+    rows, before = np.arange(len(curves)), np.maximum(after - 1, 0)
+    above, under = curves[rows, before], curves[rows, after]
+    found = below.any(axis=1) & (after > 0)
+    part = np.divide(above - target, above - under, out=np.full(len(curves), np.nan), where=found)
+    result: Array = levels[before] + part * (levels[after] - levels[before])
+    return result
 
 
-def _maximum(levels: Array, curve: Array) -> float | None:
-    """The vertex of the parabola through the highest point and its neighbours; None where the highest is an end."""
-    top = int(np.argmax(curve))
-    if top in (0, len(curve) - 1):
-        return None
-    steps = np.diff(levels[top - 1 : top + 2])
-    rising, falling = np.diff(curve[top - 1 : top + 2]) / steps  # the parabola's slopes in the middle of the two steps
+def _maxima(levels: Array, curves: Array) -> Array:
+    """The vertex of the parabola through each curve's highest point and its neighbours; NaN where that is an end."""
+    top = np.argmax(curves, axis=1)
+    inside = (top > 0) & (top < len(levels) - 1)
+    rows, at = np.arange(len(curves)), np.clip(top, 1, max(len(levels) - 2, 1))
+    if len(levels) < 3:
+        return np.full(len(curves), np.nan)
+    before, after = levels[at] - levels[at - 1], levels[at + 1] - levels[at]
+    # The parabola's slopes in the middle of the two steps.
+    rising = (curves[rows, at] - curves[rows, at - 1]) / before
+    falling = (curves[rows, at + 1] - curves[rows, at]) / after
     bend = rising - falling
-    return float(levels[top] - 0.5 * steps[0] + 0.5 * steps.sum() * rising / bend) if bend > 0.0 else float(levels[top])
+    shift = np.divide((before + after) * rising, bend, out=before.copy(), where=bend > 0.0)
+    return np.where(inside, levels[at] + 0.5 * (shift - before), np.nan)
 
 
-def _interval(value: float | None, replicates: Sequence[float | None]) -> Estimate:
-    found = [each for each in replicates if each is not None]
-    if value is None or len(found) < 0.975 * len(replicates):
+def _estimate(found: Array) -> Estimate:
+    """The first of the numbers, with the interval of the others."""
+    value, others = float(found[0]), found[1:][np.isfinite(found[1:])]
+    if not np.isfinite(value):
+        return Estimate(None, None, None)
+    if len(others) < 0.975 * (len(found) - 1):
         return Estimate(value, None, None)
-    lower, upper = np.quantile(found, [0.025, 0.975])
+    lower, upper = np.quantile(others, [0.025, 0.975])
     return Estimate(value, float(lower), float(upper))

@@ -17,7 +17,7 @@ from companion.estimate.partition import Partition
 from companion.estimate.plan import Plan
 from companion.estimate.trajectories import Level
 
-__all__ = ["Record", "Stretch", "Tally", "branch_weights", "levels_together", "log_odds", "stretch"]
+__all__ = ["Record", "Stretch", "Tally", "levels_together", "log_odds", "stretch"]
 
 Array = NDArray[np.float64]
 Record = dict[str, Array]
@@ -65,17 +65,19 @@ class Tally:
     regression's.
     """
 
-    def __init__(self, partition: Partition, plan: Plan, owner: NDArray[np.int64], device: torch.device):
+    def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
+        owner = plan.owner[plan.paths(number).start : plan.paths(number).stop]
         columns = [plan.branches.index(branch) for branch in partition.branches]
         rows = np.flatnonzero(np.isin(owner, columns))
-        self.stratum = np.searchsorted(columns, owner[rows])
+        self.stratum = plan.strata(partition, number)
 
         def there(values: ArrayLike) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values)).to(device)
 
         # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
         self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
-        self.rows, self.columns, self.own = there(rows)[:, None], there(columns), there(self.stratum)[:, None]
+        self.rows, self.columns = there(rows)[:, None], there(columns)
+        self.own = there(np.searchsorted(columns, owner[rows]))[:, None]
         self.log_sides = there(_log_weights(partition, partition.branches))
         self.prior_odds = partition.log_odds
         self.method, self.control = plan.method, plan.controlled
@@ -113,11 +115,11 @@ class Tally:
             self.values.setdefault(name, []).append(value)
 
     def record(self) -> Record:
-        """All values (paths, levels) by name, and the branch of each path."""
+        """All values (paths, levels) by name, and the stratum of each path."""
         joined = {name: torch.cat(values) for name, values in self.values.items()}
         if self.control:
-            for name in ("foreseen", "drawn"):  # at a level, the sum over the steps that lead there
-                joined[name] = torch.nn.functional.pad(joined[name].cumsum(dim=0), (0, 0, 1, 0))[:-1]
+            for name in ("foreseen", "drawn"):  # at a level, what the step that leads there adds
+                joined[name] = torch.nn.functional.pad(joined[name], (0, 0, 1, 0))[:-1]
         start = int(self.from_nothing)  # where nothing is known there is no level
         record = {name: values[start:].T.contiguous().cpu().numpy() for name, values in joined.items()}
         return {**record, "stratum": self.stratum.astype(np.float64)}
@@ -191,13 +193,6 @@ def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Arra
     first, second = _log_weights(partition, branches)
     first_side = logsumexp(log_likelihood + first, axis=-1)
     result: Array = first_side - logsumexp(log_likelihood + second, axis=-1) + partition.log_odds
-    return result
-
-
-def branch_weights(partition: Partition) -> Array:
-    """The weight of each branch in the expectation over both sides."""
-    first, second = _log_weights(partition, partition.branches)
-    result: Array = partition.prior * np.exp(first) + (1.0 - partition.prior) * np.exp(second)
     return result
 
 

@@ -12,7 +12,7 @@ from companion.errors import InputError
 from companion.estimate.folder import Run
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
-from companion.estimate.plan import Data
+from companion.estimate.plan import Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.estimate.subset import bracket
@@ -115,10 +115,16 @@ def test_a_partition_made_by_hand_is_checked(first, second, prior, said):
 
 
 def test_enough_samples_are_enough():
-    """49 equal classes on a side: 4 x 49 paths, and no 197th for a rounding error."""
+    """49 equal classes on a side: each has two of 4 x 49 paths; of several partitions each branch must have two."""
     fifty = isotropic_mixture(np.eye(50), 0.1)
-    with pytest.raises(InputError, match="at least 196, two"):
-        profile(fifty, partition(fifty, [0], "others"), samples=100)
+    asked = [partition(fifty, [k], "others") for k in (0, 1)]
+    enough = Plan((asked[0],), LEVELS, 196)
+    assert not enough.by_side and np.bincount(enough.owner)[1:].tolist() == [2] * 49
+    assert Plan((asked[0],), LEVELS, 195).by_side
+    with pytest.raises(InputError, match="at least 100, two paths a branch"):
+        profiles(fifty, asked, samples=99)
+    with pytest.raises(InputError, match="at least 196, two paths a branch"):
+        Plan((asked[0],), LEVELS, 195, by_side=False)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +181,8 @@ def test_data_of_the_null_branch_are_of_all_classes(kind):
 def test_a_tolerance_takes_all_data_and_then_stops():
     """A run that has used up the data ends with a profile, and not with an error for want of more."""
     found = run(tolerance=1e-4, block=8, data=Data(SAMPLES, LABELS))
-    assert found.samples == 32  # at 40 one branch may, for other shares, have 21 paths
-    assert found.sampling.startswith("stopped at 32 paths, the most")
+    assert found.samples == 40
+    assert found.sampling.startswith("stopped at 40 paths, the most")
 
 
 def test_real_data_are_compared_once():

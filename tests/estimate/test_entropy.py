@@ -266,7 +266,8 @@ def test_evaluations_are_counted_as_they_are_made():
 
     model = FunctionDenoiser(counted, shape=(1,), classes=("0", "1"), dtype=torch.float64)
     _, evaluations = measure(model, [partition(model, [0], [1])], [-2.0, 0.0, 2.0], 40, block=16)
-    tried = 3 * (3 * 4 + 1)  # before the run, at three levels: four states of both classes, again of one, one alone
+    # Before the run, at three levels: four states of both classes and one alone, and once the four of one class again.
+    tried = 3 * (2 * 4 + 1) + 4
     assert sum(calls) - tried == evaluations == 40 * 2 * 4
 
 
@@ -280,7 +281,7 @@ def test_allotted_paths_follow_the_shares(shares, samples):
 
 @pytest.mark.parametrize("samples", [0, 1, 3, -5])
 def test_too_few_samples_are_named(samples):
-    with pytest.raises(InputError, match="at least 4, two paths a branch"):
+    with pytest.raises(InputError, match="at least 4, two paths a side"):
         measure(PAIR, [partition(PAIR, [0], [1])], [0.0, 1.0], samples)
 
 

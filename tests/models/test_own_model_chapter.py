@@ -123,12 +123,12 @@ def test_the_ten_lines_are_the_adapter():
 
 
 def test_the_costs_in_the_chapter_are_the_rate_divided_by_the_operations():
-    """By hand, for Stable Diffusion on a T4: 300 paths, 2 classes, 97 levels, and the pilot's 37 paths on 17."""
+    """By hand, for Stable Diffusion on a T4: 300 paths, 2 classes, 129 levels, and the pilot's 37 paths on 17."""
     names = opened(LINE)
     exec(cell_with("def on_card(").split('\nprint("')[0], names)
     row, t4 = names["cost"]["models"][1], names["cost"]["cards"][0]
     rate, minutes, memory, paths = names["on_card"](row, t4)
-    evaluations = 300 * 2 * 97 + 37 * 2 * 17
+    evaluations = 300 * 2 * 129 + 37 * 2 * 17
     assert rate == pytest.approx(2 * 16 / 2.34)
     assert minutes == pytest.approx(evaluations / rate / 60)
     assert 1.72 + 0.58 < memory < 6.0
