@@ -160,28 +160,31 @@ def test_controls_have_mean_zero(first, second, prior):
         (found,), _ = measure(FIVE, [partition(FIVE, first, second, prior)], levels, 4000, 3, method)
         with_and_without.append(found)
     controlled, plain = with_and_without
-    removed, error = weighted_mean(plain.entropy_of_path - controlled.entropy_of_path, plain)
-    assert np.max(error) > 5e-4  # they do remove something
-    assert np.all(np.abs(removed) <= 4.5 * error + 1e-6)
-    assert np.all(
-        weighted_mean(controlled.entropy_of_path, controlled)[1][1:]
-        < 1.01 * weighted_mean(plain.entropy_of_path, plain)[1][1:]
-    )
+    for of_path in ("entropy_of_path", "production_of_path"):
+        before, after = getattr(plain, of_path), getattr(controlled, of_path)
+        removed, error = weighted_mean(before - after, plain)
+        assert np.max(error) > 5e-4  # they do remove something
+        assert np.all(np.abs(removed) <= 4.5 * error + 1e-6)
+        # Where little is left to foresee, coefficients fitted to nine tenths of the paths may cost a little.
+        assert np.all(weighted_mean(after, plain)[1][1:] < 1.05 * weighted_mean(before, plain)[1][1:])
 
 
-@pytest.mark.parametrize(("classes", "left"), [(10, 0.28), (20, 0.38)])
+@pytest.mark.parametrize(("classes", "left"), [(2, 0.02), (10, 0.04), (20, 0.2)])
 def test_the_controls_see_the_direction_turn_among_many_classes(classes, left):
-    """Neighbours sixteen deviations apart, ten coarse levels: 0.23 of the variance is left (0.31 for twenty), not
-    half of it as when both controls hold the direction; a ratio of variances of 2000 paths is good to a tenth. What is
-    taken away has mean zero at every level: within 4.5 standard errors."""
+    """Neighbours sixteen deviations apart, ten coarse levels: of the variance 0.004 is left with two classes, 0.02 with
+    ten and 0.10 with twenty, where the second control holds the direction. It would be 0.39 with ten and with twenty if
+    both held it, and 0.17 with two if every step weighed the same. Of the production's it is 0.03 to 0.11. A ratio of
+    variances of 2000 paths is good to a tenth. What is taken away has mean zero at every level: within 4.5 errors."""
     line = isotropic_mixture(0.35 * (np.arange(classes)[:, None] - 0.5 * (classes - 1)), 0.022)
     asked, levels = partition(line, range(0, classes, 2), range(1, classes, 2)), log_snr_levels(10, 0.0, 7.0)
     (plain,), _ = measure(line, [asked], levels, 2000, 0, replace(DEFAULT, control=False))
     (found,), _ = measure(line, [asked], levels, 2000, 0)
-    errors = [weighted_mean(each.entropy_of_path, each)[1].max() for each in (found, plain)]
-    assert (errors[0] / errors[1]) ** 2 < left
-    removed, error = weighted_mean(plain.entropy_of_path - found.entropy_of_path, plain)
-    assert np.all(np.abs(removed) <= 4.5 * error + 1e-6)
+    for of_path, bound in (("entropy_of_path", left), ("production_of_path", 0.2)):
+        before, after = getattr(plain, of_path), getattr(found, of_path)
+        errors = [weighted_mean(values, plain)[1].max() for values in (after, before)]
+        assert (errors[0] / errors[1]) ** 2 < bound
+        removed, error = weighted_mean(before - after, plain)
+        assert np.all(np.abs(removed) <= 4.5 * error + 1e-6)
 
 
 @pytest.mark.parametrize("prior", ["balanced", "true"])

@@ -299,6 +299,7 @@ def test_prop_controls(count, first, span, seed, prior):
     for control in (False, True):
         (measured,), _ = measure(OPINION, [asked], levels, 1000, seed, replace(DEFAULT, control=control))
         found.append(measured)
-    removed, error = weighted_mean(found[0].entropy_of_path - found[1].entropy_of_path, measured)
-    # some twenty dependent numbers, each within five standard errors
-    assert np.all(np.abs(removed) < 5.0 * error + 1e-12)
+    for of_path in ("entropy_of_path", "production_of_path"):
+        removed, error = weighted_mean(getattr(found[0], of_path) - getattr(found[1], of_path), measured)
+        # some forty dependent numbers, each within five standard errors
+        assert np.all(np.abs(removed) < 5.0 * error + 1e-12)
