@@ -11,6 +11,13 @@ measured directly, not by differentiating (ES 37 in the snr, with both sides' ex
 
 A run is cut into blocks of paths. A block is always evaluated as one batch and its noise belongs to its paths, so that
 blocks may be measured in any order, anywhere, and gathered afterwards.
+
+On a model's own paths both estimates are corrected by two control variates, sums over the steps that lead to a level of
+what `Tally` finds each step to add. A path is expected to keep of its h what the mean H keeps,
+
+    E[ h(L_m) | path up to k ] is about (H_m / H_k) h(L_k),
+
+so that a step to level k is weighed by 1 / H_k in the sum; H_m is left to the regression.
 """
 
 from collections.abc import Callable, Sequence

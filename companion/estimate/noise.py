@@ -28,7 +28,9 @@ def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0)
     generators = [np.random.Generator(np.random.Philox(key=[seed, path], counter=[0, 0, 0, stream])) for path in paths]
     steps = max(1, min(_AT_ONCE // dimension, 64))
     while True:
-        drawn = np.stack([generator.standard_normal((steps, dimension)) for generator in generators])
+        drawn = np.empty((len(generators), steps, dimension))
+        for generator, of_path in zip(generators, drawn, strict=True):
+            generator.standard_normal(out=of_path)
         for step in range(steps):
             yield drawn[:, step]
 

@@ -51,18 +51,17 @@ def levels_together(paths: int, branches: int, dimension: int) -> int:
 
 
 class Tally:
-    """What one partition gathers of a block: the values of its paths at each level, and two control variates.
+    """What one partition gathers of a block: the values of its paths, and what each step adds to two control variates.
 
-    Both controls are martingales with mean zero at every level, for any step size, on the run's own paths. Of a step
+    On the run's own paths both additions have mean zero at every step, of any size, given the path so far. Of a step
     they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen (for two
-    branches the `held` log-odds),
+    branches the `held` log-odds), they are `foreseen` and `drawn`,
 
-        C_1 = sum_k h(S_k) - E[ h(S_k) | path, branch ],
-        C_2 = sum_k e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
+        h(S_k) - E[ h(S_k) | path, branch ],
+        e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
 
-    the expectations over one normal variable, by quadrature. The mean of C_2 is zero for any function e_k of path and
-    branch, so few nodes do. h minus both is what the path's own history did not foresee; the coefficients are the
-    regression's.
+    the expectations over one normal variable, by quadrature. The mean of the second is zero for any function e_k of
+    path and branch, so few nodes do. `gather` sums them up.
     """
 
     def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
@@ -83,6 +82,7 @@ class Tally:
         self.method, self.control = plan.method, plan.controlled
         # With one branch on either side the direction between the sides does not turn.
         self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
+        self.first = int(partition.branches[0] not in partition.first)
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
         self.few_nodes, self.few_weights = there(_FEW_NODES), there(_FEW_WEIGHTS)
         self.from_nothing = plan.from_nothing
@@ -99,13 +99,13 @@ class Tally:
         self.done += len(held)
         likelihood = averaged if self.method.averaged else held
         odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
-        apart = _apart(shares[0], self._picked(levels.gaps))
+        apart = self._apart(shares[0], self._picked(levels.gaps))
         undecided = torch.sigmoid(odds[0]) * torch.sigmoid(-odds[0])
         entropy, doubled = _binary_entropy(odds[:2])
         two_steps = entropy - doubled
         found = {
             "entropy": entropy + two_steps if self.method.extrapolated else entropy,
-            "production": 0.5 * self.snr[now] * undecided * apart.square().sum(dim=2),
+            "production": 0.5 * self.snr[now] * undecided * torch.linalg.vector_norm(apart, dim=2).square_(),
             "two_steps": two_steps,
             "log_odds": odds[0],
         }
@@ -134,12 +134,18 @@ class Tally:
         of_side = torch.logsumexp(weighted, dim=-1)
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
+    def _apart(self, shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
+        """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension): what all share cancels."""
+        if self.straight:
+            return gaps[:, :, self.first] - gaps[:, :, 1 - self.first]
+        return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
+
     def _steps(
         self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What each step adds to C_1 and C_2."""
         gaps = self._picked(levels.step_gaps)
-        apart = _apart(shares, gaps)
+        apart = self._apart(shares, gaps)
         size = torch.linalg.vector_norm(apart, dim=2)
         # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
         places = (dsnr.sqrt() / size.clamp_min(_TINY))[..., None] * (gaps @ apart[..., None])[..., 0]
@@ -166,11 +172,6 @@ class Tally:
         of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
         posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
         return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, of_own - (posterior * by_branch).sum(dim=2)
-
-
-def _apart(shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
-    """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension); what all branches share cancels."""
-    return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
 
 
 def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:

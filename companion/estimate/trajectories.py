@@ -165,7 +165,9 @@ class _Scores:
         names, lengths, *tensors = zip(*steps, strict=True)
         # (levels, branches, paths, dimension), then twice (levels, paths, dimension)
         predictions, drift, increment = (torch.stack(each) if len(each) > 1 else each[0][None] for each in tensors)
-        gaps = (predictions - drift[:, None]).permute(0, 2, 1, 3)
+        # Paths before branches also in memory, because most of what follows is summed path by path.
+        gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
+        torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
         if self.done == 0:  # before the first level nothing has moved, and all ratios are zero
             zero = torch.zeros_like(gaps[0, :, :, 0])
             self.gaps, self.spread, self.moved, self.added = gaps[0], zero, zero, zero
@@ -199,7 +201,8 @@ def _after(first: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def _squared(gaps: torch.Tensor) -> torch.Tensor:
-    return gaps.square().sum(dim=-1)
+    size: torch.Tensor = torch.linalg.vector_norm(gaps, dim=-1)  # makes no copy of the gaps, as square().sum() does
+    return size.square_()
 
 
 def _along(gaps: torch.Tensor, increment: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, roots_hermitenorm
 
 from companion.denoiser import FunctionDenoiser
 from companion.estimate.bands import weighted_mean
@@ -303,3 +304,20 @@ def test_prop_controls(count, first, span, seed, prior):
         removed, error = weighted_mean(getattr(found[0], of_path) - getattr(found[1], of_path), measured)
         # some forty dependent numbers, each within five standard errors
         assert np.all(np.abs(removed) < 5.0 * error + 1e-12)
+
+
+@pytest.mark.parametrize("now", [0.5, 4.0, 12.0])
+@pytest.mark.parametrize("growth", [0.5, 2.0, 8.0])
+def test_eq_kept(now, growth):
+    """Equal covariances, where the expected entropy is an integral: its mean is H at the end, and a fixed share of the
+    entropy now explains all of its variance over paths but three percent."""
+    nodes, weights = roots_hermitenorm(101)
+    weights = weights / weights.sum()
+    odds = 0.5 * now + np.sqrt(now) * nodes
+    ends = [binary.entropy_of_normal(odds + way * 0.5 * growth, growth) for way in (1.0, -1.0)]
+    expected = expit(odds) * ends[0] + expit(-odds) * ends[1]
+    assert expected @ weights == pytest.approx(float(binary.entropy(now + growth)), abs=1e-6)
+    both = np.stack([expected, binary.binary_entropy(odds)])
+    centred = both - (both @ weights)[:, None]
+    moments = (centred * weights) @ centred.T
+    assert moments[0, 1] ** 2 > 0.97 * moments[0, 0] * moments[1, 1]
