@@ -251,7 +251,7 @@ def tricks() -> tuple[dict[str, Any], int]:
     for setting in settings:
         whole = cheapest(setting, DEFAULT)
         tried, without = whole.pop("tried"), {}
-        for trick in ("from_nothing", "extrapolated", "control", "placed"):
+        for trick in ("from_nothing", "extrapolated", "control", "weighed", "placed"):
             found = cheapest(setting, replace(DEFAULT, **{trick: False}), (*COUNTS["default"], 96, 128))
             tried += found.pop("tried")
             without[trick] = found | {"factor": times(found, whole)}

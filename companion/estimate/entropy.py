@@ -164,8 +164,8 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
         def weighed(paths: NDArray[np.bool_]) -> Array:
             """The sums that lead to each level, a step weighed by what the mean entropy has left after it."""
             means = np.stack([entropy[paths & (stratum == index)].mean(axis=0) for index in range(len(weights))])
-            kept = np.minimum.accumulate(weights @ means - partition.floor)
-            result: Array = np.cumsum(steps / np.maximum(kept, _LEAST), axis=2)
+            kept = np.maximum(np.minimum.accumulate(weights @ means - partition.floor), _LEAST)
+            result: Array = np.cumsum(steps / kept if plan.method.weighed else steps, axis=2)
             return result
 
         summed = steps[:, :, 1:].sum(axis=2, keepdims=True)

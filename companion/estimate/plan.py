@@ -29,8 +29,8 @@ class Method:
     `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
     drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the
     entropy of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels. `control`: the
-    estimate is corrected by two control variates whose mean is known to be zero. `placed`: where no levels are
-    given, a pilot run places them.
+    estimate is corrected by two control variates whose mean is known to be zero. `weighed`: a step counts in them by
+    what the entropy keeps after it. `placed`: where no levels are given, a pilot run places them.
     """
 
     name: str
@@ -38,11 +38,12 @@ class Method:
     averaged: bool
     extrapolated: bool
     control: bool
+    weighed: bool
     placed: bool
 
 
-PUBLISHED = Method("published", from_nothing=False, averaged=False, extrapolated=False, control=False, placed=False)
-DEFAULT = Method("default", from_nothing=True, averaged=True, extrapolated=True, control=True, placed=True)
+PUBLISHED = Method("published", *[False] * 6)
+DEFAULT = Method("default", *[True] * 6)
 
 
 @dataclass(frozen=True, eq=False)
