@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import simpson
 
 from companion.denoiser import Denoiser
-from companion.estimate.partition import Partition
+from companion.estimate.partition import NULL, Partition
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
 from companion.estimate.tally import Record, Tally, levels_together, stretch
 from companion.estimate.trajectories import (
@@ -160,11 +160,12 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
     imbalance = (entropy[:, 0] - entropy[:, -1] - simpson(production, x=plan.log_snr, axis=1))[:, None]
     if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
         steps = np.stack([record["foreseen"], record["drawn"]])
+        floor = 0.0 if NULL in partition.branches else partition.floor  # a network's null branch may lead below it
 
         def weighed(paths: NDArray[np.bool_]) -> Array:
             """The sums that lead to each level, a step weighed by what the mean entropy has left after it."""
             means = np.stack([entropy[paths & (stratum == index)].mean(axis=0) for index in range(len(weights))])
-            kept = np.maximum(np.minimum.accumulate(weights @ means - partition.floor), _LEAST)
+            kept = np.maximum(np.minimum.accumulate(weights @ means - floor), _LEAST)
             result: Array = np.cumsum(steps / kept if plan.method.weighed else steps, axis=2)
             return result
 
