@@ -3,8 +3,6 @@
 import inspect
 import json
 import os
-import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -194,18 +192,29 @@ def test_a_folder_of_another_run_is_refused_before_anything_is_evaluated(tmp_pat
         assert line == f"companion: error: {expected}, as in the run that {tmp_path / 'out'} holds; name another folder"
 
 
-def test_out_of_memory_names_the_block_to_use(tmp_path, capsys):
-    """The address space of the process is closed a little above what it has; then it is opened again."""
-    asked = [*SMALL, "--partition", "3|8", "--samples", "4000", "--method", "published", "--out", str(tmp_path)]
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    used = 1024 * int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1])
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, before[1]))
-    try:
-        assert main([*asked, "--block", "4000"]) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
+SHORT_OF_MEMORY = """
+import re, resource, sys
+from pathlib import Path
+from companion.cli import main
+from companion.models.unet import load
+load("digits")  # what the command imports has to be there before
+used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_out_of_memory_names_the_block_to_use(tmp_path):
+    """A process whose address space is closed a little above what it has; a process of its own, because what other
+    tests have freed would do for the block."""
+    asked = [*SMALL, "--partition", "3|8", "--samples", "4000", "--method", "published", "--block", "4000"]
+    ran = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, *asked, "--out", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     expected = "block is 4000, expected 2000 or fewer: out of memory; finished blocks are kept"
-    assert capsys.readouterr().err.splitlines()[-1] == f"companion: error: {expected}"
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1] == f"companion: error: {expected}"
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path, capsys):
