@@ -31,8 +31,8 @@ def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
 
     >>> from companion.estimate.partition import Partition
     >>> pair, levels = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5), np.array([0.0])
-    >>> four = np.array([[1.0], [3.0], [0.0], [0.0]])
-    >>> found = Measurement(pair, levels, four, four, four, four, four, np.array([0, 0, 1, 1]), np.array([0.5, 0.5]))
+    >>> four, stratum = np.array([[1.0], [3.0], [0.0], [0.0]]), np.array([0, 0, 1, 1])
+    >>> found = Measurement(pair, levels, *[four] * 6, stratum, np.array([0.5, 0.5]))
     >>> [float(each[0]) for each in weighted_mean(four, found)]
     [1.0, 0.5]
     """

@@ -68,8 +68,8 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> cost = expected_cost(pair, *planned(pair, [partition(pair, [0], [1])], samples=100))
-    >>> cost.evaluations          # 100 paths at 65 levels and a pilot of 12 at 17, two branches each
-    19808
+    >>> cost.evaluations          # 100 paths at 129 levels and a pilot of 12 at 17, two branches each
+    26208
     """
     evaluations = plan.evaluations + (0 if pilot is None else pilot.evaluations)
     block = min(plan.block, plan.samples)

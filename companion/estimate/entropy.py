@@ -53,8 +53,9 @@ class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
     `entropy_of_path` and `production_of_path` are (paths, levels): values whose weighted mean over the paths is the
-    estimate, both corrected by the control variates. `two_steps_of_path` is what h(L) changes by when
-    the noise is summed over steps twice as long: the first-order error of the steps, doubled minus once.
+    estimate, both corrected by the control variates. `rough_production_of_path` is the production from one step size
+    and without controls, which no long step makes negative: levels are placed by it. `two_steps_of_path` is what h(L)
+    changes by when the noise is summed over steps twice as long: the first-order error of the steps, to be taken off.
     `imbalance_of_path` (paths, 1) is the fall of h(L) from the first level to the last less the integral of the
     production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path,
     or its side (`Plan`), and `weights` are theirs in the expectation. `log_odds` is L of every path and level.
@@ -64,6 +65,7 @@ class Measurement:
     log_snr: Array
     entropy_of_path: Array
     production_of_path: Array
+    rough_production_of_path: Array
     two_steps_of_path: Array
     imbalance_of_path: Array
     log_odds: Array
@@ -177,6 +179,7 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
         plan.log_snr,
         entropy,
         production,
+        record["rough_production"],
         record["two_steps"],
         imbalance,
         record["log_odds"],

@@ -67,7 +67,7 @@ def place(pilot: Sequence[Measurement], count: int) -> Array:
     wanted = np.zeros(len(fine))
     starts, ends = [], []
     for measured in pilot:
-        production = np.maximum(weighted_mean(measured.production_of_path, measured)[0], 0.0)
+        production = weighted_mean(measured.rough_production_of_path, measured)[0]
         # The largest of a level and its neighbours: a peak between two levels of the pilot is not missed.
         wide = np.maximum(np.maximum(production, np.append(production[1:], 0.0)), np.append(0.0, production[:-1]))
         rate = np.interp(fine, levels, wide)

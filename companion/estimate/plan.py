@@ -28,9 +28,10 @@ class Method:
 
     `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
     drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the
-    entropy of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels. `control`: the
-    estimate is corrected by two control variates whose mean is known to be zero. `weighed`: a step counts in them by
-    what the entropy keeps after it. `placed`: where no levels are given, a pilot run places them.
+    entropy of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels; so is gamma (1 -
+    gamma) in its production. `control`: the estimates are corrected by two control variates whose mean is known to be
+    zero. `weighed`: a step counts in them by what the entropy keeps after it. `placed`: where no levels are given, a
+    pilot run places them.
     """
 
     name: str

@@ -100,12 +100,14 @@ class Tally:
         likelihood = averaged if self.method.averaged else held
         odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
         apart = self._apart(shares[0], self._picked(levels.gaps))
-        undecided = torch.sigmoid(odds[0]) * torch.sigmoid(-odds[0])
+        undecided, for_twice = torch.sigmoid(odds[:2]) * torch.sigmoid(-odds[:2])
+        rate = 0.5 * self.snr[now] * torch.linalg.vector_norm(apart, dim=2).square_()
         entropy, doubled = _binary_entropy(odds[:2])
         two_steps = entropy - doubled
         found = {
             "entropy": entropy + two_steps if self.method.extrapolated else entropy,
-            "production": 0.5 * self.snr[now] * undecided * torch.linalg.vector_norm(apart, dim=2).square_(),
+            "production": rate * (2.0 * undecided - for_twice if self.method.extrapolated else undecided),
+            "rough_production": rate * undecided,
             "two_steps": two_steps,
             "log_odds": odds[0],
         }
