@@ -61,7 +61,8 @@ def test_a_softmax_over_coordinates_is_the_denoiser_of_equidistant_classes(scrip
 def test_more_levels_bring_the_end_nearer_to_the_floor(process):
     for rows in read("biases/steps")["processes"][process].values():
         first, last = (abs(rows[place]["bias"][-1]) for place in (0, -1))
-        assert last < 0.5 * first  # eight times the levels; of first order it is an eighth
+        # Eight times the levels: of first order it is an eighth. The default's is not seen beside its own chance.
+        assert last < 0.5 * first + 3.0 * rows[-1]["se"][-1]
 
 
 def test_what_the_first_level_knows_is_what_the_published_rule_leaves_out(script):
