@@ -23,6 +23,7 @@ drift is then
     E_k = D_k + s_{k-1} / (2 s_k) (D_k - D_{k-1}).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -135,7 +136,7 @@ def trajectories(
         predictions = predict(model, branches, x, asked_at if np.isneginf(level) else float(noise_of(level)))
         drift = predictions[owner, rows] if clean is None else clean
         last = k + 1 == len(grid)
-        increment = torch.zeros_like(y) if last else draw() * np.sqrt(dsnr)
+        increment = torch.zeros_like(y) if last else draw() * math.sqrt(dsnr)
         waiting.append((level, dsnr, predictions, drift, increment))
         if last or len(waiting) == together:
             yield from scores.levels(waiting, model.shape)
@@ -227,21 +228,22 @@ def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: fl
     time, which it may overwrite. InputError when it returns no tensor, or another shape.
     """
     results = torch.empty(len(branches), *x.shape, dtype=torch.float64, device=x.device)
-    state = x.to(model.device, model.dtype).reshape(-1, *model.shape)
-    for index, branch in enumerate(branches):
-        condition = None if branch == NULL else torch.full((len(x),), branch, device=model.device)
-        with torch.no_grad():
-            if np.isinf(sigma):
+    device, dtype = model.device, model.dtype
+    state = x.to(device, dtype).reshape(-1, *model.shape)
+    with torch.no_grad():
+        for branch, result in zip(branches, results, strict=True):
+            condition = None if branch == NULL else torch.full((len(x),), branch, device=device)
+            if math.isinf(sigma):
                 prediction = model.from_noise(state.clone(), condition)  # type: ignore[attr-defined]
             else:
-                noise = torch.full((len(x),), sigma, device=model.device, dtype=model.dtype)
+                noise = torch.full((len(x),), sigma, device=device, dtype=dtype)
                 prediction = model(state.clone(), noise, condition)
-        if not isinstance(prediction, torch.Tensor):
-            raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
-        if prediction.shape != state.shape:
-            expected = f"{tuple(state.shape)}, the shape of its input"
-            raise InputError("the model's output", f"of shape {tuple(prediction.shape)}", expected)
-        results[index] = prediction.detach().flatten(1)
+            if not isinstance(prediction, torch.Tensor):
+                raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
+            if prediction.shape != state.shape:
+                expected = f"{tuple(state.shape)}, the shape of its input"
+                raise InputError("the model's output", f"of shape {tuple(prediction.shape)}", expected)
+            result.copy_(prediction.reshape(x.shape))
     return results
 
 
