@@ -1,5 +1,7 @@
 """Do the 95% bands hold the truth 95 times in 100? `python -m benchmarks.band_coverage [--runs 2000] [--only NAME]`.
 
+With `--few` the runs have 80 paths, fewer than bands are made for, and companion/results/bands/few.json is written.
+
 In each setting the profile of a mixture whose entropy is known is estimated 2000 times, with 300 paths and 128 levels
 that a pilot has placed: every run has paths of its own, every hundred share a seed and its pilot. Counted are, at each
 level, the runs whose pointwise band holds the truth, and the runs whose simultaneous band holds it at all levels at
@@ -33,8 +35,8 @@ from companion.results import FOLDER
 from companion.results.writing import rounded
 from companion.theory.mixtures import isotropic_mixture
 
-RESULTS = FOLDER / "bands" / "coverage.json"
-RUNS, LEVELS, SAMPLES = 2000, 128, 300
+RESULTS, FEW_RESULTS = FOLDER / "bands" / "coverage.json", FOLDER / "bands" / "few.json"
+RUNS, LEVELS, SAMPLES, FEW = 2000, 128, 300, 80
 OF_ONE_SEED = 100
 AT_ONCE = 20
 LOW, HIGH, NEAR = 0.02, 0.65, 0.001
@@ -52,6 +54,16 @@ BAND_SETTINGS = (
     Setting("three unequal, middle|others", THREE_UNEQUAL, first=(1,), prior="true", unequal=True),
 )
 ON_DATA = (Setting("on data, three unequal", THREE_UNEQUAL, first=(1,), prior="true", unequal=True),)
+CLASSES = 60  # on a line, of two widths and of weights 1 to 60; two paths a class would be 7320
+SIXTY = isotropic_mixture(
+    6.0 * (np.arange(CLASSES)[:, None] - 0.5 * (CLASSES - 1)) / CLASSES,
+    [0.01 if k % 2 else 0.015 for k in range(CLASSES)],
+    (1.0 + np.arange(CLASSES)) / (0.5 * CLASSES * (CLASSES + 1)),
+)
+FEW_SETTINGS = (
+    *(setting for setting in BAND_SETTINGS if setting.name in _NAMES[:2]),
+    Setting("sixty unequal, side by side", SIXTY, first=tuple(range(0, CLASSES, 2)), unequal=True),
+)
 
 
 def runs_of(setting: Setting, seed: int, count: int, levels: int, samples: int, on_data: bool) -> Iterator[Measurement]:
@@ -64,7 +76,8 @@ def runs_of(setting: Setting, seed: int, count: int, levels: int, samples: int, 
         data = Data(drawn, labels.numpy())
     pilot = replace(pilot_of(setting, asked, samples, seed), data=data)
     placed = place(gather(pilot, [measure_block(setting.mixture, pilot, 0)]), levels)
-    plan = Plan((asked,), placed, samples * count, seed, block=samples * min(count, AT_ONCE), data=data)
+    block, by_side = samples * min(count, AT_ONCE), pilot.by_side
+    plan = Plan((asked,), placed, samples * count, seed, block=block, data=data, by_side=by_side)
     for number in range(plan.blocks):
         (record,) = measure_block(setting.mixture, plan, number)
         for first in range(0, len(record["stratum"]), samples):
@@ -140,29 +153,33 @@ def covered(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=RUNS, help="runs a setting; fewer is a trial, not written")
+    parser.add_argument("--few", action="store_true", help=f"runs of {FEW} paths")
     parser.add_argument("--only", default="", help="the settings whose name contains this; a trial, not written")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     table, failures, started = {}, [], time.perf_counter()
     print("pointwise least, most | elsewhere | simultaneous | worst bias / error | spread / error | widest bands")
-    for setting in (*BAND_SETTINGS, *ON_DATA):
+    samples = FEW if asked.few else SAMPLES
+    for setting in FEW_SETTINGS if asked.few else (*BAND_SETTINGS, *ON_DATA):
         if asked.only in setting.name:
-            row = table[setting.name] = covered(setting, asked.runs, on_data=setting in ON_DATA)
+            runs = min(asked.runs, 400) if setting.mixture is SIXTY else asked.runs  # sixty branches a path
+            row = table[setting.name] = covered(setting, runs, samples=samples, on_data=setting in ON_DATA)
             print(line(setting.name, row), flush=True)
             failures += [f"{setting.name}: {failure}" for failure in failures_of(row)]
     print("\n".join(failures) or "the bands hold everywhere")
     if asked.runs == RUNS and not asked.only:
-        RESULTS.parent.mkdir(exist_ok=True)
+        results = FEW_RESULTS if asked.few else RESULTS
+        results.parent.mkdir(exist_ok=True)
         origin = {
-            "command": "python -m benchmarks.band_coverage",
+            "command": "python -m benchmarks.band_coverage" + (" --few" if asked.few else ""),
             "device": "one thread of a shared CPU",
             "seed": 0,
             "seconds": round(time.perf_counter() - started),
             "evaluations": int(sum(row["evaluations"] for row in table.values())),
             "versions": {"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
         }
-        write_text(RESULTS, rounded({**origin, "levels": LEVELS, "samples": SAMPLES, "settings": table}))
-    return int(bool(failures))
+        write_text(results, rounded({**origin, "levels": LEVELS, "samples": samples, "settings": table}))
+    return int(bool(failures) and not asked.few)
 
 
 def failures_of(row: dict[str, float]) -> list[str]:
