@@ -90,7 +90,8 @@ def measure(
     weights), with several partitions evenly over all branches. They are evaluated `block` at a time, which moves a
     result by no more than the network's own batches do. `progress` is called after each level of a block with its
     evaluations. With `data` the paths are real samples, noised by the exact chain, and there are no controls. Raises
-    InputError for no partition, for fewer than two samples a branch, for too few data, and as `trajectories` does.
+    InputError for no partition, for fewer than two samples a side (of several partitions, a branch), for too few data,
+    and as `trajectories` does.
 
     >>> from companion.estimate.partition import partition
     >>> from companion.theory.mixtures import isotropic_mixture
