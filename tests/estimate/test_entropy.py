@@ -175,8 +175,8 @@ def test_controls_have_mean_zero(first, second, prior):
 def test_the_controls_see_the_direction_turn_among_many_classes(classes, left):
     """Neighbours sixteen deviations apart, ten coarse levels: of the variance 0.004 is left with two classes, 0.02 with
     ten and 0.10 with twenty, where the second control holds the direction. It would be 0.39 with ten and with twenty if
-    both held it, and 0.23 with two and with ten if every step weighed the same. Of the production's it is 0.02 to 0.11. A
-    ratio of variances of 2000 paths is good to a tenth. What is taken away has mean zero: within 4.5 errors."""
+    both held it, and 0.23 with two and with ten if every step weighed the same. Of the production's it is 0.02 to 0.11.
+    A ratio of variances of 2000 paths is good to a tenth. What is taken away has mean zero: within 4.5 errors."""
     line = isotropic_mixture(0.35 * (np.arange(classes)[:, None] - 0.5 * (classes - 1)), 0.022)
     asked, levels = partition(line, range(0, classes, 2), range(1, classes, 2)), log_snr_levels(10, 0.0, 7.0)
     (plain,), _ = measure(line, [asked], levels, 2000, 0, replace(DEFAULT, control=False))
