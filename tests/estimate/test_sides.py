@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.band_coverage import CLASSES, SIXTY
 from companion.errors import InputError
 from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import measure
@@ -21,13 +22,10 @@ from companion.theory.mixtures import isotropic_mixture
 from companion.theory.quadrature import exact_entropy
 
 LEVELS = np.linspace(-6.0, 6.0, 12)
-CLASSES = 60
-PLACES = 6.0 * (np.arange(CLASSES)[:, None] - 0.5 * (CLASSES - 1)) / CLASSES
-LINE = isotropic_mixture(
-    PLACES, [0.01 if k % 2 else 0.015 for k in range(CLASSES)], (1.0 + np.arange(CLASSES)) / 1830.0
-)
 SIDES = [list(range(0, CLASSES, 2)), list(range(1, CLASSES, 2))]
-ASKED = partition(LINE, *SIDES)
+ASKED = partition(SIXTY, *SIDES)
+TWENTY = isotropic_mixture(0.1 * (np.arange(20)[:, None] - 9.5), 0.02)
+ALTERNATE = partition(TWENTY, range(0, 20, 2), range(1, 20, 2))
 
 
 def test_the_branch_of_a_path_has_the_probability_of_its_weight():
@@ -67,10 +65,10 @@ def test_sixty_classes_from_eighty_paths():
     for the steps, and where 0.05 < H < 0.65, where many paths count, the standard error is the spread over seeds within
     0.45, three deviations of that ratio. Two a branch would be 7320 paths: the smallest weight is 1/1830."""
     levels = log_snr_levels(48, -2.0, 9.0)
-    truth = exact_entropy(LINE.regroup(SIDES, True), levels)
+    truth = exact_entropy(SIXTY.regroup(SIDES, True), levels)
     runs = []
     for seed in range(24):
-        (found,), _ = measure(LINE, [ASKED], levels, 80, seed)
+        (found,), _ = measure(SIXTY, [ASKED], levels, 80, seed)
         runs.append(weighted_mean(found.entropy_of_path, found))
     means, errors = np.array(runs).transpose(1, 0, 2)
     spread = means.std(axis=0, ddof=1)
@@ -82,10 +80,9 @@ def test_sixty_classes_from_eighty_paths():
 
 def test_strata_of_either_kind_agree():
     """One question, asked of strata of either kind: within four errors of the difference at every level."""
-    line = isotropic_mixture(PLACES[:20] - PLACES[:20].mean(), 0.02)
-    asked, levels = partition(line, range(0, 20, 2), range(1, 20, 2)), log_snr_levels(24, -2.0, 9.0)
-    (by_branch,), _ = measure(line, [asked], levels, 800, 0)
-    (by_side,), _ = measure(line, [asked], levels, 38, 1)
+    levels = log_snr_levels(24, -2.0, 9.0)
+    (by_branch,), _ = measure(TWENTY, [ALTERNATE], levels, 800, 0)
+    (by_side,), _ = measure(TWENTY, [ALTERNATE], levels, 38, 1)
     assert len(by_branch.weights) == 20 and by_side.weights.tolist() == [0.5, 0.5]
     (one, first), (other, second) = (weighted_mean(each.entropy_of_path, each) for each in (by_branch, by_side))
     assert np.all(np.abs(one - other) <= 4.0 * np.hypot(first, second) + 1e-6)
@@ -93,19 +90,17 @@ def test_strata_of_either_kind_agree():
 
 def test_labels_of_real_data_count_by_side():
     """Data of the mixture calibrate it; with the labels of the sides exchanged the same data do not."""
-    drawn, labels = LINE.sample(6000, torch.Generator().manual_seed(2))
+    drawn, labels = SIXTY.sample(6000, torch.Generator().manual_seed(2))
     levels = log_snr_levels(64, -2.0, 9.0)
-    right = profile(LINE, ASKED, levels, 300, data=Data(drawn, labels.numpy()))
-    wrong = profile(LINE, ASKED, levels, 300, data=Data(drawn, labels.numpy() ^ 1))
+    right = profile(SIXTY, ASKED, levels, 300, data=Data(drawn, labels.numpy()))
+    wrong = profile(SIXTY, ASKED, levels, 300, data=Data(drawn, labels.numpy() ^ 1))
     assert right.samples == 300 and right.certificate["calibration"].verdict != "fails"
     assert wrong.certificate["calibration"].verdict == "fails"
 
 
 def test_a_folder_keeps_the_kind_of_its_strata(tmp_path):
-    few = isotropic_mixture(PLACES[:20], 0.02)
-    asked = partition(few, range(0, 20, 2), range(1, 20, 2))
-    first = profile(few, asked, LEVELS, 30, blocks=Run(tmp_path).blocks, block=10)
-    again = profile(few, asked, LEVELS, 30, blocks=Run(tmp_path).blocks, block=10)
+    first = profile(TWENTY, ALTERNATE, LEVELS, 30, blocks=Run(tmp_path).blocks, block=10)
+    again = profile(TWENTY, ALTERNATE, LEVELS, 30, blocks=Run(tmp_path).blocks, block=10)
     np.testing.assert_array_equal(first.entropy, again.entropy)
     with pytest.raises(InputError, match="strata is branches, expected sides, as in the run that"):
-        profile(few, asked, LEVELS, 60, blocks=Run(tmp_path).blocks, block=10)
+        profile(TWENTY, ALTERNATE, LEVELS, 60, blocks=Run(tmp_path).blocks, block=10)
