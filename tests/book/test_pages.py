@@ -4,9 +4,10 @@ import os
 from urllib.parse import unquote
 
 import pytest
+from bs4 import BeautifulSoup
 from docutils.nodes import make_id
 
-from tools import book, chromium, pages
+from tools import book, chromium, moved, pages
 from tools.book import ROOT
 
 HTML = ROOT / "_build" / "html"
@@ -42,6 +43,42 @@ def test_the_numbers_on_the_page_are_those_of_the_sources(page):
     }
     shown = {make_id(name): number for name, number in pages.numbers(html).items()}
     assert {name: shown.get(name) for name in told} == told
+
+
+# What the chapter on listening had when it was one page: sections, statements, equations, figures.
+LISTENING = """
+the-question listening-question the-answer-beside-the-truth listening-result fig-listening-profile
+where-the-estimator-comes-from listening-derivation one-channel def-natural-variable equation-eq-natural-process
+prop-two-forms equation-eq-kernel one-step-one-opinion thm-log-odds equation-eq-log-odds from-log-odds-to-entropy
+equation-eq-estimator prop-partition-production equation-eq-partition-production first-change-start-from-nothing
+listening-truncation prop-truncation equation-eq-truncation fig-listening-truncation second-change-average-the-drift
+listening-average prop-bias equation-eq-biases prop-both-ends equation-eq-ito third-change-steps-of-two-sizes
+listening-two-sizes equation-eq-predicted-drift equation-eq-two-sizes prop-two-sizes equation-eq-extrapolated
+fig-listening-errors fourth-change-control-variates listening-control prop-controls equation-eq-controls
+equation-eq-kept fig-listening-deviation fifth-change-levels-where-the-entropy-falls listening-placement
+what-each-change-buys listening-gains what-a-hundredth-of-a-nat-costs listening-evaluations what-breaks-it
+listening-breaks fig-listening-wrong equation-eq-shared-floor exercises listening-exercises
+"""
+
+
+@built
+def test_every_address_that_a_page_once_had_answers_there_and_leads_on():
+    once = {"notebooks/listening_to_the_posterior": LISTENING.split()}
+    for path, anchors in moved.moved().items():
+        html = BeautifulSoup((HTML / f"{path}.html").read_text(encoding="utf-8"), "html.parser")
+        assert not [each for each in [*anchors, *once.get(path, ())] if len(html.find_all(id=each)) != 1]
+        for anchor in anchors:
+            page, _, target = html.find(id=anchor).find_next("a")["href"].partition("#")
+            there = BeautifulSoup((HTML / path).with_name(page).read_text(encoding="utf-8"), "html.parser")
+            assert there.find(id=target) is not None, f"{path}.html#{anchor}"
+
+
+def test_what_has_moved_is_elsewhere_now():
+    for path, anchors in moved.moved().items():
+        assert path in {page.path for page in book.pages()}
+        for anchor, label in anchors.items():
+            assert book.labels()[label].page != path
+            assert f'id="{anchor}"' in moved.links(path, anchors)
 
 
 @built
