@@ -1,15 +1,19 @@
 """Every line of a certificate: it holds where it should, and fails on a case made to fail."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from companion import figures
 from companion.denoiser import FunctionDenoiser
-from companion.estimate.certificate import Certificate, Check, judge, worst
+from companion.estimate.bands import simultaneous_factor
+from companion.estimate.certificate import Certificate, Check, certify, judge, worst
+from companion.estimate.entropy import Measurement
 from companion.estimate.held_out import against_data, drawn_samples
-from companion.estimate.partition import NULL, partition
-from companion.estimate.plan import PUBLISHED, Data
+from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.plan import PUBLISHED, Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.theory.mixtures import isotropic_mixture
@@ -151,6 +155,102 @@ def test_calibration_finds_a_model_that_is_consistent_and_too_sure():
     assert not certificates["far"]["own and real"].passed
     assert "fails" not in [certificates["exact"][name].verdict for name in ("calibration", "own and real")]
     assert certificates["far"]["agreement"].passed  # its own paths tell nothing
+
+
+def by_hand(asked, levels, **values):
+    """Six paths, three of each stratum, of weight a third and two thirds; what is not given is zero."""
+    zero = {name: np.zeros((6, len(levels))) for name in ("entropy", "production", "rough_production", "two_steps")}
+    given = {**zero, "imbalance": np.zeros((6, 1)), "log_odds": np.zeros((6, len(levels))), **values}
+    of_path = {name + ("" if name == "log_odds" else "_of_path"): value for name, value in given.items()}
+    return Measurement(
+        asked, levels, stratum=np.array([0, 0, 0, 1, 1, 1]), weights=np.array([1.0, 2.0]) / 3.0, **of_path
+    )
+
+
+# Mean 0.02 and variance 3e-4 in the first stratum, mean -0.08 and 48e-4 in the second: the means of 1/3 and 2/3 of them
+# add to -0.14 / 3, with a variance of 3e-4 / 3 / 9 + 48e-4 / 3 * 4 / 9.
+SIX = np.array([0.00, 0.03, 0.03, 0.00, -0.12, -0.12])[:, None]
+MEAN, ERROR = -0.14 / 3.0, np.sqrt((3e-4 + 4.0 * 48e-4) / 27.0)
+EVEN = Partition("0|1", {0: 1.0}, {1: 1.0}, 1.0 / 3.0)
+THREE_LEVELS = np.array([0.0, 1.0, 3.0])
+
+
+def certified(measured, beside=(), truncation=0.0, half_width=0.0):
+    return certify(Plan((measured.partition,), measured.log_snr, 6), measured, truncation, half_width, beside)
+
+
+def test_a_line_over_many_levels_has_half_of_its_simultaneous_band_for_an_error():
+    """The value at its level with its sign taken off; the error is half of what the band of all levels has on a side,
+    so that two of them are the band, whatever number of standard errors that is."""
+    steps = np.concatenate([0.0 * SIX, SIX, 0.1 * SIX], axis=1)
+    measured = by_hand(EVEN, THREE_LEVELS, two_steps=steps)
+    factor = simultaneous_factor(steps, measured)
+    assert factor > 2.9  # six paths: Student's t of two degrees is 4.3
+    found = certified(measured)["discretisation"]
+    assert (found.value, found.error) == pytest.approx((abs(MEAN), 0.5 * factor * ERROR), rel=1e-9)
+    assert found.limit == 0.01
+
+
+def test_agreement_adds_half_of_what_two_rules_of_integration_differ_by():
+    """At 0, 1 and 3 a peak of height 1 in the middle is 1.5 by the trapezoid, and 3^3 / 12 = 2.25 by the parabola."""
+    production = 0.004 * np.tile([0.0, 1.0, 0.0], (6, 1))
+    found = certified(by_hand(EVEN, THREE_LEVELS, production=production, imbalance=SIX))["agreement"]
+    assert (found.value, found.error) == pytest.approx((abs(MEAN), np.hypot(ERROR, 0.5 * 0.003)), rel=1e-9)
+    assert found.limit == 0.01
+
+
+def test_the_floor_is_judged_at_the_last_level_and_below_only():
+    shared = Partition("0|all", {0: 1.0}, {0: 0.5, 1: 0.5}, 1.0 / 3.0)
+    for above in (-0.1, 0.1):
+        end = shared.floor + SIX + above
+        found = certified(by_hand(shared, THREE_LEVELS, entropy=np.concatenate([end - 9.0, end - 9.0, end], axis=1)))
+        expected = max(-above - MEAN, 0.0)
+        assert (found["floor"].value, found["floor"].error) == pytest.approx((expected, ERROR), rel=1e-9, abs=1e-15)
+
+
+def test_what_the_run_says_of_its_ends_and_its_band_is_passed_on():
+    found = certified(by_hand(EVEN, THREE_LEVELS), truncation=0.02, half_width=0.02)
+    assert [(found[name].value, found[name].error) for name in ("truncation", "sampling")] == [(0.02, 0.0)] * 2
+    assert [found[name].limit for name in ("truncation", "sampling")] == [0.01, 0.03]
+    assert [found[name].passed for name in ("truncation", "sampling")] == [False, True]
+
+
+@pytest.mark.parametrize("place", ["own", "beside"])
+def test_the_null_branch_is_judged_by_what_is_known_of_it(place):
+    """h(prior) - H at the level where it is farthest from zero; only the question of all classes in their weights."""
+    asked = Partition("null|all", {NULL: 1.0}, {0: 0.25, 1: 0.75}, 1.0 / 3.0, whole=(0.25, 0.75))
+    one = np.ones((6, 1))
+    lost = np.concatenate([0.0 * SIX, 0.0 * SIX, SIX], axis=1)
+    measured = by_hand(asked, THREE_LEVELS, entropy=asked.entropy - lost)
+    wrong = by_hand(replace(asked, second={0: 0.5, 1: 0.5}), THREE_LEVELS, entropy=one * [0.0, 0.0, 0.0])
+    question = by_hand(Partition("0|null", {0: 1.0}, {NULL: 1.0}, 0.5, whole=(0.25, 0.75)), THREE_LEVELS)
+    found = certified(measured) if place == "own" else certified(question, beside=(wrong, measured))
+    error = 0.5 * simultaneous_factor(lost, measured) * ERROR
+    assert (found["null branch"].value, found["null branch"].error) == pytest.approx((abs(MEAN), error), rel=1e-9)
+    assert certified(question, beside=(wrong,))["null branch"].verdict == "not measured"
+    assert certified(by_hand(EVEN, THREE_LEVELS), beside=(measured,))["null branch"].verdict == "not measured"
+
+
+def test_calibration_is_what_a_label_costs_less_what_the_posterior_expects():
+    """Prior 0.2 and log-odds 1 and -2 told to paths of the first and the second side, 10 of each: by hand."""
+    asked = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.2)
+    data = Data(torch.arange(20, dtype=torch.float64)[:, None], np.arange(20) % 2)
+    plan = Plan((asked,), np.array([0.0, 1.0]), 20, data=data)
+    stratum = np.arange(20) % 2
+    odds = np.where(stratum == 0, 1.0, -2.0)[:, None] + np.array([0.0, 0.1]) * ((np.arange(20) // 2 % 2) - 0.5)[:, None]
+    zero = np.zeros((20, 2))
+    measured = Measurement(asked, plan.log_snr, *[zero] * 4, zero[:, :1], odds, stratum, np.array([0.2, 0.8]))
+    p = 1.0 / (1.0 + np.exp(-odds))
+    right = np.where(stratum[:, None] == 0, p, 1.0 - p)
+    gap = -np.log(right) + p * np.log(p) + (1.0 - p) * np.log(1.0 - p)
+    mean = 0.2 * gap[::2].mean(axis=0) + 0.8 * gap[1::2].mean(axis=0)
+    error = np.sqrt(0.04 * gap[::2].var(axis=0, ddof=1) / 10.0 + 0.64 * gap[1::2].var(axis=0, ddof=1) / 10.0)
+    found = certify(plan, measured, 0.0, 0.0)["calibration"]
+    at = int(np.argmin(np.abs(np.abs(mean) - found.value)))
+    assert found.value == pytest.approx(abs(mean[at]), rel=1e-9) and found.limit == 0.03
+    factor = simultaneous_factor(gap, measured)
+    assert found.error == pytest.approx(0.5 * factor * error[at], rel=1e-6, abs=1e-12)
+    assert certified(measured)["calibration"].verdict == "not measured"  # on the model's own paths
 
 
 def test_lines_are_judged_at_two_errors():

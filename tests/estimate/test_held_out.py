@@ -1,18 +1,24 @@
 """The posterior of data noised by the exact chain: calibrated where the model is right, found out where it is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
-from companion.estimate.held_out import calibration, log_likelihoods
-from companion.estimate.partition import NULL
+from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
+from companion.estimate.partition import NULL, partition
+from companion.estimate.plan import BLOCK, Data
+from companion.estimate.profile import profile
 from companion.forward import log_snr_levels
 from companion.theory.mixtures import isotropic_mixture
 from companion.theory.quadrature import exact_entropy
 
 THREE = isotropic_mixture([[-2.0, 0.0], [0.0, 1.0], [3.0, 0.0]], [0.5, 1.0, 0.5], [0.5, 0.3, 0.2])
+PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 LEVELS = log_snr_levels(256, -7.0, 7.0)
 
 
@@ -68,6 +74,96 @@ def test_likelihood_ratio_of_points_is_exact():
     error = np.sqrt(distance2 * snr / 4000.0)
     assert np.all(np.abs(odds.mean(axis=0) - 0.5 * distance2 * snr) <= 4.0 * error)
     np.testing.assert_allclose(odds.var(axis=0), distance2 * snr, rtol=0.1)  # 4.5 deviations of sqrt(2 / 4000)
+
+
+def test_calibration_is_bayes_rule_in_the_priors():
+    """Likelihoods and labels by hand: the posterior is share x likelihood, and what each label costs is its log."""
+    share = np.array([0.7, 0.2, 0.1])
+    density = np.array([[[1.0, 1.0, 1.0], [1.0, 9.0, 1.0]], [[1.0, 3.0, 4.0], [2.0, 1.0, 30.0]]])
+    labels = [1, 2]
+    posterior = density * share / (density @ share)[:, :, None]
+    surprise = -np.log(np.stack([posterior[n, :, label] for n, label in enumerate(labels)]))
+    entropy = -(posterior * np.log(posterior)).sum(axis=2)
+    found = calibration(np.log(density) - 5.0, labels, [-1.0, 2.0], share)  # what all classes share cancels
+    np.testing.assert_array_equal(found.log_snr, [-1.0, 2.0])
+    np.testing.assert_allclose(found.cross_entropy, surprise.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.posterior_entropy, entropy.mean(axis=0), rtol=1e-12)
+    # The most probable classes: 0 and 0, for the prior outweighs 3 and 4; then 1 and 2.
+    assert found.accuracy.tolist() == [0.0, 1.0]
+    half = 0.5 * np.abs(np.diff(surprise - entropy, axis=0)[0])  # the standard error of a mean of two
+    np.testing.assert_allclose(found.gap_se, half, rtol=1e-12)
+    assert calibration(np.log(density[:1]), labels[:1], [-1.0, 2.0], share).gap_se.tolist() == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize(("sharper", "count"), [(1.0, 4), (2.0, 4), (0.5, 60)])
+def test_the_gap_of_a_posterior_of_known_miscalibration(sharper, count):
+    """Two classes of prior 4:1 and log-odds +-L, made `sharper`. The gap is linear in the label, so that its mean and
+    its error follow from the share of the labels alone: (share told - share true) times the log-odds told."""
+    share, odds = np.array([0.8, 0.2]), 1.3
+    labels = np.arange(count) % 4 == 0  # a quarter of class 1
+    likelihood = np.tile([0.0, sharper * odds], (count, 1, 1))
+    told = sharper * odds + np.log(share[1] / share[0])
+    p = 1.0 / (1.0 + np.exp(-told))
+    found = calibration(likelihood, labels.astype(int), [0.0], share)
+    assert found.gap[0] == pytest.approx((p - 0.25) * told, rel=1e-12)
+    assert found.gap_se[0] == pytest.approx(abs(told) * np.sqrt(0.25 * 0.75 / (count - 1)), rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def both_profiles():
+    """A short run on the model's own paths, and one of real data at the same levels with another seed."""
+    asked = partition(PAIR, [0], [1])
+    drawn, labels = PAIR.sample(60, torch.Generator().manual_seed(0))
+    levels = log_snr_levels(3, -2.0, 2.0)
+    return profile(PAIR, asked, levels, 20), profile(PAIR, asked, levels, 20, 1, data=Data(drawn, labels.numpy()))
+
+
+def test_own_and_real_entropies_differ_with_the_errors_of_both(both_profiles):
+    """3 and 4 hundredths at one level, in the numbers of errors of either band: half of the hypotenuse is 0.025."""
+    own, real = both_profiles
+    entropy = np.array([0.6, 0.4, 0.1])
+    own = replace(own, entropy=entropy, entropy_se=np.array([0.0, 0.01, 0.0]), simultaneous=3.0)
+    real = replace(real, entropy=entropy - [0.0, 0.2, 0.0], entropy_se=np.array([0.0, 0.02, 0.0]), simultaneous=2.0)
+    found = against_data(own, real).certificate
+    assert (found["own and real"].value, found["own and real"].error) == pytest.approx((0.2, 0.025), rel=1e-12)
+    assert found["own and real"].limit == 0.03 and found["own and real"].verdict == "fails"
+    assert found["calibration"] == real.certificate["calibration"] != own.certificate["calibration"]
+    names = [check.name for check in own.certificate.checks if check.name != "calibration"]
+    assert [check.name for check in found.checks] == [*names, "calibration", "own and real"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"paths": "model"}, "of model and model paths"),
+        ({"partition": "1|0"}, "partition is 1|0"),
+        ({"model_digest": "other"}, "model_digest is other"),
+        ({"prior": 0.4}, "prior is 0.4"),
+        ({"method": "published"}, "method is published"),
+        ({"log_snr": np.array([-2.0, 0.0, 2.5])}, "the same levels"),
+        ({"seed": 0}, "another one than on the model's own paths"),
+    ],
+)
+def test_profiles_of_two_questions_are_not_compared(both_profiles, changed, said):
+    own, real = both_profiles
+    with pytest.raises(InputError, match=said.replace("|", r"\|")):
+        against_data(own, replace(real, **changed))
+
+
+def test_drawn_samples_are_those_of_their_branches():
+    """Beyond one block: points are drawn as themselves, and of Gaussians of unequal widths each class has its law, by
+    Kolmogorov-Smirnov (1 in 1000 by chance); no path of a later block repeats one of the first."""
+    points = isotropic_mixture([[-1.0, 0.0], [1.0, 2.0], [3.0, 0.0]], 0.0)
+    found = drawn_samples(points, partition(points, [0, 2], [1]), BLOCK + 50)
+    assert len(found.labels) == BLOCK + 50 and set(found.labels.tolist()) == {0, 1, 2}
+    np.testing.assert_allclose(found.samples, points.means[torch.from_numpy(found.labels)], atol=1e-12)
+    unequal = isotropic_mixture([[-1.0], [2.0]], [0.5, 1.5])
+    found = drawn_samples(unequal, partition(unequal, [0], [1]), 2 * BLOCK + 100, seed=1, levels=64)
+    values = found.samples[:, 0].numpy()
+    assert len(np.unique(values)) == len(values)
+    for branch, law in ((0, stats.norm(-1.0, 0.5)), (1, stats.norm(2.0, 1.5))):
+        assert np.sum(found.labels == branch) == BLOCK + 50
+        assert stats.kstest(values[found.labels == branch], law.cdf).pvalue > 1e-3
 
 
 def test_null_branch_and_seed():
