@@ -25,6 +25,29 @@ def test_sides_keep_the_models_proportions():
     assert partition(THREE, [0], "null").branches == (0, NULL)
 
 
+@pytest.mark.parametrize(
+    ("second", "prior"), [("others", 0.5), ("all", 1.0 / 3.0), ("null", 1.0 / 3.0), ([1], 0.625), ([1, 2], 0.5)]
+)
+def test_the_true_prior_counts_both_sides_in_the_weights_of_the_classes(second, prior):
+    """ES 99, 101: 0.5 against 0.5, 1, 1, 0.3 and 0.5. The null branch weighs what all classes do."""
+    asked = partition(THREE, [0], second, "true")
+    assert asked.prior == pytest.approx(prior, rel=1e-12)
+    assert partition(THREE, [0], second).prior == partition(THREE, [0], second, 0.5).prior == 0.5
+    assert asked.log_odds == pytest.approx(np.log(prior / (1.0 - prior)), abs=1e-12)
+    assert asked.entropy == pytest.approx(-prior * np.log(prior) - (1.0 - prior) * np.log(1.0 - prior), rel=1e-12)
+
+
+def test_both_sides_get_half_of_the_paths():
+    """And a branch of both sides gets its part of either: the null branch comes last, wherever it stands."""
+    asked = partition(THREE, [2], "all", 0.1)
+    assert asked.branches == (0, 1, 2)
+    assert asked.shares == pytest.approx([0.25, 0.15, 0.5 + 0.1])
+    reversed_sides = partition(THREE, [NULL], [2, 0])
+    assert reversed_sides.label == "null|2,0" and reversed_sides.branches == (0, 2, NULL)
+    assert reversed_sides.shares == pytest.approx([0.5 * 5.0 / 7.0, 0.5 * 2.0 / 7.0, 0.5])
+    assert reversed_sides.whole == pytest.approx((0.5, 0.3, 0.2))
+
+
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(0.05, 0.95))
 def test_floor_is_the_entropy_of_the_side_given_the_class(weights, prior):
     """H(side | class) from the joint table, for class 0 against the whole."""
