@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import InputError
@@ -55,7 +55,6 @@ def test_log_snr_is_that_of_the_kernel_and_falls(process):
 
 
 @each_process
-@settings(deadline=None)  # a busy machine is not a failure
 @given(log_snr=st.floats(-7.5, 30.0))
 def test_time_is_the_inverse_of_log_snr(process, log_snr):
     t = process.time(np.array(log_snr))
@@ -148,7 +147,6 @@ def test_bad_offset_is_refused():
             cosine(offset)
 
 
-@settings(deadline=None)  # a busy machine is not a failure
 @given(count=st.integers(2, 300), sigma_max=st.floats(1.0, 1e3), ratio=st.floats(1e-6, 0.9), rho=st.floats(0.5, 20.0))
 def test_edm_levels_are_even_in_their_power_of_sigma(count, sigma_max, ratio, rho):
     levels = edm_levels(count, sigma_max, ratio * sigma_max, rho)

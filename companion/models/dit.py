@@ -106,7 +106,7 @@ def _denoiser(
         classes=said.classes,
         weights=said.weights,
         has_null=said.has_null and rows > count,
-        digest=digest_of_network(network, torch.from_numpy(schedule.clock), told=[schedule.label, told]),
+        digest=digest_of_network(network, told=[schedule.described, told]),
         vae=vae,
     )
 

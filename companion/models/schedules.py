@@ -32,9 +32,10 @@ a timestep takes fractions. Where the last timestep has no signal, the state is 
 and eps says nothing of x_0. The contract's sigma would be infinite there; `from_noise` is the call for it.
 """
 
+import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ class Schedule:
 
     `clock` holds the log-snr, decreasing, of the `timesteps`, both float64; `prediction` is epsilon, sample,
     v_prediction, edm or flow. `terminal` is the timestep without any signal, or None; it is not in the table.
-    `fractional` says whether the network takes fractions of a timestep, `sigma_data` is s above.
+    `fractional` says whether the network takes fractions of a timestep, `sigma_data` is s above. `described` is the
+    configuration it was made from, as text, for a model's digest: the table's last digits are the processor's.
 
     >>> flow = schedule_of({"_class_name": "FlowMatchEulerDiscreteScheduler"})
     >>> flow.prediction, flow.terminal, float(flow.timestep(0.0))
@@ -72,17 +74,13 @@ class Schedule:
     terminal: float | None = None
     fractional: bool = True
     sigma_data: float = 1.0
+    described: str = ""
     _tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def log_snr_range(self) -> tuple[float, float]:
         """The log-snr of the last timestep that has any signal, and of the first."""
         return float(self.clock[-1]), float(self.clock[0])
-
-    @property
-    def label(self) -> str:
-        """What is predicted, in a word or two; part of a model's digest."""
-        return self.prediction if self.sigma_data == 1.0 else f"{self.prediction} {self.sigma_data:g}"
 
     def timestep(self, log_snr: ArrayLike) -> Array:
         """The timestep that the network is told at a log-snr, of any shape: a fraction where the network takes one.
@@ -199,6 +197,11 @@ def schedule_of(config: Mapping[str, Any], fractional: bool = True) -> Schedule:
     >>> schedule.terminal, len(schedule.timesteps)
     (999.0, 999)
     """
+    facts = {key: value for key, value in sorted(config.items()) if key == "_class_name" or not key.startswith("_")}
+    return replace(_schedule_of(config, fractional), described=json.dumps(facts, default=str))
+
+
+def _schedule_of(config: Mapping[str, Any], fractional: bool) -> Schedule:
     kind = str(config.get("_class_name"))
     prediction = config.get("prediction_type", "epsilon")
     if kind in _FLOWS or (config.get("use_flow_sigmas") and prediction == "flow_prediction"):

@@ -73,7 +73,7 @@ def from_pipeline(
     schedule = schedule_of_pipeline(pipeline, network, said.name)
     with torch.no_grad():
         encoded, null = pipeline.encode_prompt(texts, pipeline.device, 1, True)[:2]
-    told = [schedule.label, encoders_digest(pipeline, [*texts, ""]), shape]
+    told = [schedule.described, encoders_digest(pipeline, [*texts, ""]), shape]
     return StableDiffusionDenoiser(
         network=network,
         schedule=schedule,
@@ -82,7 +82,7 @@ def from_pipeline(
         classes=said.classes,
         weights=said.weights,
         has_null=True,
-        digest=digest_of_network(network, torch.from_numpy(schedule.clock), told=told),
+        digest=digest_of_network(network, told=told),
         vae=pipeline.vae,
         prompts=torch.cat([encoded, null[:1]]).to(network.device),
     )

@@ -79,7 +79,7 @@ def from_pipeline(
     schedule = schedule_of_pipeline(pipeline, network, said.name)
     with torch.no_grad():
         encoded, null, pooled, null_pooled = pipeline.encode_prompt(texts, None, None)
-    told = [schedule.label, encoders_digest(pipeline, [*texts, ""]), shape, list(encoded.shape)]
+    told = [schedule.described, encoders_digest(pipeline, [*texts, ""]), shape, list(encoded.shape)]
     return StableDiffusion3Denoiser(
         network=network,
         schedule=schedule,
@@ -88,7 +88,7 @@ def from_pipeline(
         classes=said.classes,
         weights=said.weights,
         has_null=True,
-        digest=digest_of_network(network, torch.from_numpy(schedule.clock), told=told),
+        digest=digest_of_network(network, told=told),
         vae=pipeline.vae,
         prompts=torch.cat([encoded, null[:1]]).to(network.device),
         pooled=torch.cat([pooled, null_pooled[:1]]).to(network.device),

@@ -85,7 +85,7 @@ def from_pipeline(
     height, width = (side * pipeline.vae_scale_factor for side in shape[1:])
     sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=network.device)
     zeros = bool(pipeline.config.force_zeros_for_empty_prompt)
-    told = [schedule.label, encoders_digest(pipeline, [*texts, ""]), shape, sizes.tolist(), zeros]
+    told = [schedule.described, encoders_digest(pipeline, [*texts, ""]), shape, sizes.tolist(), zeros]
     return StableDiffusionXLDenoiser(
         network=network,
         schedule=schedule,
@@ -94,7 +94,7 @@ def from_pipeline(
         classes=said.classes,
         weights=said.weights,
         has_null=True,
-        digest=digest_of_network(network, torch.from_numpy(schedule.clock), told=told),
+        digest=digest_of_network(network, told=told),
         vae=pipeline.vae,
         prompts=torch.cat([encoded, null[:1]]).to(network.device),
         pooled=torch.cat([pooled, null_pooled[:1]]).to(network.device),

@@ -119,7 +119,7 @@ def load(
         classes=said.classes,
         weights=said.weights,
         has_null=said.has_null,
-        digest=digest_of_network(network, torch.from_numpy(schedule.clock), told=[schedule.label, told]),
+        digest=digest_of_network(network, told=[schedule.described, told]),
     )
 
 

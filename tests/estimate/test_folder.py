@@ -268,7 +268,7 @@ def test_a_block_cut_short_at_any_byte_is_refused(damaged):
         assert measured_or_refused(folder), length
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_changed_byte_is_refused_or_changes_no_number(damaged, data):
     """A zip file holds bytes that nobody reads, such as times; all that is read is under the checksum."""

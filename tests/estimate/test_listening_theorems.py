@@ -291,7 +291,7 @@ def opinion(x, sigma, condition):
 OPINION = FunctionDenoiser(opinion, shape=(2,), classes=("first", "second"), dtype=torch.float64)
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)  # numbers of chance, in five standard errors
+@settings(max_examples=5)  # numbers of chance, in five standard errors
 @given(st.integers(2, 5), st.floats(-3.0, 0.0), st.floats(1.0, 4.0), st.integers(0, 1000), st.sampled_from([0.5, 0.8]))
 def test_prop_controls(count, first, span, seed, prior):
     """What the controls take away has mean zero at every level, for coarse steps and for any denoiser."""

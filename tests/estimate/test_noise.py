@@ -10,7 +10,7 @@ from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**63 - 1),
     st.lists(st.integers(0, 10**9), min_size=1, max_size=5, unique=True),

@@ -18,7 +18,7 @@ from companion.theory.quadrature import exact_entropy
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.05, 20.0), st.integers(2, 200), st.integers(0, 1000))
 def test_placed_levels_increase_and_reach_both_ends(scale, count, seed):
     pair = isotropic_mixture([[-scale], [scale]], 0.3 * scale)

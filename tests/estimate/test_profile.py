@@ -42,7 +42,7 @@ curve = st.lists(finite, min_size=3, max_size=3).map(np.array)
 estimate = st.builds(Estimate, *[st.none() | finite] * 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(curve, curve, curve, estimate, estimate, estimate, finite, st.text(), st.integers(0, 2**63))
 def test_round_trip(entropy, error, rate, half, early, peak, number, text, seed):
     """To the last bit, whatever the numbers, names in any script."""

@@ -76,7 +76,7 @@ def test_prop_concentration_centred():
     assert 1.0 - norm == pytest.approx(2.0 * (1.0 - squares), abs=1e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.lists(st.floats(-3.0, 3.0), min_size=2, max_size=6, unique=True).filter(lambda y: np.ptp(y) > 0.1),
     st.floats(0.2, 3.0),
@@ -159,7 +159,7 @@ def test_prop_concentration_levels_area():
     assert area == pytest.approx(math.log(24.0), abs=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(2, 6), st.floats(-2.0, 3.0))
 def test_prop_concentration_bracket(seed, count, level):
     """State by state, so also on average: the spread between the smallest and the largest squared distance."""

@@ -115,7 +115,7 @@ def test_production_is_minus_the_derivative_of_the_entropy(classes, kappa):
     assert equidistant.production(kappa, classes) == pytest.approx(-derivative, rel=1e-7, abs=1e-10 / kappa)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     first=st.integers(1, 1000),
     second=st.integers(1, 1000),

@@ -30,7 +30,7 @@ def scanned(points, sigma, count=200_001):
 
 
 @given(weight=st.floats(0.05, 0.95), distance=st.floats(0.1, 10.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_fold_of_two_points_is_the_landmark(weight, distance):
     pair = point_set([[0.0], [distance]], [weight, 1.0 - weight])
     kappa = landmarks.score_splits(weight)

@@ -102,7 +102,7 @@ def test_ve_limit_and_vp_constants():
     assert 2.0 * peak * binary.production(peak) == pytest.approx(0.479515971, abs=5e-10)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(distance=st.floats(2.0, 100.0), s=st.floats(0.0, 1.2))
 def test_peaks_are_maxima_on_the_processes_own_clocks(distance, s):
     """dH/dt = -(dH/dkappa) |dkappa/dlambda| g^2/sigma^2, with g and sigma from the process."""
@@ -124,7 +124,7 @@ def test_peaks_are_maxima_on_the_processes_own_clocks(distance, s):
     assert found(variance_exploding(), landmarks.peak_in_ve_time)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(distance=st.floats(0.5, 100.0), s=st.floats(0.0, 2.0))
 def test_peak_in_log_snr_is_the_maximum_over_log_snr(distance, s):
     def lost(log_snr):

@@ -59,7 +59,7 @@ def test_denoiser_is_the_gradient_of_the_log_density(mixture, condition):
     torch.testing.assert_close(mixture.score(x.detach(), sigma, label), gradient, rtol=ROUNDING, atol=ROUNDING)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), sigma=st.floats(0.01, 100.0))
 def test_posterior_is_bayes_rule_and_mixes_the_class_denoisers(seed, sigma):
     mixture = plane(seed, grouped=True)
@@ -109,7 +109,7 @@ def test_samples_follow_the_density(sigma):
         assert stats.kstest(x[z == k, 0].numpy(), marginal).pvalue > 1e-3
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), log_snr=st.floats(-5.0, 8.0), grouped=st.booleans())
 @pytest.mark.parametrize(
     "process",

@@ -53,7 +53,7 @@ def test_points_have_the_variance_of_the_class():
 
 
 @given(st.floats(0.05, 200.0), st.floats(0.0, 1.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_samples_variance_keeps_its_bounds(clean, part):
     kappa = part * clean
     found, of_class = float(pathwise.sample_variance(kappa, clean)), float(binary.variance(kappa))

@@ -21,7 +21,7 @@ ROUTES = (production_from_entropy, production_from_scores, production_from_error
 ENOUGH = 1e-8  # the slowest to converge, the Hermite rule, misses 1e-9 on these mixtures
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     components=st.integers(2, 5),
     dimension=st.integers(1, 2),

@@ -145,7 +145,7 @@ def test_peak_is_where_the_exact_derivative_vanishes(apart, s):
 
 
 @ALL
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     log_apart=st.floats(-1.0, 2.0),
     s=st.floats(0.0, 3.0),

@@ -94,7 +94,7 @@ def test_prop_against_all():
     assert float(equidistant.partition_entropy(400.0, 1, 10, 0.5, 1)) == pytest.approx(floor, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     means=st.lists(st.floats(-4.0, 4.0), min_size=3, max_size=5, unique=True),
     shares=st.lists(st.floats(0.05, 1.0), min_size=5, max_size=5),

@@ -204,7 +204,7 @@ def test_thm_entropy_balance_uses_two_bounds():
             assert 0.0 < mean < dimension / sigma**2
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(first=st.floats(0.5, 2.0), second=st.floats(0.5, 3.0), weight=st.floats(0.1, 0.9), time=st.floats(0.2, 3.0))
 def test_prop_absorbing_wall(first, second, weight, time):
     """What the entropy of the survivors loses beside its production is the flux into the wall."""

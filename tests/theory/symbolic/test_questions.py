@@ -35,7 +35,7 @@ def entropy(weights):
     return -sum(float(w) * math.log(w) for w in weights if w > 0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tables())
 def test_thm_questions_drop(table):
     """Against joint entropies of strings; at most one bit a question, and one bit only where every split is even."""
@@ -68,7 +68,7 @@ def test_the_last_sign_of_id_2_is_a_minus():
     assert math.log(8) - 0.5 * math.log(4) + 0.5 * math.log(4) == pytest.approx(3.0 * math.log(2.0))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tables())
 def test_prop_questions_oracle(table):
     assert BY_LABEL["eq-questions-oracle"].holds()
@@ -96,7 +96,7 @@ def test_a_coin_draws_the_wrong_things():
     assert guessing.coin_oracle(three) == {(0, 0): Fraction(1, 4), (0, 1): Fraction(1, 4), (1, 1): Fraction(1, 2)}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(tables())
 def test_prop_questions_masking(table):
     """The slope by differences of a sum over masks written out here; convexity; the mean over orders."""
