@@ -104,7 +104,12 @@ def chapters() -> tuple[Page, ...]:
 
 def read_cells(page: Page) -> Any:
     """A page as a notebook: Markdown cells and code cells with their metadata."""
-    return jupytext.reads(page.source.read_text(encoding="utf-8"), fmt="md:myst")
+    return _cells_of(page.source.read_text(encoding="utf-8"))
+
+
+@cache
+def _cells_of(text: str) -> Any:
+    return jupytext.reads(text, fmt="md:myst")
 
 
 @cache

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import textwrap
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import nbformat
@@ -49,7 +49,12 @@ def source(page: book.Page) -> str:
     filled, count = _SETUP.subn(lambda match: f"{match[1]}\n{setup_cell()}\n```", now, count=1)
     if not count:
         raise ValueError(f"{page.path} has no code cell with `:tags: [hide-cell, setup]`")
-    return with_equations(filled, {label: identity.tex for label, identity in identities().items()})
+    return with_equations(filled, _tex_of_identities())
+
+
+@cache
+def _tex_of_identities() -> dict[str, str]:
+    return {label: identity.tex for label, identity in identities().items()}
 
 
 def with_equations(text: str, tex: dict[str, str]) -> str:
