@@ -11,16 +11,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import simpson
 
 from benchmarks.mixture_coverage import SETTINGS, covered
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
 from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import measure
+from companion.estimate.entropy import gather, measure, measure_block
 from companion.estimate.noise import path_noise
 from companion.estimate.partition import NULL, Partition, partition
-from companion.estimate.plan import DEFAULT, PUBLISHED, owners
-from companion.estimate.profile import profile, profiles
+from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
+from companion.estimate.profile import planned, profile, profiles
 from companion.estimate.tally import log_odds
 from companion.estimate.trajectories import trajectories
 from companion.forward import edm_levels, linear, log_snr_levels, noise_of, time_levels
@@ -260,6 +261,126 @@ def test_seed_and_block():
     np.testing.assert_allclose(first.entropy_of_path, small.entropy_of_path, rtol=0.0, atol=1e-12)
     other = measure(PAIR, asked, LEVELS, 50, 10)[0][0]
     assert not np.array_equal(first.entropy_of_path, other.entropy_of_path)
+
+
+def test_a_pilot_has_other_noise_than_its_run():
+    """The same paths of the same seed on the same levels: but for the stream they would be the run's own. Entropies of
+    400 paths are correlated by 4.5 / sqrt(400) at most, at every level."""
+    asked = partition(PAIR, [0], [1])
+    plan, pilot = planned(PAIR, [asked], samples=400, levels=16)
+    assert pilot.stream != plan.stream
+    levels = log_snr_levels(6, -3.0, 2.0)
+    run, before = (
+        np.concatenate([measure_block(PAIR, each, k)[0]["log_odds"] for k in range(each.blocks)])
+        for each in (replace(plan, log_snr=levels), replace(pilot, samples=400, log_snr=levels))
+    )
+    run, before = (values * np.where(plan.owner == 0, 1.0, -1.0)[:, None] for values in (run, before))
+    for level in range(6):
+        assert abs(np.corrcoef(run[:, level], before[:, level])[0, 1]) < 4.5 / np.sqrt(400)
+
+
+# A record by hand: 100 paths, 20 and 80 in the strata, whose steps and values are normal numbers.
+COUNTS = (20, 80)
+FOUR_LEVELS = np.array([-1.0, 0.0, 1.0, 3.0])
+BY_HAND = Plan((Partition("0|1", {0: 1.0}, {1: 1.0}, 0.3),), FOUR_LEVELS, 100, method=replace(DEFAULT, weighed=False))
+
+
+def gathered(plan, seed=0, **values):
+    """The one measurement of a record of which these values are given and all others zero; in two blocks."""
+    zero = {name: np.zeros((100, 4)) for name in ("entropy", "production", "rough_production", "two_steps", "log_odds")}
+    record = {**zero, "stratum": np.repeat([0.0, 1.0], COUNTS), "foreseen": np.zeros((100, 4)), **values}
+    halves = [[{name: array[rows] for name, array in record.items()}] for rows in (slice(30), slice(30, 100))]
+    (found,) = gather(plan, halves)
+    return found
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_what_the_controls_explain_is_taken_off_without_rest():
+    """Values that are a number of their stratum and, level by level, a combination of the two sums of steps: left are
+    the numbers, with no weight on the steps and with 1 / H of a step's level."""
+    foreseen, drawn = normal(2, 100, 4)
+    strata = np.repeat([[2.0], [5.0]], COUNTS, axis=0)
+    of_level = normal(2, 4, seed=1)
+    curve = np.array([0.6, 0.5, 0.55, 0.0])  # the mean entropy; what is left never rises, nor falls below 0.001
+    for method, left in ((BY_HAND.method, np.ones(4)), (DEFAULT, np.array([0.6, 0.5, 0.5, 0.001]))):
+        sums = np.cumsum(np.stack([foreseen, drawn]) / left, axis=2)
+        values = strata + of_level[0] * sums[0] + of_level[1] * sums[1]
+        entropy = np.tile(curve, (100, 1))
+        found = gathered(
+            replace(BY_HAND, method=method), foreseen=foreseen, drawn=drawn, entropy=entropy, production=values
+        )
+        np.testing.assert_allclose(found.production_of_path, np.tile(strata, 4), atol=1e-9 * np.abs(sums).max())
+        np.testing.assert_allclose(found.entropy_of_path, entropy, atol=1e-9)
+    plain = gathered(replace(BY_HAND, method=PUBLISHED), foreseen=foreseen, drawn=drawn, production=values)
+    np.testing.assert_array_equal(plain.production_of_path, values)
+
+
+def test_what_is_left_is_counted_from_the_floor_unless_a_network_may_end_below():
+    """Class 0 against all of two, whose floor is 0.48 nats; against the null branch, of the same floor, from zero."""
+    foreseen, drawn = normal(2, 100, 4)
+    left = np.array([0.3, 0.2, 0.1, 0.05])
+    sums = np.cumsum(np.stack([foreseen, drawn]) / left, axis=2)
+    for second, share in (({0: 0.5, 1: 0.5}, 1.0), ({NULL: 1.0}, 0.0)):
+        asked = Partition("0|", {0: 1.0}, second, 0.5, whole=(0.5, 0.5))
+        assert asked.floor > 0.4
+        entropy = np.tile(left + share * asked.floor, (100, 1))
+        plan = Plan((asked,), FOUR_LEVELS, 100)
+        found = gathered(plan, foreseen=foreseen, drawn=drawn, entropy=entropy, production=sums.sum(axis=0))
+        np.testing.assert_allclose(found.production_of_path, 0.0, atol=1e-9 * np.abs(sums).max())
+
+
+def test_the_imbalance_is_corrected_by_the_steps_between_its_ends():
+    """The fall from the first level to the last less the production's integral; the step to the first level has no part
+    in either."""
+    foreseen, drawn = normal(2, 100, 4)
+    between = np.cumsum(np.where(np.arange(4) > 0, 0.3 * foreseen - 0.7 * drawn, 0.0), axis=1)
+    strata = np.repeat([[0.2], [0.1]], COUNTS, axis=0)
+    production = np.tile(np.array([0.0, 1.0, 2.0, 0.5]) * strata, 1)
+    found = gathered(BY_HAND, foreseen=foreseen, drawn=drawn, entropy=1.0 - strata + between, production=production)
+    expected = -simpson(production, x=FOUR_LEVELS, axis=1)[:, None]
+    np.testing.assert_allclose(found.imbalance_of_path, expected, atol=1e-9)
+    plain = gathered(replace(BY_HAND, method=PUBLISHED), entropy=1.0 - strata + between, production=production)
+    np.testing.assert_allclose(plain.imbalance_of_path[:, 0], expected[:, 0] - between[:, -1], atol=1e-12)
+
+
+def test_the_coefficients_of_a_path_are_best_for_the_nine_tenths_without_it():
+    """They make the variance of the weighted mean least: what is left of the others is not correlated with a control,
+    in the strata's weights squared over their paths. A tenth is even over the strata; a path moves none of its own."""
+    foreseen, drawn, values = normal(3, 100, 4)
+    found = gathered(BY_HAND, foreseen=foreseen, drawn=drawn, production=values + foreseen)
+    sums = np.cumsum(np.stack([foreseen, drawn]), axis=2)
+    taken = values + foreseen - found.production_of_path
+    changed = values + foreseen
+    changed[7] += 10.0
+    moved = gathered(BY_HAND, foreseen=foreseen, drawn=drawn, production=changed).production_of_path
+    moved = moved - found.production_of_path
+    np.testing.assert_allclose(moved[7], 10.0, rtol=1e-12)
+    alike = np.all(np.abs(moved) < 1e-12, axis=1)
+    alike[7] = True
+    assert [alike[:20].sum(), alike[20:].sum()] == [2, 8]  # path 7 and the nine others of its tenth
+    for level in range(4):
+        coefficients, *_ = np.linalg.lstsq(sums[:, alike, level].T, taken[alike, level], rcond=None)
+        rest = values[:, level] + foreseen[:, level] - coefficients @ sums[:, :, level]
+        slope = np.zeros(2)
+        for rows, weight in ((slice(0, 20), 0.3), (slice(20, 100), 0.7)):
+            members = ~alike[rows]
+            covariance = np.cov(np.stack([rest[rows][members], *sums[:, rows, level][:, members]]))[0, 1:]
+            slope += weight**2 / members.sum() * covariance
+        np.testing.assert_allclose(slope, 0.0, atol=1e-12)
+
+
+def test_fewer_than_fifty_paths_are_not_corrected_and_fifty_are():
+    asked = partition(PAIR, [0], [1])
+    for samples, same in ((49, True), (50, False)):
+        plain, found = (
+            measure(PAIR, [asked], [-2.0, 0.0, 1.0], samples, method=replace(DEFAULT, control=control))[0][0]
+            for control in (False, True)
+        )
+        assert np.array_equal(plain.entropy_of_path, found.entropy_of_path) is same
+        np.testing.assert_array_equal(plain.rough_production_of_path, found.rough_production_of_path)
 
 
 def test_evaluations_are_counted_as_they_are_made():

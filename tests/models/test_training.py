@@ -1,10 +1,14 @@
 """Training: the same bits whether or not it was stopped, whole files or none, and a loss that falls."""
 
 import json
+import math
 import os
 import signal
 import threading
+from dataclasses import asdict
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -53,6 +57,110 @@ def test_another_seed_gives_other_weights_and_the_callers_random_numbers_stay(tm
     assert torch.equal(torch.get_rng_state(), before)
     zero, one = (load_file(tmp_path / seed / WEIGHTS)["conv_in.weight"] for seed in "01")
     assert not torch.equal(zero, one)
+
+
+def states_of(network):
+    return {name: value.detach().double().clone() for name, value in network.named_parameters()}
+
+
+def test_the_saved_weights_are_the_moving_average_of_a_run_in_closed_form(tmp_path, monkeypatch):
+    """A loss that is linear in the weights has one gradient g at every step, and AdamW then takes steps of one size,
+
+        w -> (1 - r decay) w - r sign(g),    r = rate min(1, (k + 1) / 100) cos^2(pi k / 2 n),
+
+    for |g| far above its 1e-8 (Loshchilov and Hutter 2019). What is saved is the average that forgets by the smaller of
+    0.12 and k / (k + 10). A float32 keeps 6e-8 of a weight of order one, a step changes it by 0.005 and more: the last
+    weights and their average are 0.01 apart.
+    """
+    before, sign = {}, {}
+
+    def linear(network, *arguments):
+        if not before:
+            before.update(states_of(network))
+            generator = torch.Generator().manual_seed(0)
+            draws = {name: torch.randn(value.shape, generator=generator) for name, value in before.items()}
+            sign.update({name: torch.where(draw < 0.0, -1.0, 1.0) for name, draw in draws.items()})
+        return sum((1e-3 * sign[name] * value).sum() for name, value in network.named_parameters())
+
+    monkeypatch.setattr(training, "velocity_loss", linear)
+    asked = Settings(steps=4, batch=2, learning_rate=0.5, weight_decay=0.1, average=0.12)
+    train(training_digits(), tmp_path, asked, progress=False)
+    saved = load_file(tmp_path / WEIGHTS)
+    assert saved.keys() == before.keys()
+    assert sum(value.numel() for value in saved.values()) < 1e6  # or the gradient's norm would be more than one
+    for name, start in before.items():
+        weight, average = start, start
+        for k in range(4):
+            rate = 0.5 * (k + 1) / 100.0 * math.cos(math.pi * k / 8.0) ** 2
+            weight = (1.0 - 0.1 * rate) * weight - rate * sign[name]
+            kept = min(0.12, (k + 1) / (k + 11))
+            average = kept * average + (1.0 - kept) * weight
+        torch.testing.assert_close(saved[name].double(), average, rtol=1e-6, atol=1e-6)
+        assert (average - weight).abs().min() > 1e-4
+
+
+def test_the_shipped_network_was_trained_with_these_settings():
+    """Its folder says with which; `companion train digits` without options trains it again."""
+    described = json.loads((Path(training.__file__).parent / "weights/digits/companion.json").read_text())
+    assert asdict(Settings()) == described["training"]
+
+
+def test_a_large_gradient_is_cut_to_length_one(tmp_path, monkeypatch):
+    """The first moment after one step is a tenth of the gradient (Adam's 1 - 0.9)."""
+    lengths = []
+    monkeypatch.setattr(training, "velocity_loss", lambda *arguments: 1e4 * velocity_loss(*arguments))
+
+    def finish(run, folder):
+        moments = [run.optimizer.state[value]["exp_avg"] for value in run.network.parameters()]
+        lengths.append(10.0 * math.sqrt(sum(float(moment.double().square().sum()) for moment in moments)))
+
+    monkeypatch.setattr(training, "_finish", finish)
+    train(training_digits(), tmp_path, Settings(steps=1, batch=4), progress=False)
+    assert lengths == [pytest.approx(1.0, abs=1e-4)]
+
+
+def test_a_batch_is_drawn_evenly_with_labels_hidden_as_often_as_asked(tmp_path, monkeypatch):
+    """20 000 images in one batch: shares within 4.5 deviations of theirs, times uniform on 0 to 999, each label that of
+    its image. The network is trained with its dropout on."""
+    digits, seen = training_digits(), []
+
+    def noted(network, images, labels, timesteps, noise):
+        seen.append((images, labels, timesteps, noise, network.training))
+        return velocity_loss(network, images[:2], labels[:2], timesteps[:2], noise[:2])
+
+    monkeypatch.setattr(training, "velocity_loss", noted)
+    train(digits, tmp_path, Settings(steps=1, batch=20_000, label_dropout=0.3, dropout=0.1), progress=False)
+    ((images, labels, timesteps, noise, training_mode),) = seen
+    assert training_mode
+    hidden = labels == 10
+    assert abs(float(hidden.double().mean()) - 0.3) < 4.5 * math.sqrt(0.3 * 0.7 / 20_000)
+    known = {image.numpy().tobytes(): int(label) for image, label in zip(digits.images, digits.labels, strict=True)}
+    named = [known[image.numpy().tobytes()] for image in images[~hidden]]
+    assert labels[~hidden].tolist() == named and len(set(named)) == 10
+    assert len({image.numpy().tobytes() for image in images}) > 0.99 * len(known)  # each is missed once in a million
+    mean, deviation = float(timesteps.double().mean()), math.sqrt((1000.0**2 - 1.0) / 12.0)
+    assert abs(mean - 499.5) < 4.5 * deviation / math.sqrt(20_000)
+    assert (int(timesteps.min()), int(timesteps.max())) == (0, 999)  # either is missed once in 5e8
+    assert abs(float(noise.square().mean()) - 1.0) < 4.5 * math.sqrt(2.0 / noise.numel())
+    blocks = [module for module in load(tmp_path).network.modules() if isinstance(module, torch.nn.Dropout)]
+    assert {module.p for module in blocks} == {0.1}
+
+
+def test_the_loss_is_that_of_the_velocity():
+    """alpha^2 is the product of 1 - beta, beta from 1e-4 to 0.02: by hand, for a network of random weights.
+
+    The noisy images are rounded to float32 in two ways, and some ten layers of float32 keep that far below 1e-4.
+    """
+    network = training._Run(Settings()).network.eval()
+    digits, generator = training_digits(), torch.Generator().manual_seed(0)
+    images, labels, timesteps = digits.images[:5], torch.tensor([3, 10, 0, 9, 5]), torch.tensor([0, 1, 400, 900, 999])
+    noise = torch.randn(images.shape, generator=generator)
+    alpha2 = np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000))[timesteps]
+    alpha, sigma = (torch.from_numpy(np.sqrt(each)).reshape(-1, 1, 1, 1) for each in (alpha2, 1.0 - alpha2))
+    with torch.no_grad():
+        predicted = network((alpha * images + sigma * noise).float(), timesteps, class_labels=labels).sample
+        found = float(velocity_loss(network, images, labels, timesteps, noise))
+    assert found == pytest.approx(float((predicted - (alpha * noise - sigma * images)).square().mean()), rel=1e-4)
 
 
 def test_training_lowers_the_loss(tmp_path):
