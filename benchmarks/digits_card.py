@@ -260,6 +260,9 @@ equally spaced in log-snr, the posterior of the class accumulated along it. Righ
 Cross entropy against mean posterior entropy, where either exceeds {SMALL} nats:
 ten classes, {verdict(chain["ten_classes"])};
 all 45 pairs together, {verdict(chain["all_pairs"])}.
+The chapter "Ten digits" has the same check by another chain, so with other figures: there the noise is other
+noise, what the first level knows is counted, and the drift of a step is averaged over both its ends, where here it is
+taken at the noisier one.
 
 In nats, with the standard error of the difference:
 

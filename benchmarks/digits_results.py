@@ -40,8 +40,8 @@ SAMPLES = 1650  # of the one run of all: 150 a branch, ten classes and the null 
 PAIRS = list(combinations(range(10), 2))
 # Near and far ones, each digit at least once; chosen before the two models were compared.
 TEN_PAIRS = [(0, 1), (0, 6), (1, 7), (1, 8), (2, 7), (3, 5), (3, 8), (4, 9), (5, 6), (8, 9)]
-# Coarse steps make any model look too sure of itself: the exact denoiser of the training digits, on these digits, has a
-# cross entropy above its entropy by 0.026 +- 0.009 nats at log-snr 0 with 64 levels, 0.016 +- 0.010 with 128, and
+# With coarse steps a posterior can look too sure of itself: the exact denoiser of the training digits, on these digits,
+# has a cross entropy above its entropy by 0.026 +- 0.009 nats at log-snr 0 with 64 levels, 0.016 +- 0.010 with 128, and
 # -0.008 +- 0.009 with 256.
 CHAIN_LEVELS = log_snr_levels(256, -8.0, 8.0)
 DRAWS = 3  # of the noise of each held-out digit, on that chain
@@ -97,7 +97,7 @@ def measured_null_branch(model: UNetDenoiser) -> tuple[dict, int]:
 
     `posterior` is p(null branch | path) against the equal mixture of all classes, on paths of the null branch, the
     prior odds even. `information_null` is (1/2) int E |D_z - D_null|^2 dsnr on paths of the classes z, the mutual
-    information as SI 15 has it; `information_mixture` has the posterior-weighted mixture in place of the null branch.
+    information as SI 12 has it; `information_mixture` has the posterior-weighted mixture in place of the null branch.
     `information_posterior` is log 10 minus the entropy of the accumulated posterior of ten classes, at most log 10.
     """
     levels = default_levels(model, LEVELS)

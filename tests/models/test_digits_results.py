@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,24 +97,72 @@ def test_the_null_branch_knows_its_own_trajectories():
     assert np.all(null["information_posterior"]["value"] <= np.log(10.0) + 1e-4)  # five digits are stored
 
 
+def apart(measured, first, second):
+    """How far one half-entropy level lies after another, in combined standard errors."""
+    (one, one_error), (other, other_error) = half(measured, first), half(measured, second)
+    return (other - one) / np.hypot(one_error, other_error)
+
+
 def test_zero_and_one_are_told_apart_at_more_noise_than_three_and_eight(measured):
-    (early, early_error), (late, late_error) = half(measured, "0|1"), half(measured, "3|8")
-    assert late - early > 2.0 * np.hypot(early_error, late_error)
+    assert apart(measured, "0|1", "3|8") > 2.0
 
 
-def test_held_out_digits_find_the_posterior_calibrated():
+def test_digits_differ_from_first_to_last_and_not_every_one_from_the_next(measured):
+    order = sorted((f"{k}|all" for k in range(10)), key=lambda name: half(measured, name)[0])
+    assert apart(measured, order[0], order[-1]) > 10.0
+    unresolved = [pair for pair in pairwise(order) if apart(measured, *pair) < 2.0]
+    assert unresolved == [("0|all", "6|all"), ("6|all", "4|all"), ("5|all", "1|all")]
+
+
+def test_the_last_pair_is_resolved_and_the_first_is_not(measured):
+    ranked = sorted(measured["partitions"][:45], key=lambda name: half(measured, name)[0])
+    assert ranked[-1] == "3|9"
+    assert apart(measured, ranked[-2], ranked[-1]) > 4.0
+    assert apart(measured, ranked[0], ranked[1]) < 2.0
+
+
+def test_ten_classes_and_all_pairs_are_no_farther_off_than_chance_allows():
     chain = read("digits/held_out")["log_snr"]
-    for which in BOTH:
+    for which, beyond_two in zip(BOTH, (10, 21), strict=True):
         curves = chain[which]
         assert curves["digits"] == 360
         judged = np.maximum(curves["cross_entropy"], curves["posterior_entropy"]) > 0.02
-        apart = np.abs(curves["gap"][judged]) / curves["gap_se"][judged]
-        assert len(apart) == curves["levels_judged"]
-        # The worst of all levels, which are alike: a calibrated posterior fails this once in twenty times. At each
-        # level alone the bound is two, which the pairs miss at one level; the chapter prints both.
-        assert apart.max() < curves["worst_by_chance"]
-    assert chain["three_eight"]["accuracy"][-1] >= 0.95
-    assert chain["three_eight"]["digits"] == int(np.isin(held_out_digits().labels, (3, 8)).sum())
+        distance = np.abs(curves["gap"][judged]) / curves["gap_se"][judged]
+        assert len(distance) == curves["levels_judged"]
+        # The farthest of all levels, which are alike: a calibrated posterior fails this once in twenty times.
+        assert distance.max() < curves["worst_by_chance"]
+        # At a level by itself chance allows two; the chapter prints how many lie beyond.
+        assert np.sum(distance > 2.0) == curves["levels_beyond_two_se"] == beyond_two
+
+
+def test_where_chance_is_exceeded_without_coarse_steps_the_posterior_is_less_sure_than_it_might_be():
+    found = read("digits/held_out")
+    exceeded = {
+        (grid, which): found[grid][which]["worst_in_se"]
+        for grid in ("log_snr", "log_snr_64")
+        for which in (*BOTH, "three_eight")
+        if abs(found[grid][which]["worst_in_se"]) > found[grid][which]["worst_by_chance"]
+    }
+    assert set(exceeded) == {("log_snr", "three_eight"), ("log_snr_64", "ten")}
+    assert all(score < 0.0 for score in exceeded.values())  # the entropy is the larger
+    for which in (*BOTH, "three_eight"):
+        assert abs(found["uniform_64"][which]["worst_in_se"]) > found["uniform_64"][which]["worst_by_chance"]
+
+
+def test_a_class_is_the_true_one_about_as_often_as_the_posterior_says():
+    off = [
+        abs(true - said)
+        for each in read("digits/held_out")["log_snr"]["reliability"]
+        for said, true, count in zip(each["said"], each["true"], each["count"], strict=True)
+        if count >= 100
+    ]
+    assert max(off) < 0.065  # the chapter's title and its alternative text have two decimals of it
+
+
+def test_held_out_threes_and_eights_are_told_apart():
+    curves = read("digits/held_out")["log_snr"]["three_eight"]
+    assert curves["accuracy"][-1] >= 0.95
+    assert curves["digits"] == int(np.isin(held_out_digits().labels, (3, 8)).sum())
 
 
 def test_uniform_timesteps_fail_where_levels_of_log_snr_do_not():
@@ -125,12 +174,17 @@ def test_uniform_timesteps_fail_where_levels_of_log_snr_do_not():
         assert excess["uniform_64"] > 3.0 * abs(excess["log_snr_64"])
 
 
-def test_network_and_exact_denoiser_decide_at_the_same_noise():
+def test_network_and_exact_denoiser_decide_at_nearly_the_same_noise_and_two_pairs_differ():
     both = read("digits/exact")
     assert len(both["partitions"]) == 10
     assert both["samples"] == 300
-    gap = both["network"]["half_entropy"][:, 0] - both["empirical"]["half_entropy"][:, 0]
+    network, exact = both["network"]["half_entropy"], both["empirical"]["half_entropy"]
+    gap = network[:, 0] - exact[:, 0]
     assert np.abs(gap).max() <= 0.3
+    assert np.ptp(exact[:, 0]) > 1.0
+    score = gap / (np.hypot(network[:, 2] - network[:, 1], exact[:, 2] - exact[:, 1]) / (2.0 * 1.96))
+    assert [name for name, each in zip(both["partitions"], score, strict=True) if each > 4.0] == ["1|8", "8|9"]
+    assert np.sum(np.abs(score) > 4.0) == 2
 
 
 @pytest.mark.slow
