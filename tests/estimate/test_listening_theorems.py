@@ -1,4 +1,5 @@
-"""Each statement of the chapter "Listening to the posterior" against a computation of its own, by its label."""
+"""Each statement of the chapters "Listening to the posterior" and "What each improvement buys", by its label, against
+a computation of its own."""
 
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, roots_hermitenorm
 
+from benchmarks.listening_results import AVERAGED as STORED_AVERAGED
+from benchmarks.listening_results import cases, entropy_on_paths, expected_entropy
 from companion.denoiser import FunctionDenoiser
 from companion.estimate.bands import weighted_mean
 from companion.estimate.entropy import measure
@@ -192,6 +195,94 @@ def test_eq_predicted_drift():
             drift = guess if before is None else guess + (snr[k] - snr[k - 1]) / (2.0 * step) * (guess - before)
             y = y + drift[own, np.arange(5)] * step + np.sqrt(step) * next(noise)
             before = guess
+
+
+def predicted_law(predicted, steps, functions):
+    """E f(y) after the recursion of the page, exactly: noise of three values whose moments to the fifth are normal.
+
+    One dimension, a class of two components: D bends. From y = 0.2 at snr 0.3 to snr 0.8, steps that grow.
+    """
+    snr = 0.3 * (0.8 / 0.3) ** (np.arange(steps + 1) / steps)
+    y, weight, before = np.array([0.2]), np.ones(1), None
+    for k in range(steps):
+        step = snr[k + 1] - snr[k]
+        sigma = torch.full(y.shape, snr[k] ** -0.5, dtype=torch.float64)
+        guess = BENT(torch.from_numpy(y[:, None] / snr[k]), sigma, torch.zeros(len(y)).long()).numpy()[:, 0]
+        drift = guess
+        if predicted and k:
+            drift = guess + (snr[k] - snr[k - 1]) / (2.0 * step) * (guess - before)
+        y = ((y + drift * step)[:, None] + np.sqrt(3.0 * step) * np.array([-1.0, 0.0, 1.0])).ravel()
+        weight = (weight[:, None] * np.array([1.0, 4.0, 1.0]) / 6.0).ravel()
+        before = np.repeat(guess, 3)
+    return np.array([function(y) @ weight for function in functions])
+
+
+BENT = isotropic_mixture([[-1.0], [1.5], [0.5]], [0.5, 0.7, 1.0], [0.15, 0.35, 0.5], component_classes=[0, 0, 1])
+
+
+def test_lem_predicted_paths():
+    """The mean of y^2 and of the posterior's entropy, for a drift that is not linear: order two, and one without."""
+
+    def undecided(y):
+        sigma = torch.full(y.shape, 0.8**-0.5, dtype=torch.float64)
+        log_posterior = BENT.posterior(torch.from_numpy(y[:, None] / 0.8), sigma).numpy()
+        return binary.binary_entropy(log_posterior[:, 0] - log_posterior[:, 1])
+
+    functions = (np.square, undecided)
+    # From a state the path goes on along x_0 dsnr + dB, with x_0 drawn from its posterior, a mixture of two normals.
+    mean, width, prior = np.array([-1.0, 1.5]), np.array([0.5, 0.7]), np.array([0.3, 0.7])
+    variance = 0.3 + 0.3**2 * width**2
+    posterior = prior * np.exp(-0.5 * (0.2 - 0.3 * mean) ** 2 / variance) / np.sqrt(variance)
+    posterior /= posterior.sum()
+    centre = 0.2 + 0.5 * (mean + 0.2 * width**2) / (1.0 + 0.3 * width**2)
+    spread = np.sqrt(0.5 + 0.5**2 * width**2 / (1.0 + 0.3 * width**2))
+    xi = np.linspace(-9.0, 9.0, 2001)
+    bell = np.exp(-0.5 * xi**2) / np.exp(-0.5 * xi**2).sum()
+    truth = np.array(
+        [sum(p * (f(c + s * xi) @ bell) for p, c, s in zip(posterior, centre, spread, strict=True)) for f in functions]
+    )
+    for predicted, least, most in ((False, 1.8, 2.2), (True, 3.4, 5.5)):  # 2 and 4 in the limit
+        few, many = (np.abs(predicted_law(predicted, steps, functions) - truth) for steps in (5, 10))
+        assert np.all((least < few / many) & (few / many < most))
+
+
+def test_lem_predicted_paths_of_unequal_covariances():
+    """The exact posterior's mean entropy on the paths of two Gaussian classes, without sampling, twice the levels."""
+    mixture = cases()["unequal 1"]
+    for method, least, most in ((STORED_AVERAGED, 1.9, 2.1), (DEFAULT, 3.7, 4.1)):
+        worst = []
+        for count in (129, 257):
+            levels, at = log_snr_levels(count, -10.0, 10.0), np.arange(0, count, (count - 1) // 16)
+            worst.append(
+                np.abs(entropy_on_paths(mixture, levels, at, method) - exact_entropy(mixture, levels[at])).max()
+            )
+        assert least < worst[0] / worst[1] < most
+
+
+@pytest.mark.parametrize("case", ["unequal 1", "unequal 16"])
+@pytest.mark.parametrize("method", [PUBLISHED, STORED_AVERAGED, DEFAULT], ids=lambda method: method.name)
+def test_the_expected_estimate_is_the_mean_of_the_estimates(case, method):
+    """4000 paths of 24 levels; ten dependent levels, each within four and a half standard errors."""
+    mixture, levels, at = cases()[case], edm_levels(24), np.arange(1, 24, 2)
+    expected = expected_entropy(mixture, levels, at, method)
+    assert np.abs(expected - exact_entropy(mixture, levels[at])).max() > 0.005  # or the next line could not tell
+    asked = partition(mixture, [0], [1])
+    (found,), _ = measure(mixture, [asked], levels, 4000, 11, replace(method, control=True), block=2000)
+    entropy, error = weighted_mean(found.entropy_of_path, found)
+    assert np.all(np.abs(entropy[at] - expected) < 4.5 * error[at] + 1e-9)
+
+
+def test_prop_two_sizes_is_of_second_order_for_unequal_covariances():
+    """Without sampling: twice the levels halve the bias of one size of steps and quarter that of two sizes."""
+    mixture = cases()["unequal 1"]
+    for method, least, most in ((PUBLISHED, 1.9, 2.3), (STORED_AVERAGED, 1.9, 2.3), (DEFAULT, 3.6, 4.2)):
+        worst = []
+        for count in (129, 257):
+            levels, at = edm_levels(count), np.arange(0, count, (count - 1) // 8)
+            worst.append(
+                np.abs(expected_entropy(mixture, levels, at, method) - exact_entropy(mixture, levels[at])).max()
+            )
+        assert least < worst[0] / worst[1] < most
 
 
 @pytest.mark.parametrize("last", [4, 5])
