@@ -150,6 +150,12 @@ def test_profiles_of_two_questions_are_not_compared(both_profiles, changed, said
         against_data(own, replace(real, **changed))
 
 
+def test_own_paths_come_first(both_profiles):
+    own, real = both_profiles
+    with pytest.raises(InputError, match="of data and data paths"):
+        against_data(replace(real, seed=2), real)
+
+
 def test_drawn_samples_are_those_of_their_branches():
     """Beyond one block: points are drawn as themselves, and of Gaussians of unequal widths each class has its law, by
     Kolmogorov-Smirnov (1 in 1000 by chance); no path of a later block repeats one of the first."""
