@@ -151,7 +151,7 @@ def test_profiles_of_two_questions_are_not_compared(both_profiles, changed, said
 
 
 def test_own_paths_come_first(both_profiles):
-    own, real = both_profiles
+    _, real = both_profiles
     with pytest.raises(InputError, match="of data and data paths"):
         against_data(replace(real, seed=2), real)
 

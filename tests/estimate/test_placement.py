@@ -97,6 +97,7 @@ def test_half_of_the_levels_in_the_window_follow_the_root_of_the_production():
     levels = place([pilot_of(pilot, 3e-4 * (pilot + 10.0) ** 2)], 1000)
     inside = levels[100:]  # all is produced at the end: the window reaches it, and no level comes after
     first, last = inside[[0, -1]] + 10.0
+    assert last == 20.0 and np.all(np.diff(levels) > 0.0)
     assert first == pytest.approx(5.0 ** (1.0 / 3.0), abs=0.03)  # 1e-4 v^3 = 0.0005
     v = inside + 10.0
     u = (v - first) / (last - first)

@@ -3,6 +3,7 @@
 import math
 import time
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -69,6 +70,94 @@ def test_posterior_is_bayes_rule_and_mixes_the_class_denoisers(seed, sigma):
     torch.testing.assert_close(posterior, torch.log_softmax(joint, dim=1), rtol=1e-8, atol=1e-8)
     branches = torch.stack([mixture(x, level, torch.full((5,), k)) for k in (0, 1)], dim=1)
     torch.testing.assert_close((posterior.exp()[:, :, None] * branches).sum(dim=1), mixture(x, level, None))
+
+
+def rotated(mixture: GaussianMixture, covariances: torch.Tensor, turn: torch.Tensor) -> GaussianMixture:
+    return full_mixture(
+        mixture.means @ turn.T, turn @ covariances @ turn.T, mixture.component_weights, mixture.component_classes
+    )
+
+
+def space(seed: int, dimension: int = 3) -> tuple[GaussianMixture, torch.Tensor]:
+    """Four components in two classes, and their covariances: in three dimensions the axes of a matrix, turned over, are
+    those of another one. In two they may be their own mirror image."""
+    generator = torch.Generator().manual_seed(seed)
+    roots = torch.randn(4, dimension, dimension, dtype=DOUBLE, generator=generator)
+    covariances = roots @ roots.mT + 0.05 * torch.eye(dimension)
+    means = torch.randn(4, dimension, dtype=DOUBLE, generator=generator)
+    return full_mixture(means, covariances, [0.1, 0.2, 0.3, 0.4], [0, 1, 1, 0]), covariances
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 4.0])
+@pytest.mark.parametrize("dimension", [3, 5])
+def test_in_space_it_is_scipys_normal_law(sigma, dimension):
+    """Densities by scipy, and D of a component from its matrix, mu + C (C + sigma^2)^-1 (x - mu)."""
+    mixture, covariances = space(7, dimension)
+    x, level = points(mixture), levels(5, sigma)
+    noised = covariances + sigma**2 * torch.eye(dimension, dtype=DOUBLE)
+    laws = [
+        stats.multivariate_normal(mean, cov) for mean, cov in zip(mixture.means.numpy(), noised.numpy(), strict=True)
+    ]
+    joint = torch.from_numpy(np.stack([law.pdf(x.numpy()) for law in laws], axis=1)) * mixture.component_weights
+    denoised = torch.stack(
+        [
+            mean + torch.linalg.solve(noise, (x - mean).T).T @ cov
+            for mean, cov, noise in zip(mixture.means, covariances, noised, strict=True)
+        ],
+        dim=1,
+    )
+    of_class = [joint[:, [0, 3]].sum(dim=1), joint[:, [1, 2]].sum(dim=1)]
+    posterior = torch.stack(of_class, dim=1) / joint.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(mixture.posterior(x, level).exp(), posterior, rtol=1e-9, atol=1e-12)
+    for condition, parts in ((None, [0, 1, 2, 3]), (0, [0, 3]), (1, [1, 2])):
+        total = joint[:, parts].sum(dim=1)
+        density = total / mixture.component_weights[parts].sum()
+        torch.testing.assert_close(mixture.log_density(x, level, condition), density.log(), rtol=1e-9, atol=1e-9)
+        label = None if condition is None else torch.full((5,), condition)
+        expected = (joint[:, parts, None] * denoised[:, parts]).sum(dim=1) / total[:, None]
+        torch.testing.assert_close(mixture(x, level, label), expected, rtol=1e-8, atol=1e-8)
+        if sigma > 0.0:
+            torch.testing.assert_close(mixture.score(x, level, label), (expected - x) / sigma**2, rtol=1e-6, atol=1e-7)
+
+
+def test_clean_scores_in_space_are_those_of_the_density():
+    """At sigma = 0 too, where (D - x) / sigma^2 is 0 / 0."""
+    mixture, _ = space(8)
+    x = points(mixture).requires_grad_()
+    for condition in (None, 0, 1):
+        (gradient,) = torch.autograd.grad(mixture.log_density(x, levels(5, 0.0), condition).sum(), x)
+        label = None if condition is None else torch.full((5,), condition)
+        torch.testing.assert_close(mixture.score(x.detach(), levels(5, 0.0), label), gradient, rtol=1e-8, atol=1e-8)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), sigma=st.floats(0.05, 20.0))
+def test_turning_space_turns_what_it_says(seed, sigma):
+    mixture, covariances = space(seed)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed + 1)))
+    turned = rotated(mixture, covariances, turn)
+    x, level, label = points(mixture), levels(5, sigma), torch.tensor([0, 1, 1, 0, 1])
+    torch.testing.assert_close(turned.posterior(x @ turn.T, level), mixture.posterior(x, level), rtol=1e-7, atol=1e-8)
+    for condition in (None, label):
+        expected = mixture(x, level, condition) @ turn.T
+        torch.testing.assert_close(turned(x @ turn.T, level, condition), expected, rtol=1e-7, atol=1e-8)
+    regrouped, again = (each.regroup([[1], [0]], balanced=True) for each in (mixture, turned))
+    assert regrouped.weights == (0.5, 0.5)
+    torch.testing.assert_close(again.posterior(x @ turn.T, level), regrouped.posterior(x, level), rtol=1e-7, atol=1e-8)
+    odds = [(p[:, 0] - p[:, 1]) for p in (mixture.posterior(x, level), regrouped.posterior(x, level))]
+    torch.testing.assert_close(odds[0], -odds[1])  # both classes weigh 1/2 here anyway
+
+
+def test_samples_in_space_have_the_means_and_covariances():
+    """40 000 of a class of one component, in units in which the covariance is 1: a mean of 1 / sqrt(n), a product of
+    sqrt(2 / n), within five deviations."""
+    mixture, covariances = space(9)
+    single = full_mixture(mixture.means[:2], covariances[:2], [0.4, 0.6])
+    x, z = single.sample(40_000, torch.Generator().manual_seed(0), condition=1)
+    assert set(z.tolist()) == {1}
+    units = torch.linalg.solve(torch.linalg.cholesky(covariances[1]), (x - single.means[1]).T)
+    assert units.mean(dim=1).abs().max() < 5.0 / math.sqrt(40_000)
+    assert (units @ units.T / 40_000 - torch.eye(3)).abs().max() < 5.0 * math.sqrt(2.0 / 40_000)
 
 
 def test_isotropic_and_full_say_the_same():
