@@ -1,5 +1,7 @@
 """The noise of a path: normal, its own, and the same in any company."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
+from companion.estimate.entropy import measure
+from companion.estimate.held_out import drawn_samples, log_likelihoods
 from companion.estimate.noise import check_seed, path_noise
+from companion.estimate.null import null_inconsistency
+from companion.estimate.plan import Plan
+from companion.estimate.profile import planned, profile, profiles
+from companion.estimate.subset import bracket
 
 
 @settings(max_examples=30)
@@ -47,3 +55,10 @@ def test_it_is_standard_normal_and_independent():
 def test_seeds_that_are_none_are_named(seed):
     with pytest.raises(InputError, match=r"a whole number from 0 to 2\^63 - 1"):
         check_seed(seed)
+
+
+@pytest.mark.parametrize(
+    "call", [measure, profile, profiles, planned, bracket, null_inconsistency, log_likelihoods, drawn_samples]
+)
+def test_a_run_that_names_no_seed_is_that_of_seed_zero(call):
+    assert inspect.signature(call).parameters["seed"].default == Plan.seed == 0

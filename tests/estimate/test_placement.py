@@ -54,6 +54,8 @@ def test_a_pilot_is_one_path_in_eight_and_two_a_branch():
     assert pilot_samples(plan) == 25
     plan = Plan((partition(many, [0], "others"),), default_levels(many), 24)
     assert pilot_samples(plan) == 20  # five branches have a tenth of the paths each
+    plan = Plan((partition(many, [0], "others"),), default_levels(many), 19)
+    assert plan.by_side and pilot_samples(plan) == 4  # two a side
 
 
 def test_without_a_pilot_levels_are_equally_spaced():

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from companion.errors import InputError
-from companion.estimate.partition import partition
-from companion.estimate.plan import DEFAULT, PUBLISHED
+from companion.estimate.bands import pointwise_factor, simultaneous_factor, skewness, weighted_mean
+from companion.estimate.entropy import Measurement
+from companion.estimate.partition import Partition, partition
+from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile, profiles
-from companion.estimate.result import Estimate, Profile
+from companion.estimate.result import Estimate, Profile, assemble
 from companion.forward import log_snr_levels
 from companion.theory.binary import control_parameter, production
 from companion.theory.mixtures import isotropic_mixture
@@ -121,6 +124,109 @@ def test_numbers_that_json_cannot_hold_leave_no_file(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         replace(FOUND, truncation=math.nan).save(tmp_path / "profile.json")
     assert not list(tmp_path.iterdir())
+
+
+CURVES = ("entropy", "production", "rough_production", "two_steps")
+UNEVEN = np.array([-3.0, -1.0, 0.0, 0.5, 2.0, 6.0])
+SHARED = Partition("0|all", {0: 1.0}, {0: 0.5, 1: 0.5}, 0.5)
+
+
+def assembled(asked=SHARED, levels=UNEVEN, method=DEFAULT, **of_path):
+    """The profile of 40 paths, ten of class 0 of the first side and thirty of others, whose values are given."""
+    zero = np.zeros((40, len(levels)))
+    values = {name + "_of_path": np.broadcast_to(of_path.get(name, 0.0), zero.shape) for name in CURVES}
+    plan = Plan((asked,), levels, 40, 5, method)
+    stratum, weights = np.repeat([0, 1], [10, 30]), np.array([0.25, 0.75])
+    imbalance = zero[:, :1]
+    measured = Measurement(
+        asked, levels, imbalance_of_path=imbalance, log_odds=zero, stratum=stratum, weights=weights, **values
+    )
+    return assemble(PAIR, plan, measured, 99, 1.5, "said"), measured
+
+
+def test_levels_are_read_off_the_curve_between_prior_and_floor():
+    """A fall that is straight between two levels: the first place, from noise, at which a share of all that can be
+    known is known. Paths that are alike leave no doubt; the curve comes back up, and falls again."""
+    prior, floor = np.log(2.0), SHARED.floor
+    known = np.array([0.0, 0.05, 0.25, 0.6, 0.45, 1.0])
+    found, _ = assembled(entropy=prior - known * (prior - floor))
+    half, tenth, most = 0.0 + 0.5 * 25.0 / 35.0, -1.0 + 1.0 * 5.0 / 20.0, 2.0 + 4.0 * 45.0 / 55.0
+    for estimate, expected in ((found.half_entropy, half), (found.window[0], tenth), (found.window[1], most)):
+        assert estimate == pytest.approx((expected, expected, expected), abs=1e-12)
+    short, _ = assembled(entropy=prior - 0.85 * known * (prior - floor))
+    assert short.half_entropy.value is not None and short.window[1] == Estimate(None, None, None)
+    late, _ = assembled(entropy=prior - np.maximum(known, 0.2) * (prior - floor))  # a tenth is known before it begins
+    assert late.window[0] == Estimate(None, None, None) and late.half_entropy.value == pytest.approx(half)
+
+
+@pytest.mark.parametrize("top", [-0.7, 0.2, 0.8])
+def test_the_peak_is_the_vertex_of_a_parabola_on_uneven_levels(top):
+    """Exact for a production that is one; for a peak at either end there is none."""
+    found, _ = assembled(production=1.0 - 0.01 * (UNEVEN - top) ** 2)
+    assert found.peak == pytest.approx((top, top, top), abs=1e-9)
+    for rising in (UNEVEN + 4.0, 7.0 - UNEVEN):
+        assert assembled(production=rising)[0].peak == Estimate(None, None, None)
+    two = UNEVEN[:2]
+    assert assembled(levels=two, production=np.array([1.0, 2.0]))[0].peak == Estimate(None, None, None)
+    flat = np.array([0.0, 1.0, 1.0, 1.0, 0.0, 0.0])  # the first of equal ones, half-way to the next
+    assert assembled(production=flat)[0].peak.value == pytest.approx(-0.5)
+
+
+def test_intervals_are_those_of_the_paths():
+    """Curves that fall at one rate from heights of their own: the crossing moves as their weighted mean does, whose
+    bootstrap is near to normal. A quantile of 400 replicates is good to 0.1 deviations: four of them are 0.4."""
+    generator = np.random.default_rng(0)
+    heights = 0.02 * generator.normal(size=(40, 1))
+    found, measured = assembled(entropy=0.69 - 0.1 * (UNEVEN + 3.0) + heights)
+    (mean,), _ = weighted_mean(heights, measured)
+    parts = zip([0.25, 0.75], [heights[:10], heights[10:]], strict=True)
+    deviation = np.sqrt(sum(weight**2 * members.var() / len(members) for weight, members in parts)) / 0.1
+    half = (0.69 + mean - 0.5 * (np.log(2.0) + SHARED.floor)) / 0.1 - 3.0
+    lower, upper = stats.norm(half, deviation).interval(0.95)
+    assert found.half_entropy.value == pytest.approx(half, abs=1e-9)
+    assert found.half_entropy.lower == pytest.approx(lower, abs=0.4 * deviation)
+    assert found.half_entropy.upper == pytest.approx(upper, abs=0.4 * deviation)
+
+
+@pytest.mark.parametrize(("deviations", "interval"), [(3.0, True), (1.0, False)])
+def test_an_interval_needs_nearly_all_of_the_paths_drawn_again(deviations, interval):
+    """Half is known at the end by so many deviations of the mean's bootstrap: of 400 that miss it one or about 63."""
+    spread = np.where(np.arange(40) % 2, 0.02, -0.02)[:, None]
+    deviation = 0.02 * np.sqrt(0.25**2 / 10.0 + 0.75**2 / 30.0)
+    half = 0.5 * (np.log(2.0) + SHARED.floor)
+    curve = np.array([0.69, 0.68, 0.67, 0.66, 0.65, half - deviations * deviation])
+    found = assembled(entropy=curve + spread)[0].half_entropy
+    assert found.value is not None and (found.lower is not None) is interval
+
+
+def test_truncation_is_what_the_top_level_knows_and_was_not_counted():
+    """Its production a unit of log-snr, less what the run has counted from nothing."""
+    entropy, production = 0.68 + 0.0 * UNEVEN, 0.05 + 0.01 * np.arange(6.0)
+    counted, _ = assembled(entropy=entropy, production=production)
+    assert counted.truncation == pytest.approx(abs(0.05 - (np.log(2.0) - 0.68)), abs=1e-12)
+    plain, _ = assembled(entropy=entropy, production=production, method=PUBLISHED)
+    assert plain.truncation == pytest.approx(0.05, abs=1e-12)
+    assert plain.certificate["truncation"].value == plain.truncation
+
+
+def test_a_profile_holds_the_means_and_errors_of_its_paths():
+    generator = np.random.default_rng(1)
+    entropy, production = 0.4 + 0.1 * generator.normal(size=(2, 40, 6))
+    found, measured = assembled(entropy=entropy, production=production)
+    for mean, error, values in (
+        (found.entropy, found.entropy_se, entropy),
+        (found.production, found.production_se, production),
+    ):
+        np.testing.assert_array_equal([mean, error], weighted_mean(values, measured))
+    np.testing.assert_array_equal(found.entropy_skew, skewness(entropy, measured))
+    assert (found.pointwise, found.simultaneous) == (pointwise_factor(measured), simultaneous_factor(entropy, measured))
+    said = ("0|all", PAIR.name, PAIR.digest, "default", 0.5, "model", "said", 40, 99, 1.5, 5)
+    names = ("partition", "model", "model_digest", "method", "prior", "paths", "sampling", "samples", "evaluations")
+    assert tuple(getattr(found, name) for name in (*names, "seconds", "seed")) == said
+    assert (found.prior_entropy, found.floor) == (SHARED.entropy, SHARED.floor)
+    ends, _ = assembled(entropy=np.array([0.8, 0.7, 0.5, 0.3, 0.1, -0.01]), production=UNEVEN)
+    assert (ends.entropy[0], ends.entropy[-1]) == (SHARED.entropy, 0.0)  # which no entropy passes
+    assert ends.production.tolist() == [0.0, 0.0, *UNEVEN[2:]]
 
 
 def test_half_entropy_interval_holds_the_exact_level():
