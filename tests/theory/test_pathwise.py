@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from companion.errors import InputError
 from companion.theory import binary, covariance_classes, landmarks, pathwise
@@ -96,6 +97,51 @@ def test_points_on_a_line_agree_with_quadrature_and_with_sampling():
         h = -(np.exp(log_p) * np.maximum(log_p, -700.0)).sum(axis=1)
         squares = (h - h.mean()) ** 2
         assert squares.mean() == pytest.approx(float(expected), abs=4.5 * squares.std() / math.sqrt(count))
+
+
+def test_points_on_a_line_are_integrals_over_the_state():
+    """Mean and variance of the entropy of p(n | x) over a grid of states, in the density of the noised points."""
+    places, weights = np.array([-2.3, -1.7, 1.7, 2.6]), np.array([0.1, 0.4, 0.3, 0.2])
+    for level, share in ((-3.0, None), (0.0, weights), (2.0, weights)):
+        sigma = math.exp(-0.5 * level)
+        prior = np.full(4, 0.25) if share is None else share
+        x = np.linspace(-2.3 - 10.0 * sigma, 2.6 + 10.0 * sigma, 4001)  # the trapezoidal rule: rounding error
+        joint = prior * np.exp(-0.5 * ((x[:, None] - places) / sigma) ** 2)
+        p = joint / joint.sum(axis=1, keepdims=True)
+        h = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1)
+        density = joint.sum(axis=1) / joint.sum()
+        mean, spread = pathwise.points_on_a_line(places, level, share)
+        assert float(mean) == pytest.approx(density @ h, abs=1e-11)
+        assert float(spread) == pytest.approx(density @ (h - density @ h) ** 2, abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("d", "distance", "first", "second", "sigma"),
+    [(3, 2.0, 1.0, 0.5, 0.7), (3, 0.0, 0.6, 1.2, 2.0), (6, 3.0, 0.5, 1.5, 1.0)],
+)
+def test_two_widths_are_integrals_over_the_state(d, distance, first, second, sigma):
+    """Over the place along the line of the means and the distance from it, in the densities of scipy: every field."""
+    widths = [math.hypot(s, sigma) for s in (first, second)]
+    reach = 9.0 * max(widths)
+    line = np.linspace(-reach, distance + reach, 1201)[:, None]
+    aside, step = np.linspace(0.0, reach + 3.0, 1501, retstep=True)
+    aside = aside[1:]  # the density of the distance is zero there
+    densities = [
+        stats.norm(centre, width).pdf(line) * stats.chi(d - 1, scale=width).pdf(aside)
+        for centre, width in zip((0.0, distance), widths, strict=True)
+    ]
+    joint = 0.5 * sum(densities) * (line[1] - line[0]) * step
+    assert joint.sum() == pytest.approx(1.0, abs=1e-5)  # the rule's own error, at the distance zero for d = 3
+    gamma = densities[0] / np.maximum(sum(densities), 1e-300)
+    h = -sum(p * np.log(np.maximum(p, 1e-300)) for p in (gamma, 1.0 - gamma))
+    own = [0.5 * d * math.log((s * sigma) ** 2 / width**2) for s, width in zip((first, second), widths, strict=True)]
+    found = pathwise.two_widths(d, distance, first, second, -2.0 * math.log(sigma))
+    assert float(found.entropy) == pytest.approx((joint * h).sum(), abs=2e-5)
+    assert float(found.within) == pytest.approx(own[0] - own[1], rel=1e-12)
+    for name, value in (("class_part", h), ("posterior", gamma), ("both", (own[0] - own[1]) * gamma + h)):
+        mean = (joint * value).sum()
+        assert float(getattr(found, name)) == pytest.approx((joint * (value - mean) ** 2).sum(), abs=2e-5), name
+    assert abs(float(found.both) - float(found.class_part)) > 1e-3
 
 
 @pytest.mark.parametrize(
