@@ -33,17 +33,18 @@ and eps says nothing of x_0. The contract's sigma would be infinite there; `from
 """
 
 import json
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import isclass, signature
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from companion.arguments import number, numbers, whole_number
 from companion.errors import InputError
-from companion.models.folders import diffusers, first_line
+from companion.models.folders import diffusers
 
 __all__ = ["Schedule", "looks", "schedule_of"]
 
@@ -188,12 +189,15 @@ def _first_channels(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def schedule_of(config: Mapping[str, Any], fractional: bool = True) -> Schedule:
     """The schedule that a diffusers scheduler's configuration describes, `_class_name` included.
 
-    Every scheduler that has a table of cumulative alphas is known, with its beta schedule, its prediction type and
-    zero terminal snr; flow matching, with its shift; and EDM's. Solvers differ in how they step, which is left aside.
-    What a shift moves is the table's ends: the timestep of a noise level is the same. Raises InputError for another
-    scheduler, and for noise that does not grow along the table.
+    What a network was trained on is no property of a solver. The keys of the noise, and of what is predicted, mean the
+    same with every class that has a table of cumulative alphas, whether it reads them or not; where they are left out,
+    the class's defaults hold. Flow matching is known with its shift, which moves the table's ends and not the timestep
+    of a noise level, and EDM. How a solver steps is left aside: spacing and offset of its timesteps, karras,
+    exponential and beta sigmas, clipping, thresholding. Raises InputError for another scheduler, for a key that cannot
+    hold beside the others, for numbers that are none, and for noise that does not grow along the table or stays below
+    the signal.
 
-    >>> schedule = schedule_of({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True})
+    >>> schedule = schedule_of({"_class_name": "PNDMScheduler", "rescale_betas_zero_snr": True})
     >>> schedule.terminal, len(schedule.timesteps)
     (999.0, 999)
     """
@@ -206,57 +210,72 @@ def _schedule_of(config: Mapping[str, Any], fractional: bool) -> Schedule:
     prediction = config.get("prediction_type", "epsilon")
     if kind in _FLOWS or (config.get("use_flow_sigmas") and prediction == "flow_prediction"):
         return _flow(config)
+    if config.get("use_flow_sigmas"):
+        raise InputError("use_flow_sigmas", config["use_flow_sigmas"], "prediction_type flow_prediction beside it")
     if kind in _EDM or (config.get("timestep_type") == "continuous" and prediction == "v_prediction"):
         return _edm(config)
     if config.get("timestep_type", "discrete") != "discrete":
         raise InputError("timestep_type", config["timestep_type"], "discrete, or v_prediction beside it")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # of numpy, at what some schedulers do with their tables
-            scheduler = getattr(diffusers, kind).from_config(dict(config))
-        alphas_cumprod = np.asarray(scheduler.alphas_cumprod, dtype=np.float64).copy()
-    except Exception as error:
-        expected = f"a scheduler of diffusers with alphas_cumprod ({first_line(error)})"
-        raise InputError("scheduler", kind, expected) from None
+    alphas_cumprod = _alphas_cumprod(config)
     if prediction not in ("epsilon", "sample", "v_prediction"):
         raise InputError("prediction_type", prediction, "epsilon, sample or v_prediction")
-    if config.get("rescale_betas_zero_snr"):
-        alphas_cumprod[-1] = 0.0  # some schedulers put a small number there, to keep their solver's sigma finite
+    _none_of(config, ("sigma_data", "shift", "invert_sigmas"), "a scheduler with a table of alphas")
     with np.errstate(divide="ignore", invalid="ignore"):
         clock = np.log(alphas_cumprod) - np.log1p(-alphas_cumprod)
     ends = bool(np.isneginf(clock[-1]))
     clock = clock[:-1] if ends else clock
     if len(clock) < 2 or not np.all(np.isfinite(clock)) or not np.all(np.diff(clock) < 0):
         raise InputError("scheduler", kind, "noise that grows from each timestep to the next")
+    if clock[-1] > 0.0:
+        last = f"at log-snr {clock[-1]:.3g} at the last of {len(clock)} timesteps"
+        raise InputError("the noise", last, "more noise than signal there, log-snr below 0")
     terminal = float(len(clock)) if ends else None
     return Schedule(np.arange(float(len(clock))), clock, prediction, terminal, fractional)
 
 
 _FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 _EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+_BETAS = ("trained_betas", "beta_schedule", "beta_start", "beta_end")
+_MOST = 100_000  # timesteps
 
 
 def _alphas_cumprod(config: Mapping[str, Any]) -> Array:
+    """The table of cumulative alphas, of the betas; stretched to end without signal where that is asked."""
     kind = str(config.get("_class_name"))
+    defaults = _defaults(kind)
+    if "beta_schedule" not in defaults:
+        raise InputError("scheduler", kind, "a scheduler of diffusers with alphas_cumprod, or a flow's, or EDM's")
+    # The class of DDPM makes the table, because it knows the beta schedules of all the others.
+    given = {**_defaults("DDPMScheduler"), **defaults, **config}
+    _none_of(given, ("snr_shift_scale",), "a network of images")  # the class of a video model shifts its snr
+    betas, zero = {key: given[key] for key in _BETAS}, bool(given.get("rescale_betas_zero_snr"))
+    count = whole_number("num_train_timesteps", given["num_train_timesteps"], 2, _MOST)
+    if given["trained_betas"] is not None:
+        table = numbers("trained_betas", given["trained_betas"], "from 0 to 1", lambda beta: (beta >= 0) & (beta <= 1))
+        if table.ndim != 1 or len(table) < 2 or len(table) != config.get("num_train_timesteps", len(table)):
+            raise InputError("trained_betas", f"of shape {table.shape}", f"one for each of {count} timesteps")
+        betas["trained_betas"] = table
+    elif given["beta_schedule"] not in ("squaredcos_cap_v2", "laplace"):
+        for key in ("beta_start", "beta_end"):
+            betas[key] = number(key, given[key], "a number between 0 and 1", lambda beta: (beta > 0) & (beta < 1))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # numpy's, at how some schedulers make their tables
-            scheduler = getattr(diffusers, kind).from_config(dict(config))
-        table: Array = np.asarray(scheduler.alphas_cumprod, dtype=np.float64).copy()
-    except Exception as error:
-        expected = f"a scheduler of diffusers with alphas_cumprod ({first_line(error)})"
-        raise InputError("scheduler", kind, expected) from None
-    return table
+        scheduler = diffusers.DDPMScheduler(num_train_timesteps=count, rescale_betas_zero_snr=zero, **betas)
+    except NotImplementedError:
+        raise InputError("beta_schedule", given["beta_schedule"], "one that diffusers knows, such as linear") from None
+    alphas_cumprod: Array = scheduler.alphas_cumprod.double().numpy()
+    if zero:
+        alphas_cumprod[-1] = 0.0  # which float32 may miss
+    return alphas_cumprod
 
 
 def _flow(config: Mapping[str, Any]) -> Schedule:
-    count, shift = config.get("num_train_timesteps", 1000), config.get("shift") or config.get("flow_shift") or 1.0
-    if not isinstance(count, int) or count < 3:
-        raise InputError("num_train_timesteps", count, "a whole number, at least 3")
-    if config.get("invert_sigmas"):
-        raise InputError("invert_sigmas", True, "a flow whose timestep grows with the noise")
+    prediction = config.get("prediction_type", "flow_prediction")
+    if prediction != "flow_prediction":
+        raise InputError("prediction_type", prediction, "flow_prediction, or nothing, beside a flow")
+    _none_of(config, ("trained_betas", "rescale_betas_zero_snr", "snr_shift_scale", "sigma_data"), "a flow")
+    _none_of(config, ("invert_sigmas",), "a flow whose timestep grows with the noise")
+    count = whole_number("num_train_timesteps", config.get("num_train_timesteps", 1000), 3, _MOST)
+    shift = _positive("shift", config.get("shift") or config.get("flow_shift") or 1.0)
     steps = np.arange(1.0, count)
     # sigma / (1 - sigma) is what a shift multiplies; with dynamic shifting the table is the one before it.
     odds = steps / (count - steps) * (1.0 if config.get("use_dynamic_shifting") else shift)
@@ -265,14 +284,41 @@ def _flow(config: Mapping[str, Any]) -> Schedule:
 
 def _edm(config: Mapping[str, Any]) -> Schedule:
     own = config.get("_class_name") in _EDM
-    ends = (0.002, 80.0) if own else [float(((1.0 - a) / a) ** 0.5) for a in _alphas_cumprod(config)[[0, -1]]]
-    least, most = config.get("sigma_min") or ends[0], config.get("sigma_max") or ends[1]
-    if not 0.0 < least < most:
+    _none_of(config, ("shift", "invert_sigmas"), "EDM's noise")
+    if own:
+        _none_of(config, (*_BETAS, "rescale_betas_zero_snr", "snr_shift_scale"), "EDM's noise")
+        ends = [0.002, 80.0]
+    else:
+        with np.errstate(divide="ignore"):
+            ends = [float(sigma) for sigma in np.sqrt(1.0 / _alphas_cumprod(config)[[0, -1]] - 1.0)]
+    least, most = (
+        _positive(key, end if config.get(key) is None else config[key])
+        for key, end in zip(("sigma_min", "sigma_max"), ends, strict=True)
+    )
+    if not least < most:
         raise InputError("sigma_min, sigma_max", (least, most), "0 < sigma_min < sigma_max")
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction"):
         raise InputError("prediction_type", prediction, "epsilon or v_prediction")
-    sigma_data = config.get("sigma_data", 0.5) if own else 1.0
+    sigma_data = _positive("sigma_data", config.get("sigma_data", 0.5 if own else 1.0))
     log_sigma = np.log([least, most])
     prediction = "edm" if prediction == "epsilon" else prediction
-    return Schedule(0.25 * log_sigma, -2.0 * log_sigma, prediction, sigma_data=float(sigma_data))
+    return Schedule(0.25 * log_sigma, -2.0 * log_sigma, prediction, sigma_data=sigma_data)
+
+
+def _defaults(kind: str) -> dict[str, Any]:
+    """What a class of diffusers takes where a configuration is silent; nothing for what is no class."""
+    found = getattr(diffusers, kind, None)
+    return {each.name: each.default for each in signature(found).parameters.values()} if isclass(found) else {}
+
+
+def _none_of(config: Mapping[str, Any], keys: Sequence[str], known: str) -> None:
+    """InputError for a key that says something, which a network trained on the noise `known` cannot mean."""
+    for key in keys:
+        value = config.get(key)
+        if value is not None and value is not False and not (key in ("shift", "snr_shift_scale") and value == 1.0):
+            raise InputError(key, value, f"no such key beside {known}")
+
+
+def _positive(key: str, value: Any) -> float:
+    return number(key, value, "a positive number", lambda each: (each > 0.0) & (each < np.inf))

@@ -1,5 +1,7 @@
 """Clock and conversion against the schedulers' own x_0, and against the definition of each prediction."""
 
+from inspect import signature
+
 import diffusers
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from companion.errors import InputError
 from companion.models.schedules import Schedule, schedule_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside the schedulers
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # inside the schedulers
 
 DDPM, DDIM = diffusers.DDPMScheduler, diffusers.DDIMScheduler
 TRAINED = [1e-4 + 0.03 * (k / 500) ** 2 for k in range(500)]
@@ -255,15 +257,144 @@ def test_a_shift_moves_the_ends_and_not_the_clock(shift):
         assert float(schedule.timestep(log_snr)) == pytest.approx(1000.0 * sigma, abs=1e-9)
 
 
+def schedulers() -> dict[str, type]:
+    """The schedulers of diffusers that make a table of cumulative alphas of betas, by their names."""
+    kinds = {name: getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Scheduler")}
+    return {name: kind for name, kind in kinds.items() if "beta_schedule" in signature(kind).parameters}
+
+
+TABLES = schedulers()
+VIDEO = {name for name, kind in TABLES.items() if "snr_shift_scale" in signature(kind).parameters}
+NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0195, "num_train_timesteps": 800}
+KEYS = {
+    **{
+        f"beta_schedule {name}": {"beta_schedule": name}
+        for name in ("linear", "squaredcos_cap_v2", "sigmoid", "laplace")
+    },
+    "beta_start": {"beta_start": 0.001},
+    "beta_end": {"beta_end": 0.015},
+    "num_train_timesteps": {"num_train_timesteps": 700},
+    "trained_betas": {"trained_betas": TRAINED, "num_train_timesteps": 500},
+    "rescale_betas_zero_snr": {"rescale_betas_zero_snr": True},
+    **{f"prediction_type {kind}": {"prediction_type": kind} for kind in ("sample", "v_prediction", "flow_prediction")},
+    "use_flow_sigmas": {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0},
+    "use_flow_sigmas alone": {"use_flow_sigmas": True},
+    "timestep_type": {"timestep_type": "continuous", "prediction_type": "v_prediction", "sigma_data": 0.5},
+    "sigma_data": {"sigma_data": 0.5},
+    "shift": {"shift": 3.0},
+    "invert_sigmas": {"invert_sigmas": True},
+    "snr_shift_scale": {"snr_shift_scale": 2.0},
+    **{key: {key: True} for key in ("thresholding", "clip_sample", "set_alpha_to_one", "use_karras_sigmas")},
+    **{key: {key: True} for key in ("use_exponential_sigmas", "use_beta_sigmas", "use_dynamic_shifting")},
+    "sigma_min": {"sigma_min": 0.1, "sigma_max": 10.0},
+    "timestep_spacing": {"timestep_spacing": "trailing", "steps_offset": 1, "interpolation_type": "log_linear"},
+}
+
+
+def said_of(config: dict[str, object]) -> list[object]:
+    """What a configuration says of a network, or that it is refused, naming a key."""
+    try:
+        schedule = schedule_of(config)
+    except InputError as error:
+        key = str(error).split(" is ")[0]
+        assert key in config or key == "the noise", error
+        return [key]
+    return [schedule.timesteps, schedule.clock, schedule.prediction, schedule.terminal, schedule.sigma_data]
+
+
+@pytest.mark.parametrize("kind", [name for name in TABLES if name not in VIDEO])
+def test_a_key_means_the_same_with_every_class_or_is_refused(kind):
+    for name, keys in KEYS.items():
+        ours, theirs = ({"_class_name": each, **NOISE, **keys} for each in (kind, "DDIMScheduler"))
+        for mine, ddims in zip(said_of(ours), said_of(theirs), strict=True):
+            assert np.array_equal(mine, ddims), (kind, name)
+
+
+def test_the_classes_with_a_table_are_all_there():
+    assert {"DDIMScheduler", "PNDMScheduler", "HeunDiscreteScheduler", "UnCLIPScheduler"} <= set(TABLES)
+    assert len(TABLES) - len(VIDEO) >= 20
+
+
+@pytest.mark.parametrize("kind", [name for name in TABLES if name not in VIDEO])
+def test_what_is_left_out_is_the_default_of_the_class(kind):
+    table = TABLES[kind]().alphas_cumprod.double().numpy()
+    clock = schedule_of({"_class_name": kind}).clock
+    assert clock == pytest.approx(np.log(table) - np.log1p(-table), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", sorted(VIDEO))
+def test_a_shifted_snr_is_refused(kind):
+    with pytest.raises(InputError, match=r"snr_shift_scale is 3\.0"):
+        schedule_of({"_class_name": kind})
+
+
+@pytest.mark.parametrize("rescaled", [kind for kind in TABLES if kind not in VIDEO])
+def test_zero_terminal_snr_is_the_networks_whatever_the_solver(rescaled):
+    # With a solver that left the key aside the levels ended at -7.2, and D was 9% off.
+    config = {**dict(DDIM(rescale_betas_zero_snr=True).config), "_class_name": rescaled}
+    table = DDIM(rescale_betas_zero_snr=True).alphas_cumprod.double().numpy()[:-1]
+    schedule = schedule_of(config)
+    assert schedule.terminal == 999.0
+    assert schedule.clock == pytest.approx(np.log(table) - np.log1p(-table), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_ends_of_a_flow_are_shifted_unless_that_is_done_later(kind, dynamic):
+    # sigma / (1 - sigma) is 1/999 at the first timestep and 999 at the last but one; a shift of 3 multiplies both.
+    schedule = schedule_of({"_class_name": kind, "shift": 3.0, "use_dynamic_shifting": dynamic})
+    odds = np.array([999.0, 1.0 / 999.0]) * (1.0 if dynamic else 3.0)
+    assert schedule.log_snr_range == pytest.approx(tuple(-2.0 * np.log(odds)), abs=1e-12)
+    assert schedule.timesteps[[-1, 0]] == pytest.approx(1000.0 * odds / (1.0 + odds), rel=1e-12)
+    assert float(schedule.timestep(0.0)) == pytest.approx(500.0, rel=1e-12)
+
+
+FLOW, EDM = {"_class_name": "FlowMatchHeunDiscreteScheduler"}, {"_class_name": "EDMEulerScheduler"}
+PNDM = {"_class_name": "PNDMScheduler"}
 REFUSED = {
     "a vector quantised model's": ({"_class_name": "VQDiffusionScheduler"}, "with alphas_cumprod"),
     "no scheduler": ({"_class_name": "NoScheduler"}, "with alphas_cumprod"),
+    "a network": ({"_class_name": "UNet2DModel"}, "with alphas_cumprod"),
+    "a module": ({"_class_name": "schedulers"}, "with alphas_cumprod"),
+    "nothing": ({}, "scheduler is None"),
     "another prediction": ({"_class_name": "DDIMScheduler", "prediction_type": "score"}, "epsilon, sample or v_"),
-    "an edm of samples": ({"_class_name": "EDMEulerScheduler", "prediction_type": "sample"}, "epsilon or v_"),
-    "edm without a range": ({"_class_name": "EDMEulerScheduler", "sigma_min": 90.0}, "0 < sigma_min < sigma_max"),
+    "an edm of samples": ({**EDM, "prediction_type": "sample"}, "epsilon or v_"),
+    "edm without a range": ({**EDM, "sigma_min": 90.0}, "0 < sigma_min < sigma_max"),
+    "edm of infinite noise": ({**EDM, "sigma_max": np.inf}, "sigma_max is inf, expected a positive number"),
+    "edm of no noise": ({**EDM, "sigma_min": 0.0}, r"sigma_min is 0\.0, expected a positive number"),
+    "edm of data without size": ({**EDM, "sigma_data": "x"}, "sigma_data is x"),
+    "edm with betas": ({**EDM, "beta_start": 0.1}, r"beta_start is 0\.1, expected no such key beside EDM"),
+    "edm to zero snr": ({**EDM, "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
     "continuous eps": ({"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"}, "discrete"),
-    "inverted": ({"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": True}, "grows with the noise"),
+    "continuous to zero snr": (
+        {**PNDM, "timestep_type": "continuous", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+        "sigma_max is inf",
+    ),
+    "inverted": ({**FLOW, "invert_sigmas": True}, "grows with the noise"),
+    "a flow of eps": ({**FLOW, "prediction_type": "epsilon"}, "flow_prediction, or nothing, beside a flow"),
+    "a flow to zero snr": ({**FLOW, "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is True"),
+    "a flow of two timesteps": ({**FLOW, "num_train_timesteps": 2}, "num_train_timesteps is 2"),
+    "a flow shifted by nan": ({**FLOW, "shift": np.nan}, "shift is nan"),
+    "a flow shifted back": ({**FLOW, "shift": -1.0}, r"shift is -1\.0"),
     "noise that falls": ({"_class_name": "DDIMScheduler", "trained_betas": [0.1, 0.0, 0.1]}, "noise that grows"),
+    "few timesteps": ({**PNDM, "num_train_timesteps": 10}, r"at log-snr 2\.24 at the last of 10 timesteps"),
+    "no timesteps": ({**PNDM, "num_train_timesteps": 0}, "num_train_timesteps is 0"),
+    "half a timestep": ({**PNDM, "num_train_timesteps": 10.5}, r"num_train_timesteps is 10\.5"),
+    "timesteps without end": ({**PNDM, "num_train_timesteps": 10**12}, "num_train_timesteps is 1000000000000"),
+    "timesteps unsaid": ({**PNDM, "num_train_timesteps": None}, "num_train_timesteps is None"),
+    "no betas": ({**PNDM, "trained_betas": []}, r"trained_betas is of shape \(0,\)"),
+    "one beta": ({**PNDM, "trained_betas": [0.1]}, r"trained_betas is of shape \(1,\)"),
+    "betas in rows": ({**PNDM, "trained_betas": [[0.1, 0.2]]}, r"trained_betas is of shape \(1, 2\)"),
+    "words for betas": ({**PNDM, "trained_betas": ["x", "y"]}, "trained_betas is "),
+    "betas of nan": ({**PNDM, "trained_betas": [0.1, np.nan]}, "trained_betas is "),
+    "betas above one": ({**PNDM, "trained_betas": [0.1, 1.5]}, "trained_betas is "),
+    "other than so many betas": (
+        {**PNDM, "trained_betas": TRAINED, "num_train_timesteps": 1000},
+        r"trained_betas is of shape \(500,\), expected one for each of 1000 timesteps",
+    ),
+    "an unknown rise": ({**PNDM, "beta_schedule": "quadratic"}, "beta_schedule is quadratic"),
+    "no rise": ({**PNDM, "beta_schedule": None}, "beta_schedule is None"),
+    **{f"beta {bad}": ({**PNDM, "beta_end": bad}, f"beta_end is {bad}") for bad in (None, "x", np.nan, -0.1, 1.0)},
 }
 
 
