@@ -263,6 +263,8 @@ def test_lines_are_judged_at_two_errors():
     assert (value, error) == (0.03, 0.02)  # none is sure to be above 0.01: the level that may be highest
     value, error = worst(np.array([0.001, -0.03, 0.025]), np.array([0.01, 0.04, 0.01]))
     assert (value, error) == (0.025, 0.005)  # the level that is sure to be above it, not the largest
+    value, error = worst(np.array([0.004, 0.006, 0.005]), np.array([0.05, 0.006, 0.01]))
+    assert (value, error) == (0.004, 0.025)  # where the least is known, though the value is less
     value, error = worst(np.array([0.0001, 0.011]), np.array([0.00005, 0.0145]))
     assert value == 0.011  # a level where next to nothing can be wrong tells nothing of the others
 

@@ -431,3 +431,6 @@ def test_log_odds_are_those_of_the_sides_densities(likelihood, constant):
     direct = np.log(0.2 * (density @ [0.3, 0.7, 0.0])) - np.log(0.8 * (density @ [0.0, 0.6, 0.4]))
     assert log_odds(sides, [0, 1, NULL], np.array(likelihood)) == pytest.approx(direct, abs=1e-9)
     assert log_odds(sides, [0, 1, NULL], np.array(likelihood) + constant) == pytest.approx(direct, abs=1e-9)
+    several = np.array([likelihood, [0.0, 0.0, 0.0]])[:, None]
+    one = np.log(0.2 / 0.8)
+    np.testing.assert_allclose(log_odds(sides, [0, 1, NULL], several), [[direct], [one]], rtol=0.0, atol=1e-9)

@@ -105,6 +105,17 @@ def test_the_kth_path_of_a_branch_noises_the_kth_sample_of_its_class():
     assert Plan((PAIR,), LEVELS, 20).data_of(0) is None
 
 
+def test_the_null_branch_has_the_samples_of_its_label_or_all_in_an_order_of_chance():
+    labelled = Data(torch.zeros(6, 1), np.array([NULL, 0, 1, NULL, 1, 0]))
+    assert [labelled.of(branch).tolist() for branch in (NULL, 0, 1)] == [[0, 3], [1, 5], [2, 4]]
+    sorted_by_class = Data(torch.zeros(300, 1), np.repeat([0, 1, 2], 100))
+    order = sorted_by_class.of(NULL)
+    assert sorted(order.tolist()) == list(range(300)) and sorted_by_class.of(5).tolist() == []
+    # Of the first 60 each class has 20, within four deviations of a draw without replacement, 3.3.
+    assert np.all(np.abs(np.bincount(order[:60] // 100) - 20) < 14)
+    np.testing.assert_array_equal(order, Data(torch.ones(300, 1), np.repeat([0, 1, 2], 100)).of(NULL))
+
+
 @pytest.mark.parametrize("asked", [PAIR, GROUPS], ids=lambda asked: asked.label)
 def test_data_are_enough_for_a_beginning_of_the_paths(asked):
     """As many paths as `enough` says can be noised, and one more cannot."""

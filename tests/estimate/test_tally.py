@@ -121,6 +121,7 @@ ASKED = {
     "of two against all": (TWO, [partition(TWO, [0], "all")]),  # both branches are on the second side
     "all against of two": (TWO, [Partition("all|1", {0: 0.4, 1: 0.6}, {1: 1.0}, 0.3)]),
     "against the null branch": (TWO, [partition(TWO, [1], "null")]),
+    "three": (FOUR, [partition(FOUR, [3], [0, 1])]),
     "groups": (FOUR, [partition(FOUR, [0, 2], [3, 1], "true")]),
     "many": (MANY, [partition(MANY, range(0, 18, 2), range(1, 18, 2))]),
     "some of many": (FOUR, [partition(FOUR, [3], [1]), partition(FOUR, [0], "others"), partition(FOUR, [2], "all")]),
