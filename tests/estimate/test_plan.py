@@ -114,6 +114,9 @@ def test_the_null_branch_has_the_samples_of_its_label_or_all_in_an_order_of_chan
     # Of the first 60 each class has 20, within four deviations of a draw without replacement, 3.3.
     assert np.all(np.abs(np.bincount(order[:60] // 100) - 20) < 14)
     np.testing.assert_array_equal(order, Data(torch.ones(300, 1), np.repeat([0, 1, 2], 100)).of(NULL))
+    with pytest.raises(InputError, match="6 samples in all, expected at least 10"):
+        against_null = Partition("0|null", {0: 1.0}, {NULL: 1.0}, 0.5)
+        Plan((against_null,), LEVELS, 20, data=Data(torch.zeros(6, 1), np.zeros(6)))
 
 
 @pytest.mark.parametrize("asked", [PAIR, GROUPS], ids=lambda asked: asked.label)
@@ -129,7 +132,7 @@ def test_data_are_enough_for_a_beginning_of_the_paths(asked):
     assert all(count <= len(data.of(branch)) for count, branch in zip(beginning, plan.branches, strict=True))
     one_more = [np.sum(plan.owner[: most + 1] == k) for k in range(len(plan.branches))]
     assert any(count > len(data.of(branch)) for count, branch in zip(one_more, plan.branches, strict=True))
-    with pytest.raises(InputError, match=r"samples of class number 0|samples in all"):
+    with pytest.raises(InputError, match="3 samples of class number 0, expected at least"):
         replace(plan, data=data)
     few = Data(torch.zeros(200, 1), np.arange(200) % 3)
     assert plan.enough(few) == 40
