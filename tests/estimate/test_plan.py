@@ -116,7 +116,7 @@ def test_the_null_branch_has_the_samples_of_its_label_or_all_in_an_order_of_chan
     np.testing.assert_array_equal(order, Data(torch.ones(300, 1), np.repeat([0, 1, 2], 100)).of(NULL))
     with pytest.raises(InputError, match="6 samples in all, expected at least 10"):
         against_null = Partition("0|null", {0: 1.0}, {NULL: 1.0}, 0.5)
-        Plan((against_null,), LEVELS, 20, data=Data(torch.zeros(6, 1), np.zeros(6)))
+        Plan((against_null,), LEVELS, 20, data=Data(torch.zeros(16, 1), np.repeat([0, NULL], [10, 6])))
 
 
 @pytest.mark.parametrize("asked", [PAIR, GROUPS], ids=lambda asked: asked.label)
