@@ -159,6 +159,15 @@ def test_the_simultaneous_factor_of_independent_levels_is_that_of_their_largest_
     assert simultaneous_factor(still, by_hand(still, stratum, [0.3, 0.7])) == pytest.approx(expected, abs=0.1)
 
 
+def test_the_simultaneous_factor_of_few_paths_is_students_too():
+    """Two levels that vary in a stratum each are independent: the normal quantile of their largest deviation, times
+    2.7764 / 1.96, as t of four degrees is; 2000 draws are good to 0.15, four deviations times that."""
+    values = np.array([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 0.0], [0.0, 1.0]])
+    measured = by_hand(values, np.repeat([0, 1], 4), [0.5, 0.5])
+    expected = stats.norm.ppf(0.5 + 0.5 * np.sqrt(0.95)) * 2.7764 / stats.norm.ppf(0.975)
+    assert simultaneous_factor(values, measured) == pytest.approx(expected, abs=0.15)
+
+
 def test_the_simultaneous_factor_counts_the_weights_of_the_strata():
     """Level 0 varies in the first stratum alone, level 1 in both, so that their deviations are correlated by the share
     of its weighted variance, r. Two normal numbers of that correlation: P(both below f) by the bivariate law."""
@@ -237,6 +246,13 @@ def test_the_tail_begins_where_less_than_a_tenth_is_left():
     assert middle[0] == pytest.approx(0.101, abs=1e-6)
     spread = 4.0 * 1e-4 / 0.099
     np.testing.assert_allclose(middle[1:], entropy[1:] + 0.5 * spread, rtol=1e-9)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1675])
+def test_a_run_that_ends_at_its_floor_is_not_certain(floor):
+    """x = 0 and no error: the other end is the x' of x' = factor sqrt(c x'), c of the level before."""
+    lower, upper = limits(floor + np.array([0.4, 0.01, 0.0]), np.array([0.01, 0.003, 0.0]), np.zeros(3), 2.0, floor)
+    assert (lower[2], upper[2]) == pytest.approx((floor, floor + 4.0 * 0.003**2 / 0.01), rel=1e-9)
 
 
 def test_the_widest_place_of_the_band():

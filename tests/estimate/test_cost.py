@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from companion.denoiser import FunctionDenoiser
+from companion.errors import InputError
 from companion.estimate import cost
 from companion.estimate.cost import Cost, expected_cost
-from companion.estimate.memory import states_in_memory
+from companion.estimate.memory import memory_said, states_in_memory
 from companion.estimate.partition import Partition, partition
 from companion.estimate.plan import PUBLISHED, Plan
 from companion.estimate.profile import planned, profile
@@ -61,9 +62,9 @@ def test_the_rate_is_that_of_the_largest_trial_of_less_than_ten_seconds(monkeypa
 
     timed = replace(model, function=slow)
     plan = Plan((EVEN,), np.array([-3.0, 0.0]), 1000, block=600)
-    for processes in (1, 3):
+    for processes, options in ((1, {}), (3, {"processes": 3})):
         calls.clear()
-        said = expected_cost(timed, plan, replace(plan, samples=100), left=600, processes=processes)
+        said = expected_cost(timed, plan, replace(plan, samples=100), left=600, **options)
         assert said.per_second == pytest.approx(processes / seconds, rel=1e-12)
         assert (said.tried, said.block, said.left) == (tried, 600, 600)
         assert said.evaluations == (1000 + 100) * 2 * 3
@@ -92,6 +93,21 @@ def test_the_states_are_counted(dimension):
     whole = replace(plan, block=200)  # more than there are paths
     states = 90 * (8 * dimension + 3 * 10 * dimension + 2 * max(dimension, 4096))
     assert states_in_memory(whole, dimension) == 8 * (states + 90 * 7 * 2 * 16)
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [(5, "block is 5, expected 2 or fewer"), (2, "1 or fewer"), (1, "more memory than one path needs")],
+)
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_want_of_memory_names_half_of_the_block(paths, said, error):
+    with pytest.raises(InputError, match=said), memory_said(paths):
+        raise error
+
+
+def test_another_error_is_no_want_of_memory():
+    with pytest.raises(RuntimeError, match="sizes do not match"), memory_said(5):
+        raise RuntimeError("sizes do not match")
 
 
 def test_one_line_says_it():

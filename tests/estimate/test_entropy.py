@@ -291,6 +291,7 @@ def gathered(plan, seed=0, **values):
     record = {**zero, "stratum": np.repeat([0.0, 1.0], COUNTS), "foreseen": np.zeros((100, 4)), **values}
     halves = [[{name: array[rows] for name, array in record.items()}] for rows in (slice(30), slice(30, 100))]
     (found,) = gather(plan, halves)
+    assert found.partition is plan.partitions[0] and found.log_snr is plan.log_snr
     return found
 
 
@@ -370,6 +371,19 @@ def test_the_coefficients_of_a_path_are_best_for_the_nine_tenths_without_it():
             covariance = np.cov(np.stack([rest[rows][members], *sums[:, rows, level][:, members]]))[0, 1:]
             slope += weight**2 / members.sum() * covariance
         np.testing.assert_allclose(slope, 0.0, atol=1e-12)
+
+
+def test_a_branch_of_two_paths_has_no_part_in_the_coefficients_without_one_of_them():
+    """26 branches of two paths: the variance of one alone is not known, and is left out, not divided by zero."""
+    half = 1.0 / 13.0
+    asked = Partition("even|odd", dict.fromkeys(range(0, 26, 2), half), dict.fromkeys(range(1, 26, 2), half), 0.5)
+    plan = Plan((asked,), FOUR_LEVELS, 52, method=replace(DEFAULT, weighed=False))
+    foreseen, drawn = normal(2, 52, 4)
+    zero = {name: np.zeros((52, 4)) for name in ("entropy", "rough_production", "two_steps", "log_odds")}
+    record = {**zero, "foreseen": foreseen, "drawn": drawn, "stratum": plan.strata(asked, 0).astype(float)}
+    assert np.bincount(plan.strata(asked, 0)).tolist() == [2] * 26
+    (found,) = gather(plan, [[{**record, "production": np.cumsum(2.0 * foreseen - drawn, axis=1)}]])
+    np.testing.assert_allclose(found.production_of_path, 0.0, atol=1e-9)
 
 
 def test_fewer_than_fifty_paths_are_not_corrected_and_fifty_are():

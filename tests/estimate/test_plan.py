@@ -106,7 +106,7 @@ def test_the_kth_path_of_a_branch_noises_the_kth_sample_of_its_class():
 
 
 def test_the_null_branch_has_the_samples_of_its_label_or_all_in_an_order_of_chance():
-    labelled = Data(torch.zeros(6, 1), np.array([NULL, 0, 1, NULL, 1, 0]))
+    labelled = Data(torch.zeros(6, 1), np.array([-1, 0, 1, -1, 1, 0]))  # as files of labels have it
     assert [labelled.of(branch).tolist() for branch in (NULL, 0, 1)] == [[0, 3], [1, 5], [2, 4]]
     sorted_by_class = Data(torch.zeros(300, 1), np.repeat([0, 1, 2], 100))
     order = sorted_by_class.of(NULL)

@@ -105,6 +105,22 @@ def test_the_shipped_network_was_trained_with_these_settings():
     assert asdict(Settings()) == described["training"]
 
 
+def test_the_learning_rate_warms_up_and_falls_to_nothing():
+    """Linear to one in a hundred steps, times a quarter of a cosine, squared; past the last step nothing is left."""
+    for steps in (40, 400):
+        found = [training._rate(step, steps) for step in range(steps + 1)]
+        warm = np.minimum(np.arange(1, steps + 2) / 100.0, 1.0)
+        np.testing.assert_allclose(found, warm * np.cos(0.5 * np.pi * np.arange(steps + 1) / steps) ** 2, atol=1e-15)
+
+
+def test_a_checkpoint_is_written_every_so_many_steps(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 3)
+    monkeypatch.setattr(training._Run, "save", lambda run, path: written.append(run.step))
+    train(training_digits(), tmp_path, Settings(steps=7, batch=2), progress=False)
+    assert written == [3, 6]
+
+
 def test_a_large_gradient_is_cut_to_length_one(tmp_path, monkeypatch):
     """The first moment after one step is a tenth of the gradient (Adam's 1 - 0.9)."""
     lengths = []
