@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 from scipy.optimize import brentq
@@ -94,7 +94,6 @@ def test_shapes_and_ends():
     assert binary.variance(0.0) == pytest.approx(0.0, abs=1e-30)
 
 
-@settings(deadline=None)  # a busy machine is not a failure
 @given(weight=st.floats(0.001, 0.999), kappa=st.floats(1e-3, 60.0))
 def test_entropy_with_weights_is_the_integral_over_both_classes(weight, kappa):
     prior = np.log(weight / (1.0 - weight))
@@ -110,7 +109,6 @@ def test_entropy_with_weights_is_the_integral_over_both_classes(weight, kappa):
     assert binary.entropy(kappa, weight) == pytest.approx(direct, abs=1e-11)  # quad's own tolerance, summed
 
 
-@settings(deadline=None)  # a busy machine is not a failure
 @given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 100.0))
 def test_production_is_minus_the_derivative_of_the_entropy(weight, kappa):
     step = 1e-4 * kappa
@@ -120,7 +118,6 @@ def test_production_is_minus_the_derivative_of_the_entropy(weight, kappa):
     assert binary.production(kappa, weight) == pytest.approx(-derivative, rel=1e-9, abs=1e-10 / kappa)
 
 
-@settings(deadline=None)  # a busy machine is not a failure
 @given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 100.0))
 def test_curvature_is_minus_the_derivative_of_the_production(weight, kappa):
     step = 1e-3 * kappa
@@ -130,7 +127,6 @@ def test_curvature_is_minus_the_derivative_of_the_production(weight, kappa):
     assert binary.curvature(kappa, weight) == pytest.approx(-derivative, rel=2e-9, abs=1e-12 / kappa)
 
 
-@settings(deadline=None)
 @given(weight=st.floats(0.01, 0.99), kappa=st.floats(0.01, 60.0))
 def test_expectation_is_the_mean_over_both_classes(weight, kappa):
     prior = np.log(weight / (1.0 - weight))
@@ -160,7 +156,6 @@ def test_log_production_where_the_production_underflows():
     assert binary.production(1e4) == 0.0
 
 
-@settings(deadline=None)
 @given(mean=st.floats(-60.0, 60.0), variance=st.floats(0.0, 300.0))
 def test_entropy_of_normal(mean, variance):
     deviation = np.sqrt(variance)

@@ -105,7 +105,6 @@ def test_partitions_of_many_classes_lie_within_the_monte_carlo(first, second):
     assert np.all(estimate.entropy_se < 0.01)
 
 
-@settings(deadline=None)  # a busy machine is not a failure
 @given(classes=st.integers(2, 10**6), kappa=st.floats(0.01, 150.0))
 def test_production_is_minus_the_derivative_of_the_entropy(classes, kappa):
     step = 1e-3 * kappa
