@@ -22,11 +22,11 @@ def test_on_a_line_the_share_below_a_trajectory_stays():
 
 def test_a_small_distance_grows_by_the_integrated_rate():
     points = point_set([[-1.0], [1.0]], [0.4, 0.6])
-    levels, apart = np.geomspace(2.0, 0.3, 400), 1e-6
+    levels, apart = np.geomspace(2.0, 0.3, 100), 1e-6
     flow = reverse_flow(points, [[-0.1], [-0.1 + apart]], levels)
     grown = np.log((flow.x[:, 1, 0] - flow.x[:, 0, 0]) / apart)
-    # The trapezoidal rule's error, and that of a distance that is not infinitely small.
-    assert flow.stretch[:, 0] == pytest.approx(grown, abs=1e-3)
+    # A distance that grows to 3e-5 is not infinitely small; the trapezoidal rule would be off by 7e-4 at these levels.
+    assert flow.stretch[:, 0] == pytest.approx(grown, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ __all__ = [
     "IDENTITIES",
     "benes_equation",
     "benes_kernel",
+    "carried_covariance",
     "kernel",
     "likelihood",
     "natural_covariance",
@@ -153,8 +154,15 @@ def natural_noise() -> Proof:
 
 
 _covariance = Function("C")(t)  # of X_tau and X_t given x_0: C' = f C from C = sigma^2 at tau
-_carried = alpha / alpha.subs(t, tau) * sigma.subs(t, tau) ** 2
+_carried = alpha / alpha.subs(t, tau) * sigma.subs(t, tau) ** 2  # `carried_covariance` solves that
 _two_times = (replace(_moving[0], prepare=lambda side: _motion(side.subs(_covariance, _carried).doit())),)
+
+
+def carried_covariance() -> Proof:
+    """What the covariance of X at two times is carried by: C' = f C for C = sigma_tau^2 alpha / alpha_tau."""
+    proof = Proof(Derivative(_carried, t), _moving)
+    proof.then(r"$\alpha' = f \alpha$", drift * _carried)
+    return proof
 
 
 def natural_covariance() -> Proof:
@@ -265,6 +273,7 @@ IDENTITIES = (
     likelihood().identity("eq-clocks-likelihood", "none"),
     natural_drift().identity("eq-clocks-natural-drift", "none"),
     natural_noise().identity("eq-clocks-natural-noise", "none"),
+    carried_covariance().identity("eq-clocks-carried", "none"),
     natural_covariance().identity("eq-clocks-natural-covariance", "none"),
     Identity(
         "eq-clocks-tweedie",

@@ -228,10 +228,10 @@ def equidistant_entropy() -> Proof:
     """The entropy of K equidistant classes as one integral."""
     proof = Proof(class_entropy(control), _TRIANGLES)
     together = Total(weight[j], j)
-    proof.then("the surprise at the true class", E(log(together / weight[1])))
+    proof.then("the surprise at the true class", E(1, log(together / weight[1])))
     proof.then(
         "Frullani's integral for either logarithm; what they share cancels",
-        Integral((E(exp(-u * weight[1])) - E(exp(-u * together))) / u, (u, 0, oo)),
+        Integral((E(1, exp(-u * weight[1])) - E(1, exp(-u * together))) / u, (u, 0, oo)),
     )
     proof.then(
         r"the $W_j$ are independent, and $W_1$, of the true class, carries the factor $e^{\kappa/2}$",
@@ -248,11 +248,11 @@ def equidistant_production() -> Proof:
     proof.then(r"the production in control parameters, all of them $\kappa$", -E(pairs) / 4)
     proof.then("the probabilities sum to one", -E(1 - Total(posterior[i] ** 2, i)) / 4)
     proof.then(
-        "a class drawn from the posterior is the true one as often as the posterior says", -E(1 - posterior[1]) / 4
+        "a class drawn from the posterior is the true one as often as the posterior says", -E(1, 1 - posterior[1]) / 4
     )
     together, rivals = Total(weight[j], j), Others(weight[j], j, 1)
-    proof.then("the posterior is a share of the $W_j$", -E(rivals / together) / 4)
-    proof.then(r"$1/S$ is the integral of $e^{-uS}$", -Integral(E(rivals * exp(-u * together)), (u, 0, oo)) / 4)
+    proof.then("the posterior is a share of the $W_j$", -E(1, rivals / together) / 4)
+    proof.then(r"$1/S$ is the integral of $e^{-uS}$", -Integral(E(1, rivals * exp(-u * together)), (u, 0, oo)) / 4)
     proof.then(
         "$K - 1$ terms alike; a factor $W_j$ completes a square and shifts class $j$ as if it were the true one",
         -(count - 1) * exp(control / 4) * Integral(_SHIFTED**2 * _PLAIN ** (count - 2), (u, 0, oo)) / 4,
@@ -323,7 +323,7 @@ IDENTITIES = (
         "eq-equidistant-production",
         (
             -Derivative(class_entropy(control), control),
-            E(1 - posterior[1]) / 4,
+            E(1, 1 - posterior[1]) / 4,
             (count - 1) * exp(control / 4) * Integral(_SHIFTED**2 * _PLAIN ** (count - 2), (u, 0, oo)) / 4,
         ),
         "none",

@@ -99,7 +99,13 @@ def test_cor_one_entropy(name, log_snr):
 
 def test_thm_natural_variable():
     """Its proofs run; and dy = D dsnr + dB, stepped from nothing, arrives at the mixture's own distribution."""
-    for prove in (clocks.natural_drift, clocks.natural_noise, clocks.natural_covariance, clocks.reverse_drift):
+    for prove in (
+        clocks.natural_drift,
+        clocks.natural_noise,
+        clocks.carried_covariance,
+        clocks.natural_covariance,
+        clocks.reverse_drift,
+    ):
         assert len(prove().steps) > 1
     mixture = isotropic_mixture([[-1.0], [0.5]], [0.2, 0.6], [0.3, 0.7])
     generator = torch.Generator().manual_seed(0)
