@@ -6,9 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
+from torch.autograd.functional import hessian, jacobian
 
 from companion.theory import binary, guessing
 from companion.theory.symbolic import questions
@@ -150,6 +152,34 @@ def test_the_limit_by_its_law():
         share = (log_odds <= at).mean()
         # Half a step of the lattice, 1/sqrt(2 pi n), and four standard errors of a share.
         assert abs(share - norm.cdf(at, 2.0 * snr, 2.0 * math.sqrt(snr))) < 0.014 + 2.0 / math.sqrt(20_000)
+
+
+def test_prop_questions_bridge():
+    """The fixed oracle's transition from y at one snr to z at another solves the random oracle's forward equation.
+
+    Transitions from every y fix the law of the paths. Six weighted points in the plane; derivatives by autograd in
+    float64, so the sides agree to rounding.
+    """
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    prior = torch.rand(6, generator=generator, dtype=torch.float64).log_softmax(0)
+
+    def posterior(z, snr):
+        return (prior + points @ z - 0.5 * snr * points.square().sum(1)).softmax(0)
+
+    def transition(z, snr, y, start):
+        given = posterior(y, start)  # of x_0, when the game stands at y
+        gap = (z - y - (snr - start) * points).square().sum(1)
+        return (given * torch.exp(-gap / (2 * (snr - start))) / (2 * torch.pi * (snr - start))).sum()
+
+    for start, length in ((0.3, 0.5), (1.0, 2.0), (4.0, 0.1)):
+        y = start * points[0] + start**0.5 * torch.randn(2, generator=generator, dtype=torch.float64)
+        z = y + length * points[1] + length**0.5 * torch.randn(2, generator=generator, dtype=torch.float64)
+        snr = torch.tensor(start + length, dtype=torch.float64)
+        in_time = jacobian(lambda s, z=z, y=y, start=start: transition(z, s, y, start), snr)
+        slope = hessian(lambda z, s=snr, y=y, start=start: transition(z, s, y, start), z)
+        carried = jacobian(lambda z, s=snr, y=y, start=start: posterior(z, s) @ points * transition(z, s, y, start), z)
+        assert float(in_time) == pytest.approx(float(0.5 * slope.trace() - carried.trace()), rel=1e-9, abs=1e-14)
 
 
 def test_eq_questions_gaussian():
