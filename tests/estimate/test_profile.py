@@ -166,8 +166,8 @@ def test_the_peak_is_the_vertex_of_a_parabola_on_uneven_levels(top):
     assert found.peak == pytest.approx((top, top, top), abs=1e-9)
     for rising in (UNEVEN + 4.0, 7.0 - UNEVEN):
         assert assembled(production=rising)[0].peak == Estimate(None, None, None)
-    two = UNEVEN[:2]
-    assert assembled(levels=two, production=np.array([1.0, 2.0]))[0].peak == Estimate(None, None, None)
+    for few in (UNEVEN[:2], UNEVEN[:3]):
+        assert assembled(levels=few, production=few + 4.0)[0].peak == Estimate(None, None, None)
     flat = np.array([0.0, 1.0, 1.0, 1.0, 0.0, 0.0])  # the first of equal ones, half-way to the next
     assert assembled(production=flat)[0].peak.value == pytest.approx(-0.5)
 
