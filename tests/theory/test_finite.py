@@ -79,6 +79,26 @@ def test_samples_are_points_with_their_own_labels():
     assert float(noised.var()) == pytest.approx(4.0 + float(points[labels == 1].var()), rel=0.03)
 
 
+def test_samples_are_drawn_from_the_generator_that_is_given():
+    data, before = finite_data(*images()), torch.get_rng_state()
+    first, again, other = (data.sample_noised(9, 0.5, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_samples_of_a_class_are_drawn_evenly_from_its_points():
+    """Of 100 points a class: each within five deviations of 4000 / 100 draws; of all points, a class by its share."""
+    points, labels = torch.arange(300.0)[:, None], torch.tensor([0] * 100 + [1] * 200)
+    data = finite_data(points, labels)
+    drawn, classes = data.sample(4000, torch.Generator().manual_seed(0), condition=0)
+    counts = torch.bincount(drawn[:, 0].long(), minlength=300)
+    assert set(classes.tolist()) == {0} and int(counts[100:].sum()) == 0
+    assert float((counts[:100] - 40).abs().max()) < 5.0 * 40.0**0.5
+    _, classes = data.sample(4000, torch.Generator().manual_seed(1))
+    assert abs(float(classes.double().mean()) - 2.0 / 3.0) < 4.5 * (2.0 / 9.0 / 4000) ** 0.5
+
+
 def test_digest_sees_points_and_labels():
     points, labels = images()
     base = finite_data(points, labels).digest

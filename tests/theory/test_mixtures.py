@@ -148,6 +148,15 @@ def test_turning_space_turns_what_it_says(seed, sigma):
     torch.testing.assert_close(odds[0], -odds[1])  # both classes weigh 1/2 here anyway
 
 
+def test_samples_are_drawn_from_the_generator_that_is_given():
+    before = torch.get_rng_state()
+    for mixture in (plane(0), isotropic_mixture([[-1.0], [1.0]], 0.3)):
+        first, again, other = (mixture.sample_noised(9, 0.5, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+        assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+        assert not torch.equal(first[0], other[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_samples_in_space_have_the_means_and_covariances():
     """40 000 of a class of one component, in units in which the covariance is 1: a mean of 1 / sqrt(n), a product of
     sqrt(2 / n), within five deviations."""
