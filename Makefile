@@ -1,11 +1,14 @@
 # Two commands: `make book` to read, `make test` to check. Both make their own environment on the first run.
-.PHONY: book test editions address colab screenshots clean
+.PHONY: book test kernels editions address colab screenshots clean
 
 book:          ## run every chapter once and build the pages
 	@sh tools/run.sh book
 
 test:          ## lint, types, unit tests, every chapter, the pages and their checks
 	@sh tools/run.sh test
+
+kernels:       ## the tests of networks under other processors' arithmetic, one thread and two; KERNEL=oldest-1 alone
+	@sh tools/run.sh kernels $(KERNEL)
 
 editions:      ## write the Colab edition of every chapter from its text
 	@sh tools/run.sh editions

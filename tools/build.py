@@ -47,6 +47,16 @@ SOURCES = (
 # One thread a chapter: two chapters with as many threads as cores each take six times as long.
 SETTINGS = {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
 
+# The arithmetic of other processors, as far as this one can do it: the oldest instructions, and sums cut into threads.
+_OLDEST = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
+_AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
+KERNELS = {
+    f"{name}-{threads}": {**settings, "OMP_NUM_THREADS": threads}
+    for name, settings in {"oldest": _OLDEST, "avx2": _AVX2, "own": {}}.items()
+    for threads in ("1", "2")
+}
+NETWORKS = ("tests/models", "tests/estimate", "tests/test_cli.py", "companion/models", "companion/estimate")
+
 # A chapter imports after its set-up cell, and how long a line may be is judged on the page.
 _CHAPTER_RULES = ("--select=E,F,W,B,UP,NPY", "--ignore=E402,E501")
 
@@ -80,6 +90,23 @@ def make_test() -> None:
     print("== tests", flush=True)
     tests = _python("-m", "pytest", "-q", "-n", "2", "-rfEs", "--durations=5", BOOK_BUILT="1", MPLBACKEND="agg")
     sys.exit(tests or not built)
+
+
+def make_kernels(kernel: str = "", *tests: str) -> None:
+    """The tests of networks, or some of them, under each kernel or under one; a line a kernel, and what failed."""
+    if kernel and kernel not in KERNELS:
+        raise ValueError(f"KERNEL is {kernel}, expected one of {', '.join(KERNELS)}")
+    BUILD.mkdir(exist_ok=True)
+    failures = 0
+    for name in [kernel] if kernel else KERNELS:
+        started, log = time.monotonic(), BUILD / f"kernel-{name}.log"
+        with log.open("w", encoding="utf-8") as file:
+            failed = _python("-m", "pytest", "-q", "-n", "2", *(tests or NETWORKS), output=file, **KERNELS[name])
+        print(f"{name:9s} {'failed' if failed else 'passed'} {time.monotonic() - started:6.0f} s", flush=True)
+        if failed:
+            print("\n".join(line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("FAILED")))
+        failures += bool(failed)
+    sys.exit(failures)
 
 
 def make_editions() -> None:
@@ -197,6 +224,7 @@ def _python(*arguments: str, output: IO[str] | None = None, **environment: str) 
 COMMANDS: dict[str, Callable[..., None]] = {
     "book": make_book,
     "test": make_test,
+    "kernels": make_kernels,
     "editions": make_editions,
     "address": address.write,
     "colab": colab.run_chapters,
