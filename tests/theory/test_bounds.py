@@ -43,6 +43,11 @@ def test_lem_gaussian_tails_in_any_geometry():
             below = (log_odds.min(axis=1) < 0.5 * fraction * nearest).mean()
             bound = float(bounds.tail_bound(nearest, fraction, classes))
             assert below <= bound + 4.0 * math.sqrt(0.25 / count)
+        rivals = np.exp(-log_odds).sum(axis=1)  # over the true class
+        mass = rivals / (1.0 + rivals)
+        error = mass.std() / math.sqrt(count)
+        assert mass.mean() - 4.0 * error <= 0.5 * np.exp(-kappa[0, 1:] / 8.0).sum()
+        assert mass.mean() - 4.0 * error <= 0.5 * (classes - 1) * math.exp(-nearest / 8.0)
 
 
 def test_tail_of_many_classes_by_simulation():
