@@ -68,9 +68,9 @@ def test_the_saved_weights_are_the_moving_average_of_a_run_in_closed_form(tmp_pa
 
         w -> (1 - r decay) w - r sign(g),    r = rate min(1, (k + 1) / 100) cos^2(pi k / 2 n),
 
-    for |g| far above its 1e-8 (Loshchilov and Hutter 2019). What is saved is the average, of which
-    a step keeps the smaller of 0.25 and k / (k + 10). A float32 keeps 6e-8 of a weight of order one, a step changes it by 0.005 and more: the last
-    weights and their average are 0.01 apart.
+    for |g| far above its 1e-8 (Loshchilov and Hutter 2019). What is saved is the average, of which a step keeps the
+    smaller of 0.25 and k / (k + 10). A float32 keeps 6e-8 of a weight of order one, a step changes it by 0.005 and
+    more: the last weights and their average are 0.01 apart.
     """
     before, sign = {}, {}
 
