@@ -59,11 +59,13 @@ class Profile:
     `pointwise` and `simultaneous` are the numbers of standard errors on either side of the entropy that hold the
     truth in 95 of 100 runs, at a single level or at all at once (`band`). `paths` is "model" for the model's own
     trajectories and "data" for real samples under the exact noising chain; `sampling` says why no more paths were
-    drawn. `certificate` is what the run measured of its own errors. `prior_entropy` and `floor` are the ends the
-    curve can reach. `truncation` is what the top level leaves uncounted, in nats. `half_entropy` is the log-snr at
-    which half of what can be known is known; `window` are the levels of a tenth and of nine tenths; `peak` is the
-    log-snr of the largest production. Their intervals are bootstraps over paths: they count chance, not the bias of
-    finite steps.
+    drawn. `certificate` is what the run measured of its own errors. `prior_entropy` is the entropy where nothing is
+    known, `floor` what stays open even where clean data show every class (`Partition.floor`). `truncation` is what the
+    top level leaves uncounted, in nats. `half_entropy` is the first log-snr, from noise, at which the entropy has come
+    half-way from `prior_entropy` down to `floor`, whatever the last level leaves; `window` are the levels at which a
+    tenth and nine tenths of that way are gone; `peak` is the log-snr of the largest production. Each is None where the
+    curve does not come down so far, begins below it, or is highest at an end. Their intervals are bootstraps over
+    paths, and count chance, not the bias of finite steps.
     """
 
     partition: str
@@ -152,8 +154,8 @@ class Profile:
         ends = f"{self.entropy[0]:.4f} to {self.entropy[-1]:.4f} nats"
         rows = {
             "half decided at log-snr": str(self.half_entropy),
-            "a tenth known at": str(first),
-            "nine tenths known at": str(last),
+            "a tenth decided at": str(first),
+            "nine tenths decided at": str(last),
             "production peaks at": str(self.peak),
             "entropy": f"{ends}; prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
             "95% band": f"±{one:.4f} nats at most, ±{every:.4f} for all levels at once; {self.sampling}",

@@ -229,6 +229,15 @@ def test_a_profile_holds_the_means_and_errors_of_its_paths():
     assert ends.production.tolist() == [0.0, 0.0, *UNEVEN[2:]]
 
 
+def test_half_entropy_is_half_way_to_the_floor_of_the_question_and_none_where_classes_overlap_too_much():
+    """The floor is what clean data leave open if they show every class; overlap does not enter it."""
+    pair = isotropic_mixture([[-1.0], [1.0]], 1.0)  # keeps 0.356 nats of 0.693
+    found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 6.0, 40), 400)
+    assert found.floor == 0.0
+    assert found.entropy[-1] > 0.5 * found.prior_entropy
+    assert found.half_entropy == Estimate(None, None, None)
+
+
 def test_half_entropy_interval_holds_the_exact_level():
     """kappa = 16 / (1 + sigma^2) = 4.17605. 95% intervals, widened by 0.02 for the steps: 13 of 16 seeds or more, which
     a true 95% misses once in 140."""

@@ -208,6 +208,19 @@ def test_prop_grouping():
             np.testing.assert_allclose(quantity(mixture, LEVELS), parts, atol=1e-10, rtol=0.0)
 
 
+def test_wider_classes_are_half_decided_later_and_produce_most_at_more_noise():
+    """Of two classes of width 0, 1/4, 1/2 and 1 at +-1; the last pair keeps more than half of log 2 for ever."""
+    levels = np.linspace(-2.0, 2.0, 401)
+    pairs = [isotropic_mixture([[-1.0], [1.0]], width) for width in (0.0, 0.25, 0.5, 1.0)]
+    peaks = [levels[exact_production(pair, levels).argmax()] for pair in pairs]
+    assert np.all(np.diff(peaks) < 0.0)
+    np.testing.assert_allclose(peaks, [0.41, 0.38, 0.24, -0.39], atol=0.011)  # a step of the levels
+    assert np.all(np.diff([exact_half_level(pair) for pair in pairs[:3]]) > 0.0)
+    assert float(exact_entropy(pairs[3], 30.0)) > 0.5 * np.log(2.0)
+    with pytest.raises(InputError, match="less than half"):
+        exact_half_level(pairs[3])
+
+
 def test_half_level_is_where_half_is_left():
     pair = isotropic_mixture([[-1.0], [1.0]], 0.25)
     kappa = binary.control_parameter(1.0, noise_of(exact_half_level(pair)), 2.0, 0.25)
