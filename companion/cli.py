@@ -129,6 +129,13 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     command.add_argument(
         "--out", type=Path, default=Path("profile"), help='folder of the run and its result (default "profile")'
     )
+    command.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        choices=["null", "clipping", "first level", "last level"],
+        help="go on although this check of the model fails; once for each",
+    )
     command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     command.set_defaults(command=_profile)
 
@@ -174,7 +181,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         if left > 0:
             conditions = [None if branch == NULL else branch for branch in plan.branches]
             levels = [plan.log_snr[0], plan.log_snr[len(plan.log_snr) // 2], plan.log_snr[-1]]
-            refuse(examine(model, conditions, levels))
+            refuse(examine(model, conditions, levels), arguments.trust)
             cost = processes.together(lambda: expected_cost(model, plan, pilot, left, processes.count))
         make_folder(arguments.out, "--out")
         if left > 0 and is_main():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from companion import cli
 from companion.cli import main
 from companion.estimate.profile import profile
 from companion.estimate.result import Profile
+from companion.models.checks import JUDGED
 from companion.models.tiny import save_tiny
 from companion.models.trained import TrainedDenoiser
 
@@ -60,7 +62,7 @@ def test_json_is_the_saved_result(tmp_path, capsys):
 def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
     folder = save_tiny("stable diffusion", tmp_path / "model")
     prompts = ["--prompt", "a cab", "--prompt", "a bad cab"]
-    arguments = [*SMALL, "--model", str(folder), *prompts]
+    arguments = [*SMALL, "--model", str(folder), *prompts, "--trust", "first level", "--trust", "last level"]
     assert main([*arguments, "--partition", "#1|#0", "--out", str(tmp_path / "out")]) == 0
     assert Profile.load(tmp_path / "out" / "profile.json").partition == "a bad cab|a cab"
     more = ["--partition", "a cab|null", "--dtype", "bfloat16"]
@@ -221,6 +223,46 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path, capsys
     assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path / ("long" * 100))]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("companion: error: --out is ")
+
+
+def test_another_prediction_type_stops_a_run_unless_it_is_trusted(tmp_path, capsys):
+    # The weights predict v; as "sample" they gave 3|8 at -1.11 for -0.86.
+    folder, out = tmp_path / "model", tmp_path / "result"
+    shutil.copytree(Path(companion.__file__).parent / "models" / "weights" / "digits", folder)
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(scheduler.read_text(encoding="utf-8").replace("v_prediction", "sample"), encoding="utf-8")
+    asked = [*SMALL, "--model", str(folder), "--partition", "3|8", "--out", str(out)]
+    assert main(asked) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("companion: error: last level is ") and errors.count("\n") == 1
+    assert "prediction_type" in errors
+    assert not out.exists()
+    assert main([*asked, "--trust", "last level"]) == 0
+
+
+def test_what_may_be_trusted_is_what_a_person_judges():
+    (trust,) = [
+        action
+        for group in cli._parser()._subparsers._group_actions
+        for action in group.choices["profile"]._actions
+        if action.dest == "trust"
+    ]
+    assert tuple(trust.choices) == JUDGED
+
+
+@pytest.mark.parametrize("asked", ["0|null", "0,1,2|null"])
+def test_a_class_taken_for_the_null_stops_a_run_whatever_is_asked(tmp_path, capsys, asked):
+    # Ten embeddings and no null among them: the last class is taken for it.
+    folder = tmp_path / "model"
+    shutil.copytree(Path(companion.__file__).parent / "models" / "weights" / "digits", folder)
+    (folder / "companion.json").unlink()
+    network = diffusers.UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True)
+    rows = network.class_embedding.weight[:10].clone()
+    network.class_embedding = torch.nn.Embedding.from_pretrained(rows)
+    network.register_to_config(num_class_embeds=10)
+    network.save_pretrained(folder / "unet")
+    assert main([*SMALL, "--model", str(folder), "--partition", asked, "--out", str(tmp_path / "result")]) == 2
+    assert capsys.readouterr().err.startswith("companion: error: null is ")
 
 
 def test_class_names_with_a_dollar_are_no_formula(tmp_path, capsys):

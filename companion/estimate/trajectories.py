@@ -37,7 +37,7 @@ from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
 from companion.estimate.partition import NULL
 from companion.forward import noise_of
-from companion.models.checks import examine, refuse
+from companion.models.checks import JUDGED, examine, refuse
 
 __all__ = ["Level", "check_finite", "check_levels", "check_model", "computing_device", "predict", "trajectories"]
 
@@ -286,10 +286,11 @@ def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
 def check_model(model: Denoiser, branches: Sequence[int], log_snr: Array) -> None:
     """InputError unless every branch can be asked, and what `examine` asks of any function holds at three levels.
 
-    What only a network can have wrong, a null of other classes or clipping, is for `examine` and a person to judge.
+    What only a network can have wrong is for `examine` and a person to judge: a null of other classes, clipping, and
+    something else predicted than is said.
     """
     if NULL in branches and not model.has_null:
         raise InputError("the null branch", "asked for", "a model with a null class")
     conditions = [None if branch == NULL else branch for branch in branches]
     found = examine(model, conditions, [log_snr[0], log_snr[len(log_snr) // 2], log_snr[-1]])
-    refuse([finding for finding in found if finding.name not in ("null", "clipping")])
+    refuse(found, JUDGED)

@@ -257,13 +257,16 @@ BROKEN = {
         "KarrasVeScheduler, expected a scheduler of diffusers",
     ),
     "no schedule": (
-        lambda folder: edit(folder / "scheduler" / "scheduler_config.json", trained_betas=[0.1, 0.0, 0.1]),
+        lambda folder: edit(
+            folder / "scheduler" / "scheduler_config.json", trained_betas=[0.1, 0.0, 0.1], num_train_timesteps=3
+        ),
         "noise that grows",
     ),
     "a flow of no length": (
         lambda folder: edit(
             folder / "scheduler" / "scheduler_config.json",
             _class_name="FlowMatchEulerDiscreteScheduler",
+            prediction_type="flow_prediction",
             num_train_timesteps=1,
         ),
         "num_train_timesteps is 1, expected a whole number",
