@@ -1,16 +1,13 @@
 """Measures the estimator's error on exact mixtures: the results that "What each improvement buys" reads.
 
     python benchmarks/listening_results.py               all of them: about ten minutes on one thread
-    python benchmarks/listening_results.py samples       one of them: improvements, levels, samples, orders, grids
+    python benchmarks/listening_results.py samples       one of them: improvements, samples, orders, grids
 
 They go to companion/results/listening/ as JSON, with their origin. The chapter measures a part of each again, with
 fewer paths, when it runs.
 
-A bias is measured with the control variates also where the rule does without them: their mean is zero, so they take
-away noise and leave the bias. The deviation is always that of the rule as it is.
-
-`orders` and `grids` draw nothing. For two Gaussian classes, each of one width, every D is linear in y, so y and G are
-linear in the normal numbers that are drawn, L is a quadratic form of them, and its characteristic function is known.
+Biases are computed without sampling. For two Gaussian classes, each of one width, every D is linear in y, so y and G
+are linear in the normal numbers that are drawn, L is a quadratic form of them with a known characteristic function.
 """
 
 import sys
@@ -32,8 +29,7 @@ from companion.theory.mixtures import GaussianMixture, isotropic_mixture
 from companion.theory.quadrature import exact_entropy
 
 SEED = 0
-PATHS = 20000  # for a bias: its standard error is about 0.0005 nats
-LEVELS = (16, 32, 64, 128, 256)
+PATHS = 20000  # for a deviation
 SAMPLES = (50, 100, 300, 1000, 3000)
 SEEDS = 40
 SHARED = 32  # intervals of the coarsest grid of `orders`, whose levels all finer ones have
@@ -60,40 +56,18 @@ def cases() -> dict[str, GaussianMixture]:
 
 def improvements() -> tuple[dict, int]:
     """Bias at the worst level, and largest deviation at 300 samples, of each step from the published rule to ours."""
-    rows, total = {}, 0
+    rows, total, log_snr = {}, 0, edm_levels(64)
     for name, mixture in cases().items():
-        log_snr = edm_levels(64)
         truth = exact_entropy(mixture, log_snr)
-        rows[name] = {key: [] for key in ("bias", "bias_se", "bias_log_snr", "deviation_of_300")}
+        found: dict[str, list[float]] = {"bias": [], "deviation_of_300": []}
         for method in STEPS:
-            controlled, evaluations = estimate(mixture, log_snr, PATHS, replace(method, control=True))
-            row = worst(*controlled, truth, log_snr) | {"deviation_of_300": float(controlled[1].max())}
+            bias = expected_entropy(mixture, log_snr, np.arange(64), method) - truth
+            (_, error), evaluations = estimate(mixture, log_snr, PATHS, method)
+            found["bias"].append(float(bias[np.abs(bias).argmax()]))
+            found["deviation_of_300"].append(float(error.max()) * (PATHS / 300) ** 0.5)
             total += evaluations
-            if not method.control:
-                (_, error), evaluations = estimate(mixture, log_snr, PATHS, method)
-                row["deviation_of_300"] = float(error.max())
-                total += evaluations
-            row["deviation_of_300"] *= (PATHS / 300) ** 0.5
-            for key, value in row.items():
-                rows[name][key].append(value)
+        rows[name] = found
     return {"levels": 64, "paths": PATHS, "methods": [method.name for method in STEPS], "cases": rows}, total
-
-
-def levels() -> tuple[dict, int]:
-    """Bias at the worst level against the number of levels, where the covariances are unequal."""
-    rows, total = {}, 0
-    for name in ("unequal 16", "unequal 1"):
-        rows[name] = {}
-        for method in (PUBLISHED, AVERAGED, DEFAULT):
-            found = []
-            for count in LEVELS:
-                log_snr = edm_levels(count)
-                truth = exact_entropy(cases()[name], log_snr)
-                controlled, evaluations = estimate(cases()[name], log_snr, PATHS, replace(method, control=True))
-                found.append(worst(*controlled, truth, log_snr))
-                total += evaluations
-            rows[name][method.name] = {key: [each[key] for each in found] for key in found[0]}
-    return {"levels": list(LEVELS), "paths": PATHS, "cases": rows}, total
 
 
 def samples() -> tuple[dict, int]:
@@ -253,18 +227,8 @@ def estimate(
     return weighted_mean(measured.entropy_of_path, measured), evaluations
 
 
-def worst(entropy: np.ndarray, error: np.ndarray, truth: np.ndarray, log_snr: np.ndarray) -> dict[str, float]:
-    level = int(np.abs(entropy - truth).argmax())
-    return {
-        "bias": float(entropy[level] - truth[level]),
-        "bias_se": float(error[level]),
-        "bias_log_snr": float(log_snr[level]),
-    }
-
-
 PARTS: Parts = {
     "improvements": improvements,
-    "levels": levels,
     "samples": samples,
     "orders": orders,
     "grids": grids,

@@ -16,9 +16,9 @@ published estimator. `averaged` takes |G_z|^2 as the mean of both ends of the st
 Ito integral). The drift is then second order; the noise is not. `coarse` is `averaged` with the noise of every second
 step multiplied by the G of the step before: twice the error of the noise, from the same evaluations.
 
-Predicted states make the law of the paths second order too, with one evaluation a step: D_k is asked where the step
-before left y, and the error of that step's drift, seen now, is made good by the next. Over a step of length s_k the
-drift is then
+Predicted states make the law of the paths of weak order two in the longest step, where D is smooth, with one evaluation
+a step ("The law of predicted paths" in the book): D_k is asked where the step before left y, and the next step corrects
+the drift of that one. Over a step of length s_k the drift is then
 
     E_k = D_k + s_{k-1} / (2 s_k) (D_k - D_{k-1}).
 """

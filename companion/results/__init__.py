@@ -22,9 +22,9 @@ def read(name: str) -> dict[str, Any]:
 
     Raises InputError for a name that nothing ships under.
 
-    >>> result = read("listening/levels")
+    >>> result = read("listening/orders")
     >>> result["command"], result["levels"][:3].tolist()
-    ('python benchmarks/listening_results.py levels', [16.0, 32.0, 64.0])
+    ('python benchmarks/listening_results.py orders', [33.0, 65.0, 129.0])
     """
     known = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.json"))
     if name not in known:
