@@ -76,6 +76,21 @@ def test_a_path_is_the_same_whoever_it_travels_with():
                 np.testing.assert_allclose(getattr(a, name)[chosen], getattr(b, name), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("together", [2, 3, 5, 100])
+def test_levels_scored_together_are_the_levels_one_by_one(together):
+    """To rounding, whatever is left over at the end; the last level has no step after it."""
+    one_by_one, some = (
+        list(trajectories(UNEQUAL, (0, 1, NULL), [0, 1, 2, 1], edm_levels(9), 5, predicted=True, together=count))
+        for count in (1, together)
+    )
+    assert len(some) == len(one_by_one) == 10
+    for a, b in zip(one_by_one, some, strict=True):
+        assert (a.log_snr, a.dsnr) == (b.log_snr, b.dsnr)
+        for name in ("held", "averaged", "coarse", "predictions", "gaps", "step_gaps", "noise"):
+            np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-9, err_msg=name)
+    assert some[-1].dsnr == 0.0 and not some[-1].noise.any() and all(level.dsnr > 0.0 for level in some[:-1])
+
+
 def test_streams_of_one_seed_are_told_apart():
     main, pilot = (list(trajectories(PAIR, (0, 1), [0, 1], [-2.0, 2.0], 5, stream=s))[-1].held for s in (0, 1))
     assert not np.array_equal(main, pilot)
@@ -128,6 +143,14 @@ def test_bad_levels_are_named(levels, expected):
     with pytest.raises(InputError, match=expected) as raised:
         check_levels(model, levels)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 300
+
+
+def test_levels_may_pass_the_models_range_by_what_float32_loses():
+    model = FunctionDenoiser(lambda x, sigma, z: x, shape=(1,), classes=("a", "b"), log_snr_range=(-5.0, 4.0))
+    assert check_levels(model, [-5.0 - 9e-7, 4.0 + 9e-7]).shape == (2,)
+    for levels in ([-5.0 - 2e-6, 4.0], [-5.0, 4.0 + 2e-6]):
+        with pytest.raises(InputError, match=r"levels in -5\.000 to 4\.000"):
+            check_levels(model, levels)
 
 
 def _mean_of_class(x, z):

@@ -99,6 +99,13 @@ def test_samples_of_a_class_are_drawn_evenly_from_its_points():
     assert abs(float(classes.double().mean()) - 2.0 / 3.0) < 4.5 * (2.0 / 9.0 / 4000) ** 0.5
 
 
+def test_it_describes_itself():
+    points, labels = images(torch.float32, 61)
+    data = finite_data(points, labels, name="pictures")
+    assert (data.shape, data.dtype, data.classes, data.name) == ((1, 4, 4), torch.float32, ("0", "1", "2"), "pictures")
+    assert data.weights == pytest.approx((21 / 61, 20 / 61, 20 / 61)) and data.has_null
+
+
 def test_digest_sees_points_and_labels():
     points, labels = images()
     base = finite_data(points, labels).digest
