@@ -14,4 +14,8 @@ class InputError(ValueError):
 
     def __init__(self, argument: str, value: object, expected: str):
         shown = " ".join(str(value).split()) or repr(value)  # an array prints over many lines, "" prints nothing
-        super().__init__(f"{argument} is {shown if len(shown) <= 200 else shown[:197] + '...'}, expected {expected}")
+        super().__init__(f"{argument} is {_short(shown, 200)}, expected {_short(expected, 400)}")
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

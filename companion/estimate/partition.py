@@ -4,8 +4,10 @@ A side of a partition is a mixture of branches. A branch is a class, 0 to K-1, o
 prediction. Sides usually are disjoint groups of classes (ES 25); the second side may also hold everything.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -131,7 +133,7 @@ def partition(
         if not all(isinstance(k, (int, np.integer)) for k in side):
             raise InputError("partition", label, "classes by their number; parse_partition takes their names")
         if not all(k == NULL or 0 <= k < count for k in side):
-            raise InputError("partition", label, f"classes among {', '.join(model.classes)}")
+            raise InputError("partition", label, _among(model, ""))
     if name != "all" and set(first) & set(group):
         raise InputError("partition", label, "sides that share no class")
     share = {k: sum(model.weights) if k == NULL else model.weights[k] for k in {*first, *group}}
@@ -170,14 +172,16 @@ def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced")
         raise InputError("partition", text, 'two sides with one "|" between, such as 3|8 or 0,6|1,4')
     sides: list[list[int]] = []
     for part in parts:
-        names = [name.strip() for name in part.split(",") if name.strip()]
+        names = [_composed(name.strip()) for name in part.split(",") if name.strip()]
         if not names:
             raise InputError("partition", text, "at least one class on each side")
         if part is parts[1] and names[0] in _COMPLEMENTS and names[0] not in model.classes and len(names) == 1:
             return partition(model, sides[0], names[0], prior)
-        numbers = {f"#{k}": k for k in range(len(model.classes))} | {name: k for k, name in enumerate(model.classes)}
-        if not set(names) <= set(numbers):
-            raise InputError("partition", text, f"classes among {', '.join(model.classes)}")
+        numbers = {f"#{k}": k for k in range(len(model.classes))}
+        numbers |= {_composed(name): k for k, name in enumerate(model.classes)}
+        for name in names:
+            if name not in numbers:
+                raise InputError("partition", text, _among(model, name))
         sides.append([numbers[name] for name in names])
     return partition(model, sides[0], sides[1], prior)
 
@@ -192,6 +196,22 @@ def _group(argument: str, side: Sequence[int]) -> list[int]:
         raise InputError(argument, side, "classes by their numbers, such as [3]; parse_partition takes their names")
     group: list[int] = np.asarray(side).tolist()  # plain integers, also of numpy's
     return group
+
+
+def _composed(name: str) -> str:
+    """A name whose accents are composed, as others type it."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _among(model: Denoiser, name: str) -> str:
+    """The classes that may be named: all, where they are few, else those most like `name`."""
+    listed = ", ".join(model.classes)
+    if len(listed) <= 120:
+        return f"classes among {listed}"
+    near = get_close_matches(name, model.classes, n=3) or list(model.classes[:3])
+    return (
+        f"classes among {len(model.classes)}, such as {', '.join(near)}, or by number, #0 to #{len(model.classes) - 1}"
+    )
 
 
 def _name(model: Denoiser, k: int) -> str:

@@ -19,7 +19,19 @@ from typing import Any
 import torch
 
 from companion.errors import InputError
-from companion.models.folders import described, diffusers, digest_of_network, load_network, read_json, refuse_distilled
+from companion.models.folders import (
+    check_size,
+    described,
+    diffusers,
+    digest_of_network,
+    home,
+    load_network,
+    name_of,
+    read_json,
+    refuse_distilled,
+    sides,
+    stored_description,
+)
 from companion.models.schedules import schedule_of
 from companion.models.trained import TrainedDenoiser
 from companion.models.unet import scheduler_config
@@ -61,24 +73,26 @@ def load(
     if config.get("_class_name") != "DiTTransformer2DModel" and not legacy:
         raise InputError("model", config.get("_class_name"), "a DiTTransformer2DModel")
     scheduler = scheduler_config(inner)
-    name = folder.resolve().name
+    name, index = name_of(folder), home(folder) / "model_index.json"
     refuse_distilled(name, str(scheduler.get("_class_name")), config)
-    index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
+    names = (read_json(index).get("id2label") or {}) if index.exists() else {}
+    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
+        raise InputError("id2label", names, "a name for each class's number")
+    sides(config)
     network = load_network(diffusers.DiTTransformer2DModel, inner, dtype, allow_pickle).to(device)
     vae = None
     if (folder / "vae").is_dir():
         vae = load_network(diffusers.AutoencoderKL, folder / "vae", torch.float32, allow_pickle).to(device)
-    stored = read_json(folder / "companion.json") if (folder / "companion.json").exists() else {}
-    return _denoiser(network, scheduler, vae, name, index.get("id2label") or {}, weights, stored)
+    return _denoiser(network, scheduler, vae, name, names, weights, stored_description(folder))
 
 
 def from_pipeline(pipeline: Any, weights: Sequence[float] = (), name: str = "") -> DiTDenoiser:
     """The model of a loaded `DiTPipeline`, on its device and in its dtype. Raises InputError as `load` does."""
     scheduler = {**pipeline.scheduler.config, "_class_name": type(pipeline.scheduler).__name__}
-    name = name or Path(pipeline.name_or_path or "DiT").name
-    refuse_distilled(name, scheduler["_class_name"], pipeline.transformer.config)
+    came = name_of(str(pipeline.name_or_path or "DiT"))
+    refuse_distilled(came, scheduler["_class_name"], pipeline.transformer.config)
     names = {str(label): text for text, label in pipeline.labels.items()}
-    return _denoiser(pipeline.transformer, scheduler, pipeline.vae, name, names, weights, {})
+    return _denoiser(pipeline.transformer, scheduler, pipeline.vae, name or came, names, weights, {})
 
 
 def _denoiser(
@@ -93,19 +107,27 @@ def _denoiser(
     config = network.config
     rows = len(network.transformer_blocks[0].norm1.emb.class_embedder.embedding_table.weight)
     count = config.num_embeds_ada_norm
+    if count < 2 or any(number not in map(str, range(count)) for number in names):
+        raise InputError("num_embeds_ada_norm", count, "at least two classes, those of id2label in model_index.json")
+    if vae is not None:
+        check_size(
+            "latent_channels of the autoencoder", vae.config.latent_channels, config.in_channels, "as in_channels"
+        )
     if network.out_channels not in (config.in_channels, 2 * config.in_channels):
         raise InputError("out_channels", network.out_channels, f"{config.in_channels}, or twice that")
     schedule = schedule_of(scheduler)
     said = described(stored, name, _different(names.get(str(k), str(k)).split(",")[0] for k in range(count)), weights)
+    if stored.get("has_null") and rows == count:
+        raise InputError("has_null in companion.json", True, "false: the network has no row for dropped labels")
     told = {key: value for key, value in sorted(dict(config).items()) if not key.startswith("_")}
     return DiTDenoiser(
         network=network,
         schedule=schedule,
         name=said.name,
-        shape=(config.in_channels, config.sample_size, config.sample_size),
+        shape=(config.in_channels, *sides(config)),
         classes=said.classes,
         weights=said.weights,
-        has_null=said.has_null and rows > count,
+        has_null=said.has_null and rows > count,  # a network that dropped no labels in training has no row for it
         digest=digest_of_network(network, told=[schedule.described, told]),
         vae=vae,
     )

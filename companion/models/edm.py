@@ -14,6 +14,7 @@ so nothing is left to convert but the label. That has traps, each of which gives
 - On a GPU the networks compute in float16 unless they are told `force_fp32`; D comes back in float32 either way.
 """
 
+import io
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 
 from companion.errors import InputError
-from companion.models.folders import described, digest_of_network, first_line
+from companion.models.folders import check_finite, described, digest_of_network, first_line, foreign
 from companion.models.schedules import looks
 
 __all__ = ["EDMDenoiser", "edm_denoiser", "load"]
@@ -120,13 +121,18 @@ def edm_denoiser(
     networks are put in eval mode and their weights frozen. Raises InputError for fewer than two classes, for an
     unconditional network that takes labels, for names or weights that do not fit, and for a network whose gain is zero.
     """
-    count = int(getattr(network, "label_dim", 0))
-    if count < 2:
+    count = getattr(network, "label_dim", 0)
+    if not isinstance(count, int) or count < 2:
         raise InputError("network", f"of label_dim {count}", "a conditional network, label_dim at least 2")
     if unconditional is not None and int(getattr(unconditional, "label_dim", 0)) != 0:
         expected = "0: a network trained without labels, not the conditional one without a label"
         raise InputError("unconditional.label_dim", unconditional.label_dim, expected)
     networks = [each for each in (network, unconditional) if each is not None]
+    for each in networks:
+        missing = [key for key in ("img_channels", "img_resolution") if not isinstance(getattr(each, key, None), int)]
+        if missing or not isinstance(each, torch.nn.Module):
+            raise InputError("network", f"a {type(each).__name__}", "a network with img_channels and img_resolution")
+        check_finite(each, "a network of EDM")
     shape = (int(network.img_channels), int(network.img_resolution), int(network.img_resolution))
     for each in networks:
         if (each.img_channels, each.img_resolution) != (network.img_channels, network.img_resolution):
@@ -194,17 +200,25 @@ def load(
 
 
 def _unpickled(path: Path) -> torch.nn.Module:
-    try:
-        with path.open("rb") as stream:
-            held = pickle.load(stream)
-    except ModuleNotFoundError as error:
-        raise InputError("checkpoint", path, f"its own code in the folder `code` ({first_line(error)})") from None
-    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, TypeError) as error:
-        raise InputError("checkpoint", path, f"a whole pickle of a network ({first_line(error)})") from None
+    with foreign("checkpoint", path, "a whole pickle of a network"):
+        try:
+            with path.open("rb") as stream:
+                held = _OnCPU(stream).load()
+        except ModuleNotFoundError as error:
+            raise InputError("checkpoint", path, f"its own code in the folder `code` ({first_line(error)})") from None
     network = held.get("ema") if isinstance(held, dict) else held
     if not isinstance(network, torch.nn.Module):
         raise InputError("checkpoint", path, 'a network, or a dict that holds one under "ema"')
     return network
+
+
+class _OnCPU(pickle.Unpickler):
+    """Reads tensors that were written on a GPU where there is none."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch.storage", "_load_from_bytes"):
+            return lambda held: torch.load(io.BytesIO(held), map_location="cpu", weights_only=False)
+        return super().find_class(module, name)
 
 
 @contextmanager

@@ -1,18 +1,23 @@
 """Reading what other people's code wrote: folders of `save_pretrained`, safely, with one-line refusals.
 
-Nothing is downloaded. A pickle can run code when it is read, so none is read unless `allow_pickle` asks for it.
+Nothing is downloaded. A pickle can run code when it is read, so none is read unless `allow_pickle` asks for it. Where
+a folder holds weights in several files, the plain one is read (of published weights the averaged ones); without it the
+only variant there is, such as `fp16`, `bf16` or `non_ema`; each part of a pipeline by itself.
 """
 
+import inspect
 import json
 import re
+import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from tqdm import TqdmWarning
 
 from companion.denoiser import digest_of
@@ -25,15 +30,22 @@ with warnings.catch_warnings():
 
 __all__ = [
     "Description",
-    "check_weights",
+    "check_files",
+    "check_finite",
+    "check_size",
+    "composed",
     "described",
     "diffusers",
     "digest_of_network",
     "first_line",
+    "foreign",
+    "home",
     "load_network",
+    "name_of",
     "read_json",
     "refuse_distilled",
-    "variant_of",
+    "sides",
+    "stored_description",
 ]
 
 _NO_POSTERIOR_MEAN = (
@@ -50,6 +62,13 @@ _DISTILLED_SCHEDULERS = (
 )
 _DISTILLED_PIPELINES = re.compile(r"^(Flux|LatentConsistency|ConsistencyModel|SanaSprint)")
 _DISTILLED_WORDS = {"turbo", "lcm", "tcd", "lightning", "hyper", "schnell", "distilled", "dmd", "dmd2"}
+_DESCRIBES: dict[str, type] = {"name": str, "classes": list, "weights": list, "has_null": bool}
+_RECORDED = {"training", "seconds", "versions"}  # how a model was made, for people to read
+_NETWORKS = ("unet", "transformer")  # the folders of a pipeline's network
+_LARGEST_JSON = 2**25  # bytes; the tokenizers of published models take some 4 MB
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|pytorch_model|model)(?:-\d+-of-\d+)?(?:\.([\w-]+?))?(?:-\d+-of-\d+)?\.(safetensors|bin)"
+)
 
 
 @dataclass(frozen=True)
@@ -71,24 +90,85 @@ def described(
 ) -> Description:
     """`stored`, the content of a `companion.json`, over what is known without it.
 
-    Raises InputError for a value of another type, for names that are not one for each class and all different, and for
-    weights that are not positive and of sum one. Weights that nobody gives are equal.
+    Weights as an argument count more than stored ones; weights that nobody gives are equal. Raises InputError for a
+    key of another name, a value of another type, names that are not one for each class and all different, and for
+    weights that are not positive and of sum one.
 
     >>> described({"name": "mine"}, "folder", range(2))
     Description(name='mine', classes=('0', '1'), weights=(0.5, 0.5), has_null=True)
     """
-    for key, kind in (("name", str), ("classes", list), ("weights", list), ("has_null", bool)):
-        if not isinstance(stored.get(key, kind()), kind):
-            raise InputError(f"{key} in companion.json", stored[key], f"a value of type {kind.__name__}")
+    for key, value in stored.items():
+        if key not in _DESCRIBES and key not in _RECORDED:
+            raise InputError("companion.json's key", key, f"one of {', '.join(_DESCRIBES)}")
+        if key in _DESCRIBES and not isinstance(value, _DESCRIBES[key]):
+            raise InputError(f"{key} in companion.json", value, f"a value of type {_DESCRIBES[key].__name__}")
+    if not all(
+        isinstance(each, str) and each.strip() for each in [*stored.get("classes", ()), stored.get("name", "a")]
+    ):
+        raise InputError("companion.json", dict(stored), "names that are texts and not empty")
     known = [str(each) for each in classes]
-    names = tuple(str(each) for each in stored.get("classes", known))
+    names = tuple(composed(each) for each in stored.get("classes", known))
     if len(names) != len(known) or len(set(names)) != len(names):
         raise InputError("classes", names, f"{len(known)} different names, one for each class the network knows")
-    shares = tuple(stored.get("weights", weights) or [1.0 / len(names)] * len(names))
-    positive = all(isinstance(share, (int, float)) and share > 0.0 for share in shares)
+    shares = tuple(weights or stored.get("weights", [1.0 / len(names)] * len(names)))
+    positive = all(isinstance(share, (int, float)) and share is not True and share > 0.0 for share in shares)
     if len(shares) != len(names) or not positive or abs(sum(shares) - 1.0) > 1e-9:
         raise InputError("weights", shares, f"{len(names)} positive probabilities that sum to one")
     return Description(str(stored.get("name", name)), names, shares, bool(stored.get("has_null", True)))
+
+
+def composed(text: str) -> str:
+    """A text with its accents composed: what looks the same is the same.
+
+    >>> composed("e\u0301") == "\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def stored_description(folder: Path) -> dict[str, Any]:
+    """The content of a `companion.json` in a model's folder, or nothing where there is none."""
+    path = home(folder) / "companion.json"
+    return read_json(path) if path.exists() else {}
+
+
+def home(folder: Path) -> Path:
+    """The folder of the pipeline whose network's folder this is, else the folder itself; absolute, without links."""
+    folder = folder.resolve()
+    inside = folder.name in _NETWORKS and (folder.parent / "model_index.json").exists()
+    return folder.parent if inside else folder
+
+
+def name_of(place: str | Path) -> str:
+    """What a model is called by where it is: its folder's name, however it is spelled, or its repository's.
+
+    In a hub's cache that is not the snapshot's folder, whose name is a hash.
+
+    >>> name_of("hub/models--stabilityai--sd-turbo/snapshots/b261bac6/unet"), name_of("stabilityai/sd-turbo")
+    ('sd-turbo', 'sd-turbo')
+    """
+    path = home(Path(place)) if Path(place).is_dir() else Path(place)
+    cached = [part.split("--")[-1] for part in path.parts if part.startswith("models--")]
+    outer = path.parent if path.name in _NETWORKS and path.parent.name else path
+    return cached[-1] if cached and "snapshots" in path.parts else outer.name
+
+
+@contextmanager
+def foreign(argument: str, value: object, expected: str) -> Iterator[None]:
+    """What another library raises inside, of whatever kind, as one InputError with its cause.
+
+    >>> with foreign("model", "a folder", "a network"):
+    ...     [][0]
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: model is a folder, expected a network (list index out of range)
+    """
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise InputError(argument, value, f"{expected} ({first_line(error)})") from error
 
 
 def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipeline: str = "") -> None:
@@ -110,74 +190,139 @@ def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipel
     for key in ("guidance_embeds", "time_cond_proj_dim"):
         if config.get(key):
             raise InputError("model", f"told a guidance scale ({key})", _NO_POSTERIOR_MEAN)
-    for said in (name, str(config.get("_name_or_path", ""))):
+    for said in (name, name_of(str(config.get("_name_or_path") or ""))):
         if _DISTILLED_WORDS & set(re.split(r"[^a-z0-9]+", said.lower())):
             raise InputError(
                 "model", f"{said}, a distilled model by its name (or a folder to rename)", _NO_POSTERIOR_MEAN
             )
 
 
-def load_network(kind: type, folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Any:
+def load_network(
+    kind: Any, folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False, **changes: Any
+) -> Any:
     """A network of class `kind` from the folder that `save_pretrained` wrote, in eval mode, its weights frozen.
 
-    Raises InputError for weights that are missing, truncated, pickled (unless `allow_pickle`) or not those of the
-    configuration.
+    `changes` are further arguments of its `from_pretrained`. Raises InputError for weights that are missing, truncated,
+    pickled (unless `allow_pickle`), not finite or not those of the configuration.
     """
-    safe = check_weights(folder, allow_pickle)
-    try:
-        # Depending on what else is installed, the network is drawn at random before it is filled; nobody should notice.
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch_dtype is called dtype in later versions
-            network, report = kind.from_pretrained(  # type: ignore[attr-defined]
-                folder,
-                use_safetensors=safe,
-                variant=variant_of(folder),
-                local_files_only=True,
-                output_loading_info=True,
-                torch_dtype=dtype,
-            )
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        raise InputError("model", folder, f"weights and configuration that fit ({first_line(error)})") from None
-    wrong = [*report["missing_keys"], *report["unexpected_keys"]]
+    safe, variant = _weights(folder, allow_pickle)
+    _check_flags(kind, read_json(folder / "config.json"))
+    # Depending on what else is installed, the network is drawn at random before it is filled; nobody should notice.
+    with (
+        foreign("model", folder, "weights and configuration that fit"),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", FutureWarning)  # torch_dtype is called dtype in later versions
+        network, report = kind.from_pretrained(
+            folder,
+            use_safetensors=safe,
+            variant=variant,
+            local_files_only=True,
+            output_loading_info=True,
+            torch_dtype=dtype,
+            **changes,
+        )
+    wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     if wrong:
         raise InputError("model", folder, f"weights and configuration that fit ({wrong[0]} is only in one of them)")
+    check_finite(network, str(folder))
     return network.eval().requires_grad_(False)
 
 
-def check_weights(folder: Path, allow_pickle: bool = False) -> bool:
-    """Whether a folder's weights are safetensors, all of them whole; InputError unless they are, or may be pickles."""
-    files = sorted(folder.glob("*.safetensors"))
-    pickles = sorted(path for kind in ("bin", "pt", "pth", "ckpt", "pkl") for path in folder.glob(f"*.{kind}"))
+def _check_flags(kind: Any, config: Mapping[str, Any]) -> None:
+    """True or false where the class has a switch, and only there: a network takes whatever it is given for one."""
+    for key, parameter in inspect.signature(kind.__init__).parameters.items():
+        default, value = parameter.default, config.get(key, parameter.default)
+        if isinstance(default, bool) and not isinstance(value, (bool, list, tuple)):
+            raise InputError(key, repr(value), "true or false")
+        if isinstance(default, (int, float)) and not isinstance(default, bool) and isinstance(value, bool):
+            raise InputError(key, value, "a number")
+
+
+def check_finite(network: torch.nn.Module, where: str) -> None:
+    """InputError unless every weight is finite, naming the first that is not."""
+    for key, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(key, "NaN or infinite", f"finite weights in {where}, as {value.dtype} too")
+
+
+def check_size(argument: str, value: object, expected: object, whose: str) -> None:
+    """InputError unless two parts of a model agree on a size; a part that was lost has a library's default for it.
+
+    >>> check_size("hidden_size of the text encoder", 768, 1024, "cross_attention_dim of the network")
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: hidden_size of the text encoder is 768, expected 1024, cross_attention_dim of the ...
+    """
+    if value != expected:
+        raise InputError(argument, value, f"{expected}, {whose}")
+
+
+def sides(config: Mapping[str, Any]) -> tuple[int, int]:
+    """The height and width of a sample in a network's configuration; InputError where it has none."""
+    size = config.get("sample_size")
+    found = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(found) != 2 or not all(type(side) is int and 0 < side <= 4096 for side in found):
+        raise InputError("sample_size", size, "the height and width of a sample in the configuration")
+    return found
+
+
+def _weights(folder: Path, allow_pickle: bool) -> tuple[bool, str | None]:
+    """Whether the weights to read are safetensors, all of them whole, and their variant, None for plain files."""
+    check_files(folder)
+    found = [(path, match) for path in sorted(folder.glob("*")) if (match := _WEIGHTS.fullmatch(path.name))]
+    files = [each for each in found if each[1][2] == "safetensors"]
+    pickles = [path for kind in ("bin", "pt", "pth", "ckpt", "pkl") for path in sorted(folder.glob(f"*.{kind}"))]
     if not files and pickles and not allow_pickle:
         raise InputError("weights", pickles[0], "safetensors: a pickle can run code when it is read, so none is")
-    if not files and not pickles:
-        raise InputError("weights", folder, "a folder that holds a .safetensors file")
-    for path in files:
-        try:
-            with safe_open(path, framework="pt"):
+    if not found:
+        raise InputError("weights", folder, "a folder that holds a .safetensors file of a network")
+    variants = {match[1] for _, match in files or found}
+    if None not in variants and len(variants) > 1:
+        raise InputError(
+            "weights", folder, f"one variant or the plain file, of {', '.join(sorted(map(str, variants)))}"
+        )
+    variant = None if None in variants else variants.pop()
+    for path, match in files:
+        if match[1] == variant:
+            with foreign("weights", path, "a whole safetensors file"), safe_open(path, framework="pt"):
                 pass
-        except (OSError, SafetensorError) as error:
-            raise InputError("weights", path, f"a whole safetensors file ({first_line(error)})") from None
-    return bool(files)
+    return bool(files), variant
 
 
-def variant_of(folder: Path) -> str | None:
-    """ "fp16" for a folder whose weights are in files of that name only, as downloads in half precision are."""
-    files = [path.name for kind in ("safetensors", "bin") for path in folder.glob(f"*.{kind}")]
-    return "fp16" if files and all(".fp16" in name for name in files) else None
+def check_files(folder: Path) -> None:
+    """InputError for a pipe, a socket or a device among a folder's files: whoever reads one waits for ever."""
+    for path in sorted(folder.glob("*")):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InputError("model", path, "a regular file")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; InputError, in one line, when there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("model", path.parent, f"a folder that holds {path.name}") from None
-    except ValueError as error:
-        raise InputError("model", path, f"a readable JSON file ({first_line(error)})") from None
+    """A JSON object from a file; InputError, in one line, when there is none, or a key of it comes twice."""
+    if not path.exists():
+        raise InputError("model", path.parent, f"a folder that holds {path.name}")
+    if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
+        raise InputError("model", path, f"a regular file of at most {_LARGEST_JSON >> 20} MB")
+    with foreign("model", path, "a readable JSON file"):
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once, parse_constant=_number)
     if not isinstance(content, dict):
         raise InputError("model", path, "a JSON object")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = [key for key in keys if keys.count(key) > 1] if len(set(keys)) < len(keys) else []
+    if twice:
+        raise ValueError(f"the key {twice[0]} comes twice")
+    return dict(pairs)
+
+
+def _number(word: str) -> float:
+    if word == "NaN":
+        raise ValueError("NaN is no number")
+    return float(word)  # some schedulers have an infinity
 
 
 def digest_of_network(network: torch.nn.Module, *tensors: torch.Tensor, told: object) -> str:
@@ -187,5 +332,6 @@ def digest_of_network(network: torch.nn.Module, *tensors: torch.Tensor, told: ob
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, in one line; a single word comes with the kind of error."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return said if " " in said else f"{type(error).__name__}: {said}"

@@ -21,7 +21,7 @@ import torch
 
 from companion.errors import InputError
 from companion.models import dit, stable_diffusion, stable_diffusion_3, stable_diffusion_xl, unet
-from companion.models.folders import read_json, refuse_distilled
+from companion.models.folders import check_finite, foreign, name_of, read_json, refuse_distilled
 from companion.models.trained import TrainedDenoiser
 
 __all__ = ["adapt", "load"]
@@ -44,6 +44,9 @@ def load(
 ) -> TrainedDenoiser:
     """A shipped model by its name, or the model in a folder that diffusers' `save_pretrained` wrote.
 
+    Only the bare word is the shipped model, also where a folder of that name is: "./digits" and Path("digits") are the
+    folder. A model is called by its folder's name, however the path is spelled; in a hub's cache by its repository's.
+
     `prompts` are the classes of a text-to-image pipeline, at least two different texts; `weights` their prior, equal
     unless given (a `companion.json` in the folder holds them for a class-conditional network). `dtype` is what the
     network computes in; states stay in float32. Nothing is downloaded. With `allow_pickle` weights that are not
@@ -53,10 +56,28 @@ def load(
     >>> load("digits").classes[:3]
     ('0', '1', '2')
     """
+    check_device(device)
+    return _asked_once(_read(model, prompts, weights, device, dtype, allow_pickle))
+
+
+def check_device(device: str | torch.device) -> None:
+    """InputError for a device that this torch cannot compute on."""
+    with foreign("device", device, "a device of this torch, such as cpu or cuda"):
+        torch.zeros(1, device=device).cpu()
+
+
+def _read(
+    model: str | Path,
+    prompts: Sequence[str],
+    weights: Sequence[float],
+    device: str | torch.device,
+    dtype: torch.dtype,
+    allow_pickle: bool,
+) -> TrainedDenoiser:
     folder = Path(model)
     if folder.suffix == ".pkl":
         raise InputError("model", model, "a folder; companion.models.edm.load reads the checkpoints of EDM and EDM2")
-    if str(model) in unet.SHIPPED or not folder.is_dir():
+    if model in unet.SHIPPED or not folder.is_dir():
         _no_prompts(model, prompts)
         return unet.load(model, device, dtype)
     kind, parts = _kind(folder)
@@ -70,7 +91,7 @@ def load(
         return unet.load(folder, device, dtype, allow_pickle)
     if "UNet2DModel" in parts:
         raise InputError("weights", weights, "none here: write them into companion.json in the model's folder")
-    refuse_distilled(folder.resolve().name, "", {}, kind)
+    refuse_distilled(name_of(folder), "", {}, kind)
     raise InputError("model", f"a {kind}", _KNOWN)
 
 
@@ -81,21 +102,38 @@ def adapt(pipeline: Any, prompts: Sequence[str] = (), weights: Sequence[float] =
     is put in eval mode and its weights are frozen. Raises InputError as `load` does.
     """
     kind = type(pipeline).__name__
+    for part, held in getattr(pipeline, "components", {}).items():
+        if isinstance(held, torch.nn.Module):
+            check_finite(held, part)
     if kind in _PROMPTED:
-        adapted: TrainedDenoiser = _PROMPTED[kind].from_pipeline(pipeline, prompts, weights, name)
-        return adapted
+        return _asked_once(_PROMPTED[kind].from_pipeline(pipeline, prompts, weights, name))
     if kind == "DiTPipeline":
         _no_prompts(kind, prompts)
-        return dit.from_pipeline(pipeline, weights, name)
+        return _asked_once(dit.from_pipeline(pipeline, weights, name))
     refuse_distilled(name, "", {}, kind)
     raise InputError("pipeline", f"a {kind}", f"a DiTPipeline or {', '.join(_PROMPTED)}")
+
+
+def _asked_once(model: TrainedDenoiser) -> TrainedDenoiser:
+    """The model, after one evaluation in the middle of its noise: what its code cannot do shows before a run."""
+    sigma = torch.tensor([-0.25 * sum(model.log_snr_range)], dtype=model.dtype, device=model.device).exp()
+    x = sigma * torch.ones(1, *model.shape, dtype=model.dtype, device=model.device)
+    with foreign("model", model.name, "a network whose code and configuration fit"):
+        mean = model(x, sigma, torch.zeros(1, dtype=torch.int64, device=model.device))
+    if mean.shape != x.shape or not bool(torch.isfinite(mean).all()):
+        said = "NaN or infinity" if mean.shape == x.shape else f"a shape {tuple(mean.shape)}"
+        raise InputError("model", f"{model.name}, which answers {said}", f"finite values of shape {tuple(x.shape)}")
+    return model
 
 
 def _kind(folder: Path) -> tuple[str, set[str]]:
     """The class of a pipeline or of a model alone, and the classes of its parts."""
     if (folder / "model_index.json").is_file():
         index = read_json(folder / "model_index.json")
-        parts = {str(part[1]) for part in index.values() if isinstance(part, list) and len(part) == 2}
+        for key, part in index.items():
+            if isinstance(part, list) and (len(part) != 2 or not all(isinstance(x, str | None) for x in part)):
+                raise InputError(f"{key} in model_index.json", part, "a library and the name of a class of it")
+        parts = {str(part[1]) for part in index.values() if isinstance(part, list)}
         return str(index.get("_class_name")), parts
     inner = folder / "unet" if (folder / "unet").is_dir() else folder
     kind = str(read_json(inner / "config.json").get("_class_name"))

@@ -10,7 +10,7 @@ Class k is prompt k; the null class is the empty prompt, which is what captions 
 training. No guidance: a guided mean is no posterior mean. D lives in latent space; `decode` is for drawing only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,18 @@ from typing import Any
 import torch
 
 from companion.errors import InputError
-from companion.models.folders import described, digest_of_network
-from companion.models.pipelines import check_prompts, encoders_digest, load_pipeline, name_of, schedule_of_pipeline
+from companion.models.folders import check_size, described, digest_of_network, name_of, sides
+from companion.models.pipelines import (
+    check_prompts,
+    encoded_prompts,
+    encoders_digest,
+    load_pipeline,
+    prompts_stored,
+    schedule_of_pipeline,
+)
 from companion.models.trained import TrainedDenoiser
 
-__all__ = ["StableDiffusionDenoiser", "from_pipeline", "latent_shape", "load"]
+__all__ = ["StableDiffusionDenoiser", "from_pipeline", "latent_shape", "load", "text_width"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +65,29 @@ def load(
     check_prompts(prompts)
     left_out = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
     pipeline = load_pipeline("StableDiffusionPipeline", Path(folder), device, dtype, allow_pickle, **left_out)
-    return from_pipeline(pipeline, prompts, weights, Path(folder).resolve().name)
+    return from_pipeline(pipeline, prompts, weights, name_of(folder), prompts_stored(Path(folder)))
 
 
 def from_pipeline(
-    pipeline: Any, prompts: Sequence[str], weights: Sequence[float] = (), name: str = ""
+    pipeline: Any,
+    prompts: Sequence[str],
+    weights: Sequence[float] = (),
+    name: str = "",
+    stored: Mapping[str, Any] | None = None,
 ) -> StableDiffusionDenoiser:
-    """The model of a loaded `StableDiffusionPipeline`, on its device, in its dtype. Raises InputError as `load`."""
+    """The model of a loaded `StableDiffusionPipeline`, on its device, in its dtype. `stored` is
+    the content of a `companion.json`. Raises InputError as `load` does.
+    """
     texts, network = check_prompts(prompts), pipeline.unet
-    if network.config.addition_embed_type is not None or network.config.num_class_embeds is not None:
-        raise InputError("model", "a U-Net with further conditions", "one that is told a prompt and nothing else")
     shape = latent_shape(network)
-    said = described({}, name or name_of(pipeline), texts, weights)
-    schedule = schedule_of_pipeline(pipeline, network, said.name)
-    with torch.no_grad():
-        encoded, null = pipeline.encode_prompt(texts, pipeline.device, 1, True)[:2]
+    if network.config.addition_embed_type is not None:
+        raise InputError("model", "a U-Net with further conditions", "one that is told a prompt and nothing else")
+    came = name or name_of(str(pipeline.name_or_path or type(pipeline).__name__))
+    said = described(stored or {}, came, texts, weights)
+    schedule = schedule_of_pipeline(pipeline, network, came)
+    asked = {"device": pipeline.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    encoded, null = encoded_prompts(pipeline, texts, prompt=texts, **asked)[:2]
+    check_size("width of the encoded prompts", encoded.shape[-1], text_width(network), "what the network attends to")
     told = [schedule.described, encoders_digest(pipeline, [*texts, ""]), shape]
     return StableDiffusionDenoiser(
         network=network,
@@ -81,7 +96,7 @@ def from_pipeline(
         shape=shape,
         classes=said.classes,
         weights=said.weights,
-        has_null=True,
+        has_null=said.has_null,
         digest=digest_of_network(network, told=told),
         vae=pipeline.vae,
         prompts=torch.cat([encoded, null[:1]]).to(network.device),
@@ -89,12 +104,26 @@ def from_pipeline(
 
 
 def latent_shape(network: Any) -> tuple[int, ...]:
-    """The shape of one latent; InputError for a network that is shown more than its state, as one for inpainting is, or
-    is told no timestep."""
+    """The shape of one latent; InputError for a network that is shown more than its state, as one for inpainting is, is
+    told no timestep, or is told more than a prompt."""
+    if network is None:
+        raise InputError("network", None, "a pipeline that has it")
     config = network.config
+    for key in ("class_embed_type", "num_class_embeds"):
+        if getattr(config, key, None) is not None:
+            raise InputError(key, getattr(config, key), "null: a network that is told a prompt and nothing else")
+    if getattr(config, "encoder_hid_dim_type", None) not in (None, "text_proj"):
+        raise InputError(
+            "encoder_hid_dim_type", config.encoder_hid_dim_type, "null: a network that is told prompts only"
+        )
     if getattr(config, "time_embedding_type", "positional") != "positional":
         raise InputError("time_embedding_type", config.time_embedding_type, "positional")
     if config.in_channels != config.out_channels:
         raise InputError("in_channels", config.in_channels, f"{config.out_channels}, a network shown its state only")
-    size = config.sample_size if isinstance(config.sample_size, (tuple, list)) else (config.sample_size,) * 2
-    return (config.in_channels, *size)
+    return (config.in_channels, *sides(config))
+
+
+def text_width(network: Any) -> Any:
+    """The width of the embeddings of prompts that a U-Net takes, the same in all its blocks."""
+    width = network.config.encoder_hid_dim or network.config.cross_attention_dim
+    return width if isinstance(width, int) or len(set(width)) > 1 else width[0]

@@ -11,15 +11,22 @@ encoders (a pipeline without the third has zeros in its place); the null class i
 own guidance has it. D lives in latent space; `decode` is for drawing only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from companion.models.folders import described, digest_of_network
-from companion.models.pipelines import check_prompts, encoders_digest, load_pipeline, name_of, schedule_of_pipeline
+from companion.models.folders import check_size, described, digest_of_network, name_of
+from companion.models.pipelines import (
+    check_prompts,
+    encoded_prompts,
+    encoders_digest,
+    load_pipeline,
+    prompts_stored,
+    schedule_of_pipeline,
+)
 from companion.models.stable_diffusion import latent_shape
 from companion.models.trained import TrainedDenoiser
 
@@ -66,19 +73,28 @@ def load(
     folder = Path(folder)
     missing = {} if (folder / "text_encoder_3").is_dir() else {"text_encoder_3": None, "tokenizer_3": None}
     pipeline = load_pipeline("StableDiffusion3Pipeline", folder, device, dtype, allow_pickle, **missing)
-    return from_pipeline(pipeline, prompts, weights, folder.resolve().name)
+    return from_pipeline(pipeline, prompts, weights, name_of(folder), prompts_stored(folder))
 
 
 def from_pipeline(
-    pipeline: Any, prompts: Sequence[str], weights: Sequence[float] = (), name: str = ""
+    pipeline: Any,
+    prompts: Sequence[str],
+    weights: Sequence[float] = (),
+    name: str = "",
+    stored: Mapping[str, Any] | None = None,
 ) -> StableDiffusion3Denoiser:
-    """The model of a loaded `StableDiffusion3Pipeline`, on its device, in its dtype. Raises InputError as `load`."""
+    """The model of a loaded `StableDiffusion3Pipeline`, on its device, in its dtype. `stored` is
+    the content of a `companion.json`. Raises InputError as `load` does.
+    """
     texts, network = check_prompts(prompts), pipeline.transformer
     shape = latent_shape(network)
-    said = described({}, name or name_of(pipeline), texts, weights)
-    schedule = schedule_of_pipeline(pipeline, network, said.name)
-    with torch.no_grad():
-        encoded, null, pooled, null_pooled = pipeline.encode_prompt(texts, None, None)
+    came = name or name_of(str(pipeline.name_or_path or type(pipeline).__name__))
+    said = described(stored or {}, came, texts, weights)
+    schedule = schedule_of_pipeline(pipeline, network, came)
+    encoded, null, pooled, null_pooled = encoded_prompts(pipeline, texts, prompt=texts, prompt_2=None, prompt_3=None)
+    config = network.config
+    check_size("width of the encoded prompts", encoded.shape[-1], config.joint_attention_dim, "what the network takes")
+    check_size("width of the pooled prompts", pooled.shape[-1], config.pooled_projection_dim, "what the network takes")
     told = [schedule.described, encoders_digest(pipeline, [*texts, ""]), shape, list(encoded.shape)]
     return StableDiffusion3Denoiser(
         network=network,
@@ -87,7 +103,7 @@ def from_pipeline(
         shape=shape,
         classes=said.classes,
         weights=said.weights,
-        has_null=True,
+        has_null=said.has_null,
         digest=digest_of_network(network, told=told),
         vae=pipeline.vae,
         prompts=torch.cat([encoded, null[:1]]).to(network.device),

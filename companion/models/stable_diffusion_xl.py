@@ -11,7 +11,7 @@ The null class is not the empty prompt where the pipeline says `force_zeros_for_
 zeros, as in training, and its sizes are its own, not zeros. D lives in latent space; `decode` is for drawing only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,16 @@ from typing import Any
 import torch
 
 from companion.errors import InputError
-from companion.models.folders import described, digest_of_network
-from companion.models.pipelines import check_prompts, encoders_digest, load_pipeline, name_of, schedule_of_pipeline
-from companion.models.stable_diffusion import latent_shape
+from companion.models.folders import check_size, described, digest_of_network, name_of
+from companion.models.pipelines import (
+    check_prompts,
+    encoded_prompts,
+    encoders_digest,
+    load_pipeline,
+    prompts_stored,
+    schedule_of_pipeline,
+)
+from companion.models.stable_diffusion import latent_shape, text_width
 from companion.models.trained import TrainedDenoiser
 
 __all__ = ["StableDiffusionXLDenoiser", "from_pipeline", "load"]
@@ -66,19 +73,32 @@ def load(
     """
     check_prompts(prompts)
     pipeline = load_pipeline("StableDiffusionXLPipeline", Path(folder), device, dtype, allow_pickle)
-    return from_pipeline(pipeline, prompts, weights, Path(folder).resolve().name)
+    return from_pipeline(pipeline, prompts, weights, name_of(folder), prompts_stored(Path(folder)))
 
 
 def from_pipeline(
-    pipeline: Any, prompts: Sequence[str], weights: Sequence[float] = (), name: str = ""
+    pipeline: Any,
+    prompts: Sequence[str],
+    weights: Sequence[float] = (),
+    name: str = "",
+    stored: Mapping[str, Any] | None = None,
 ) -> StableDiffusionXLDenoiser:
-    """The model of a loaded `StableDiffusionXLPipeline`, on its device, in its dtype. Raises InputError as `load`."""
+    """The model of a loaded `StableDiffusionXLPipeline`, on its device, in its dtype. `stored` is
+    the content of a `companion.json`. Raises InputError as `load` does.
+    """
     texts, network = check_prompts(prompts), pipeline.unet
     shape = latent_shape(network)
-    said = described({}, name or name_of(pipeline), texts, weights)
-    schedule = schedule_of_pipeline(pipeline, network, said.name)
-    with torch.no_grad():
-        encoded, null, pooled, null_pooled = pipeline.encode_prompt(texts, do_classifier_free_guidance=True)
+    came = name or name_of(str(pipeline.name_or_path or type(pipeline).__name__))
+    said = described(stored or {}, came, texts, weights)
+    schedule = schedule_of_pipeline(pipeline, network, came)
+    encoded, null, pooled, null_pooled = encoded_prompts(
+        pipeline, texts, prompt=texts, do_classifier_free_guidance=True
+    )
+    check_size("width of the encoded prompts", encoded.shape[-1], text_width(network), "what the network attends to")
+    if pipeline.vae is None:
+        raise InputError(
+            "vae", None, "a pipeline that has it: the sizes that the network is told are those of pictures"
+        )
     expected = 6 * (network.config.addition_time_embed_dim or 0) + pooled.shape[1]
     if network.config.addition_embed_type != "text_time" or network.add_embedding.linear_1.in_features != expected:
         raise InputError("model", "a U-Net with other conditions", "one that is told a prompt and six numbers of size")
@@ -93,7 +113,7 @@ def from_pipeline(
         shape=shape,
         classes=said.classes,
         weights=said.weights,
-        has_null=True,
+        has_null=said.has_null,
         digest=digest_of_network(network, told=told),
         vae=pipeline.vae,
         prompts=torch.cat([encoded, null[:1]]).to(network.device),

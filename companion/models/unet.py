@@ -9,7 +9,7 @@ with the coefficients that `companion.models.schedules` derives for epsilon, sam
 
 A folder is a pipeline's (`unet/` and `scheduler/`) or a model's, with `scheduler_config.json` in it or in `scheduler/`
 beside it. The last row of the class embedding is the null class. A `companion.json` in the folder may say otherwise:
-`{"name": ..., "classes": [...], "weights": [...], "has_null": true}`, each key optional.
+`{"name": ..., "classes": [...], "weights": [...], "has_null": true}`, each key optional, and no other key allowed.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,16 @@ import torch
 
 from companion.errors import InputError
 from companion.models.folders import (
+    check_size,
     described,
     diffusers,
     digest_of_network,
     load_network,
+    name_of,
     read_json,
     refuse_distilled,
+    sides,
+    stored_description,
 )
 from companion.models.schedules import Array, schedule_of
 from companion.models.trained import TrainedDenoiser
@@ -82,6 +86,8 @@ def load(
 ) -> UNetDenoiser:
     """A shipped model by its name ("digits"), or any `UNet2DModel` from the folder that `save_pretrained` wrote.
 
+    Only the bare word is the shipped model, also where a folder of that name is: "./digits" and Path("digits") are it.
+
     Nothing is downloaded and nothing is unpickled, unless `allow_pickle` says that the folder's pickles may be (by
     torch's restricted reader, which takes tensors only). Raises InputError when `model` is neither, when the weights
     are pickled, missing, truncated or of another shape than the configuration, and when network or scheduler are of a
@@ -90,32 +96,41 @@ def load(
     >>> load("digits").classes
     ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
-    folder = Path(__file__).parent / "weights" / str(model) if str(model) in SHIPPED else Path(model)
+    folder = Path(__file__).parent / "weights" / model if isinstance(model, str) and model in SHIPPED else Path(model)
     if not folder.is_dir():
         raise InputError("model", model, f"a shipped model ({', '.join(SHIPPED)}) or a folder save_pretrained wrote")
     inner = folder / "unet" if (folder / "unet").is_dir() else folder
     written = read_json(inner / "config.json")
     _check_kind(written)
     scheduler = scheduler_config(inner)
-    refuse_distilled(folder.resolve().name, str(scheduler.get("_class_name")), written)
+    name = name_of(folder)
+    refuse_distilled(name, str(scheduler.get("_class_name")), written)
+    shape = sides(written)
     network = load_network(diffusers.UNet2DModel, inner, dtype, allow_pickle).to(device)
     schedule = schedule_of(scheduler, fractional=network.config.time_embedding_type == "positional")
-    stored = read_json(folder / "companion.json") if (folder / "companion.json").exists() else {}
+    if not schedule.fractional:
+        last = int(schedule.timesteps[-1] if schedule.terminal is None else schedule.terminal)
+        rows = network.time_proj.num_embeddings
+        check_size(
+            "num_train_timesteps of the network", rows, last + 1, "one row of its time embedding for each timestep"
+        )
+    stored = stored_description(folder)
 
     config: Any = network.config
+    _check_channels(config, shape)
     has_null = stored.get("has_null", True)
     count = config.num_class_embeds - bool(has_null)
     if count < 2:
         least = "3, two classes and the null class" if has_null else "2"
         raise InputError("num_class_embeds", config.num_class_embeds, f"at least {least}")
-    said = described(stored, folder.resolve().name, range(count))
+    said = described(stored, name, range(count))
     # As stored, because another version of diffusers may know further options.
     told = {key: value for key, value in sorted(written.items()) if not key.startswith("_")}
     return UNetDenoiser(
         network=network,
         schedule=schedule,
         name=said.name,
-        shape=(config.in_channels, *_size(config)),
+        shape=(config.in_channels, *shape),
         classes=said.classes,
         weights=said.weights,
         has_null=said.has_null,
@@ -128,26 +143,28 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
     for place in (folder, folder / "scheduler", folder.parent / "scheduler"):
         if (place / "scheduler_config.json").is_file():
             return read_json(place / "scheduler_config.json")
-    raise InputError("scheduler", folder, "scheduler_config.json in the folder, or in scheduler/ beside it")
+    expected = (
+        "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as "
+        '{"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "epsilon"}'
+    )
+    raise InputError("scheduler", f"missing for {folder}", expected)
 
 
 def _check_kind(config: dict[str, Any]) -> None:
     kind, embeddings = config.get("_class_name"), config.get("num_class_embeds")
     if kind != "UNet2DModel":
         raise InputError("model", kind, "a UNet2DModel")
-    if embeddings is None or config.get("class_embed_type") is not None:
+    if config.get("class_embed_type") is not None:
+        raise InputError("class_embed_type", config["class_embed_type"], "null: one embedding for each class")
+    if type(embeddings) is not int:
         raise InputError("num_class_embeds", embeddings, "a network with one embedding for each class")
     if config.get("time_embedding_type", "positional") not in ("positional", "learned"):
         raise InputError("time_embedding_type", config["time_embedding_type"], "positional or learned")
 
 
-def _size(config: Any) -> tuple[int, ...]:
-    size = config.sample_size if isinstance(config.sample_size, (tuple, list)) else (config.sample_size,) * 2
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise InputError("sample_size", config.sample_size, "the height and width of a sample in the configuration")
+def _check_channels(config: Any, shape: tuple[int, int]) -> None:
     halved = 2 ** (len(config.block_out_channels) - 1)  # by every block of the network but the last
-    if any(side % halved for side in size):
+    if any(side % halved for side in shape):
         raise InputError("sample_size", config.sample_size, f"a height and a width that are multiples of {halved}")
     if config.out_channels not in (config.in_channels, 2 * config.in_channels):
         raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
-    return tuple(size)

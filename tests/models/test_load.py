@@ -146,8 +146,7 @@ BROKEN = {
     "the same prompt": (lambda folder: None, ("a cat", "a cat"), "at least two different texts"),
     "the null prompt": (lambda folder: None, ("a cat", ""), "at least two different texts"),
     "not a list": (lambda folder: None, "a cat", "at least two different texts"),
-    "no text encoder": (lambda folder: shutil.rmtree(folder / "text_encoder"), PROMPTS, "a pipeline that can be read"),
-    "no autoencoder": (lambda folder: shutil.rmtree(folder / "vae"), PROMPTS, "that holds a .safetensors"),
+    "no text encoder": (lambda folder: shutil.rmtree(folder / "text_encoder"), PROMPTS, "that holds a .safetensors"),
     "no scheduler": (lambda folder: shutil.rmtree(folder / "scheduler"), PROMPTS, "holds scheduler_config"),
     "no network": (lambda folder: shutil.rmtree(folder / "unet"), PROMPTS, "holds config"),
 }
