@@ -106,7 +106,9 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "  accelerate launch --multi_gpu --num_processes 2 -m companion.cli profile --device cuda ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--model", default="digits", help='a shipped model ("digits", the default) or a folder')
+    command.add_argument(
+        "--model", default="digits", help='a shipped model ("digits", the default) or a folder, such as ./digits'
+    )
     command.add_argument(
         "--prompt", action="append", default=[], help="a class of a text-to-image model; once for each"
     )
@@ -158,19 +160,22 @@ def _profile(arguments: argparse.Namespace) -> None:
     from companion.files import make_folder
     from companion.models.checks import examine, refuse
     from companion.models.load import load
+    from companion.models.unet import SHIPPED
 
     if arguments.levels < 2:
         raise InputError("--levels", arguments.levels, "at least two noise levels")
     check_seed(arguments.seed)
     try:
         torch.zeros(1, device=arguments.device).cpu()
-    except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that is not there
+    except Exception as error:  # torch has no one error for a device that is not there
         raise InputError("--device", arguments.device, "a device of this torch, such as cpu or cuda") from error
     processes = launched(arguments.device)
     device = processes.device or arguments.device
     model = processes.together(
         lambda: load(arguments.model, arguments.prompt, (), device, getattr(torch, arguments.dtype))
     )
+    if is_main() and Path(arguments.model).is_dir() and arguments.model in SHIPPED:
+        print(f"{arguments.model} is the shipped model; the folder is ./{arguments.model}", file=sys.stderr)
     partition = parse_partition(model, arguments.partition, arguments.prior)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
     asked = {name: getattr(arguments, name) for name in ("samples", "levels", "tolerance", "block")}

@@ -325,7 +325,7 @@ def _configured(**options):
     [
         (_described(classes=10), "3|8", "classes in companion.json is 10, expected a value of type list"),
         (_described(weights=["a"] * 10), "3|8", "10 positive probabilities that sum to one"),
-        (_described(weights=[float("nan")] * 10), "3|8", "10 positive probabilities that sum to one"),
+        (_described(weights=[float("nan")] * 10), "3|8", "a readable JSON file (NaN is no number)"),
         (_described(has_null="no"), "3|8", "has_null in companion.json is no, expected a value of type bool"),
         (_configured(sample_size=7), "3|8", "sample_size is 7, expected a height and a width that are multiples of 2"),
         (_configured(sample_size=[8]), "3|8", "sample_size is [8], expected the height and width"),

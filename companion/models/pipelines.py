@@ -77,8 +77,9 @@ def load_pipeline(
     if (folder / "vae").exists():
         read["vae"] = load_network(diffusers.AutoencoderKL, folder / "vae", torch.float32, allow_pickle)
     for name in _ENCODERS:
-        if index.get(name, [None])[0] is not None and name not in read:
-            read[name] = load_network(_encoder_class(index[name]), folder / name, dtype, allow_pickle)
+        part_class = index.get(name)
+        if isinstance(part_class, list) and part_class[0] is not None and name not in read:
+            read[name] = load_network(_encoder_class(part_class), folder / name, dtype, allow_pickle)
     for name in _TOKENIZERS:
         check_files(folder / name)
     with (

@@ -140,8 +140,8 @@ def load(
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
     """The scheduler's configuration from a model's folder, from `scheduler/` in it, or from `scheduler/` beside it."""
-    for place in (folder, folder / "scheduler", folder.parent / "scheduler"):
-        if (place / "scheduler_config.json").is_file():
+    for place in (folder, folder / "scheduler", folder.resolve().parent / "scheduler"):
+        if (place / "scheduler_config.json").exists():
             return read_json(place / "scheduler_config.json")
     expected = (
         "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as "
