@@ -15,6 +15,7 @@ import torch
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
+from companion.models.folders import foreign
 
 __all__ = ["JUDGED", "Finding", "examine", "refuse"]
 
@@ -167,7 +168,7 @@ def _asked(model: Denoiser, x: torch.Tensor, sigma: float, condition: int | None
     state = x.to(model.device, model.dtype, copy=True)
     level = torch.full((len(x),), sigma, device=model.device, dtype=model.dtype)
     label = None if condition is None else torch.full((len(x),), condition, device=model.device)
-    with torch.no_grad():
+    with torch.no_grad(), foreign("model", model.name, "a network whose code and configuration fit"):
         answer = model(state, level, label)
     if not isinstance(answer, torch.Tensor):
         raise InputError("the model's output", f"of type {type(answer).__name__}", "a tensor")

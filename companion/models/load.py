@@ -56,24 +56,7 @@ def load(
     >>> load("digits").classes[:3]
     ('0', '1', '2')
     """
-    check_device(device)
-    return _asked_once(_read(model, prompts, weights, device, dtype, allow_pickle))
-
-
-def check_device(device: str | torch.device) -> None:
-    """InputError for a device that this torch cannot compute on."""
-    with foreign("device", device, "a device of this torch, such as cpu or cuda"):
-        torch.zeros(1, device=device).cpu()
-
-
-def _read(
-    model: str | Path,
-    prompts: Sequence[str],
-    weights: Sequence[float],
-    device: str | torch.device,
-    dtype: torch.dtype,
-    allow_pickle: bool,
-) -> TrainedDenoiser:
+    _check_device(device)
     folder = Path(model)
     if folder.suffix == ".pkl":
         raise InputError("model", model, "a folder; companion.models.edm.load reads the checkpoints of EDM and EDM2")
@@ -106,24 +89,19 @@ def adapt(pipeline: Any, prompts: Sequence[str] = (), weights: Sequence[float] =
         if isinstance(held, torch.nn.Module):
             check_finite(held, part)
     if kind in _PROMPTED:
-        return _asked_once(_PROMPTED[kind].from_pipeline(pipeline, prompts, weights, name))
+        adapted: TrainedDenoiser = _PROMPTED[kind].from_pipeline(pipeline, prompts, weights, name)
+        return adapted
     if kind == "DiTPipeline":
         _no_prompts(kind, prompts)
-        return _asked_once(dit.from_pipeline(pipeline, weights, name))
+        return dit.from_pipeline(pipeline, weights, name)
     refuse_distilled(name, "", {}, kind)
     raise InputError("pipeline", f"a {kind}", f"a DiTPipeline or {', '.join(_PROMPTED)}")
 
 
-def _asked_once(model: TrainedDenoiser) -> TrainedDenoiser:
-    """The model, after one evaluation in the middle of its noise: what its code cannot do shows before a run."""
-    sigma = torch.tensor([-0.25 * sum(model.log_snr_range)], dtype=model.dtype, device=model.device).exp()
-    x = sigma * torch.ones(1, *model.shape, dtype=model.dtype, device=model.device)
-    with foreign("model", model.name, "a network whose code and configuration fit"):
-        mean = model(x, sigma, torch.zeros(1, dtype=torch.int64, device=model.device))
-    if mean.shape != x.shape or not bool(torch.isfinite(mean).all()):
-        said = "NaN or infinity" if mean.shape == x.shape else f"a shape {tuple(mean.shape)}"
-        raise InputError("model", f"{model.name}, which answers {said}", f"finite values of shape {tuple(x.shape)}")
-    return model
+def _check_device(device: str | torch.device) -> None:
+    """InputError for a device that this torch cannot compute on."""
+    with foreign("device", device, "a device of this torch, such as cpu or cuda"):
+        torch.zeros(1, device=device).cpu()
 
 
 def _kind(folder: Path) -> tuple[str, set[str]]:

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from companion.errors import InputError
-from companion.models.checks import examine
+from companion.models.checks import examine, refuse
 from companion.models.edm import load as load_edm
 from companion.models.folders import described, foreign, name_of, read_json
 from companion.models.load import adapt, load
 from companion.models.tiny import KINDS, save_tiny
 
 PROMPTS = ("a cat", "a dog", "a red")
+PROMPTED = [kind for kind in KINDS if kind.startswith("stable")]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,6 @@ SIZES = {
     "no size": ("unet/config.json", {"sample_size": None}, "sample_size is None, expected the height"),
     "a switch": ("unet/config.json", {"flip_sin_to_cos": 0}, "flip_sin_to_cos is 0, expected true or false"),
     "a number": ("unet/config.json", {"freq_shift": True}, "freq_shift is True, expected a number"),
-    "no number": ("unet/config.json", {"mid_block_scale_factor": 0}, "answers NaN or infinity, expected finite values"),
     "NaN": ("unet/config.json", {"norm_eps": float("nan")}, "NaN is no number"),
     "tokenizer": ("model_index.json", {"tokenizer": ["transformers", "NoTokenizer"]}, "a pipeline that can be read"),
     "encoder": ("model_index.json", {"text_encoder": ["transformers", "GPT2Model"]}, "expected one of CLIPTextModel"),
@@ -407,7 +407,8 @@ def test_a_value_of_a_configuration_may_be_anything(kind, saved, data, tmp_path_
     key = data.draw(st.sampled_from(sorted(json.loads(path.read_text()))))
     edit(path, **{key: data.draw(VALUES)})
     try:
-        assert bool(torch.isfinite(answers(folder)).all())
+        # What every run asks first: whatever the network's own code raises is one line there.
+        refuse(examine(load(folder, PROMPTS if kind in PROMPTED else ()), [0, 1], [-3.0, 0.0, 3.0]))
     except InputError as error:
         assert "\n" not in str(error)
 
