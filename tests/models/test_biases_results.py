@@ -83,6 +83,32 @@ def test_a_part_of_the_steps_is_found_again(script):
     assert (np.abs(apart) < 4.5 * np.hypot(error, row["se"]) + 1e-4).all()
 
 
+def largest(values):
+    return float(np.abs(values).max())
+
+
+def test_what_the_chapter_says_of_two_and_of_ten_digits_is_what_was_measured():
+    digits, many = read("biases/digits"), read("biases/samples")["processes"]
+    terms = {}
+    for n in ("2", "10"):
+        exact, estimate = digits["exact"][n], digits["estimated"][n]["published"]["entropy"][0]
+        balance, whole = exact["balanced"] - exact["true"], exact["all"] - exact["balanced"]
+        terms[n] = [largest(term) for term in (balance, whole, estimate - exact["all"])]
+    assert terms["2"][0] == min(terms["2"]) and terms["2"][1] > np.log(2.0) * 2.0 / 3.0
+    assert terms["10"][0] == max(terms["10"])
+    with_200 = max(largest(row["entropy"] - row["exact"]) for row in many.values())
+    assert min(term[2] for term in terms.values()) > 3.0 * with_200  # "several times larger"
+    assert with_200 < 0.005  # "a few thousandths of a nat"
+
+
+def test_a_start_from_nothing_removes_most_of_what_the_first_level_leaves_out():
+    for name, rules in read("biases/dimensions")["processes"].items():
+        published, default = (largest(rules[rule][-1]["bias"]) for rule in ("published", "default"))
+        assert default < published, name
+        if name != "VE scaled":  # which begins at enough noise in every dimension
+            assert default < 0.1 * published, name
+
+
 def test_the_exact_terms_of_the_digits_keep_the_bounds_of_the_propositions():
     result, labels = read("biases/digits"), training_digits().labels
     for chosen in result["sets"]:
