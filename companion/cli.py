@@ -4,16 +4,21 @@ A command is a function from parsed arguments to nothing; its parser names it wi
 """
 
 import argparse
+import io
 import json
 import os
+import re
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from companion import __version__
-from companion.errors import InputError
+from companion.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from companion.estimate.result import Profile
@@ -22,48 +27,126 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status: 0, 2 for bad input, 130 after Ctrl-C.
+    """Runs one command and returns its exit status: 0, 2 for whatever went wrong, 130 after Ctrl-C.
 
-    Bad input, files that cannot be read or written, runs too large for memory and what torch cannot do end in one
-    line on standard error, never in a traceback. Of several processes one speaks.
+    Whatever goes wrong ends in one line on standard error, never in a traceback; where the input is not to blame, the
+    line names the kind of error and the place in the code. Of several processes one speaks.
 
     >>> main(["train", "digits", "--steps", "0", "--out", "nowhere"])
     2
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        arguments.command(arguments)
-    except (InputError, OSError, MemoryError, RuntimeError) as error:
-        _say(f"companion: error: {_one_line(error)}")
-        return 2
-    except KeyboardInterrupt as interrupt:
-        _say(f"\ncompanion: {str(interrupt) or 'stopped'}")
-        return 130
+    with redirect_stdout(_Lasting(sys.stdout, "standard output")), redirect_stderr(_Lasting(sys.stderr, "")):
+        try:
+            arguments = _parser().parse_args(argv)
+            arguments.command(arguments)
+            sys.stdout.flush()
+        except KeyboardInterrupt as interrupt:
+            _say(f"\ncompanion: {str(interrupt) or 'stopped'}")
+            return 130
+        except Exception as error:
+            _say(f"companion: error: {_one_line(error)}")
+            return 2
     return 0
 
 
-def is_main() -> bool:
-    """Whether this process, of those that a launcher started, is the one that speaks."""
-    return int(os.environ.get("RANK", "0")) == 0
+class _Lasting(io.TextIOBase):
+    """A stream that a run outlives: closed, its reader gone, or its encoding too small for a name.
+
+    What a terminal cannot show is written with backslashes, and what nobody reads is dropped. OSError once, for the
+    stream called `name`, where what is written is lost otherwise, on a full disk.
+    """
+
+    def __init__(self, stream: TextIO | None, name: str):
+        self.stream, self.name = stream, name
+
+    def write(self, text: str) -> int:
+        stream = self.stream
+        if stream is not None:
+            with self._kept(stream):
+                try:
+                    stream.write(text)
+                except UnicodeEncodeError:
+                    encoding = stream.encoding or "ascii"
+                    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        if self.stream is not None:
+            with self._kept(self.stream):
+                self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream is not None and self.stream.isatty()
+
+    def fileno(self) -> int:
+        if self.stream is None:
+            raise io.UnsupportedOperation("a closed stream")
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.stream, "encoding", None) or "ascii"
+
+    @contextmanager
+    def _kept(self, stream: TextIO) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.stream = None
+            with suppress(OSError):  # what is left in its buffer would be tried again at the end, with a status of 120
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+            if self.name and not isinstance(error, BrokenPipeError):
+                raise OSError(error.errno, error.strerror, self.name) from error
+
+
+def _is_main() -> bool:
+    """Whether this process, of those that have found each other, is the one that speaks."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is None or not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def _say(line: str) -> None:
-    if is_main():
+    if _is_main():
         print(line, file=sys.stderr, flush=True)
     else:
         time.sleep(5.0)  # a launcher ends all processes with the first one, and the main one has to speak before
 
 
 def _one_line(error: Exception) -> str:
-    said = str(error).strip().splitlines()
-    return said[0] if said else type(error).__name__
+    if isinstance(error, InputError | OSError):
+        return first_line(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    kind = type(error).__name__
+    said = first_line(error)
+    return f"{said if said.startswith(kind) else f'{kind}: {said}'} ({Path(where.filename).name}, line {where.lineno})"
 
 
 class _OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaint is one line, as every other error here, and not the usage as well."""
+    """A parser whose complaint is one line, as every other error here, and which drops nothing that was said twice."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.register("action", None, _Once)
+        self._negative_number_matcher = re.compile(r"-\d|-.*\|")  # a partition such as -1|3 is no option either
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"companion: error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"companion: error: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
+class _Once(argparse.Action):
+    """Keeps one value, and refuses a second."""
+
+    given = False
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if self.given:
+            raise argparse.ArgumentError(self, "given twice, expected once")
+        self.given = True
+        setattr(namespace, self.dest, values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,8 +185,8 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "paths are kept in OUT/blocks as soon as they are finished: stopped or killed at any moment, the same command\n"
         "goes on from there and ends with the same numbers, to the bit. --tolerance may be added or changed; another\n"
         "--block uses what is finished, with the same numbers to rounding; anything else wants another OUT\n\n"
-        "several processes, each with its own device, share a run (accelerate is needed):\n"
-        "  accelerate launch --multi_gpu --num_processes 2 -m companion.cli profile --device cuda ...",
+        "several processes, each with its own device, share a run:\n"
+        "  torchrun --nproc_per_node 2 -m companion.cli profile --device cuda ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
@@ -162,77 +245,85 @@ def _profile(arguments: argparse.Namespace) -> None:
     from companion.models.load import load
     from companion.models.unet import SHIPPED
 
+    processes = launched()
     if arguments.levels < 2:
         raise InputError("--levels", arguments.levels, "at least two noise levels")
     check_seed(arguments.seed)
     try:
-        torch.zeros(1, device=arguments.device).cpu()
+        device = torch.device(arguments.device)
+        if processes.count > 1 and device.type != "cpu":
+            device = torch.device(device.type, processes.local % getattr(torch, device.type).device_count())
+        torch.zeros(1, device=device).cpu()
     except Exception as error:  # torch has no one error for a device that is not there
         raise InputError("--device", arguments.device, "a device of this torch, such as cpu or cuda") from error
-    processes = launched(arguments.device)
-    device = processes.device or arguments.device
     model = processes.together(
-        lambda: load(arguments.model, arguments.prompt, (), device, getattr(torch, arguments.dtype))
+        lambda: load(arguments.model, arguments.prompt, (), str(device), getattr(torch, arguments.dtype))
     )
-    if is_main() and Path(arguments.model).is_dir() and arguments.model in SHIPPED:
+    if processes.number == 0 and Path(arguments.model).is_dir() and arguments.model in SHIPPED:
         print(f"{arguments.model} is the shipped model; the folder is ./{arguments.model}", file=sys.stderr)
     partition = parse_partition(model, arguments.partition, arguments.prior)
     method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
     asked = {name: getattr(arguments, name) for name in ("samples", "levels", "tolerance", "block")}
     plan, pilot = planned(model, [partition], seed=arguments.seed, method=method, **asked)
     run, written = Run(arguments.out, processes), arguments.out / "profile.json"
-    if not run.finished(model, plan, pilot, asked, written) or not written.with_suffix(".png").is_file():
+    speaks = processes.number == 0
+    drawn = written.with_suffix(".png")
+    if not run.finished(model, plan, pilot, asked, written):
         left = run.missing(plan) + (0 if pilot is None else run.missing(pilot))
         if left > 0:
             conditions = [None if branch == NULL else branch for branch in plan.branches]
             levels = [plan.log_snr[0], plan.log_snr[len(plan.log_snr) // 2], plan.log_snr[-1]]
             refuse(examine(model, conditions, levels), arguments.trust)
             cost = processes.together(lambda: expected_cost(model, plan, pilot, left, processes.count))
-        make_folder(arguments.out, "--out")
-        if left > 0 and is_main():
-            print(("at least " if arguments.tolerance else "") + cost.said_of(model.name), file=sys.stderr)
-        with tqdm(total=left, unit=" evaluations", desc=partition.label, leave=False, disable=not is_main()) as bar:
-            try:
-                result = profile(
-                    model,
-                    partition,
-                    seed=arguments.seed,
-                    method=method,
-                    progress=bar.update,
-                    blocks=run.blocks,
-                    **asked,
-                )
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"stopped; {run.kept} finished blocks are kept in {arguments.out}, and the same command goes on"
-                ) from None
-        if is_main():
-            sampling = result.sampling + (f"; {run.mixture}" if run.mixture else "")
-            # The seconds of all attempts and processes: the same for whoever looks at the same blocks.
-            result = replace(result, seconds=run.seconds, sampling=sampling)
-            _save(result, arguments.out)
-            run.finish(asked, written)
-    if is_main():
-        _show(Profile.load(written), written, arguments.json)
-
-
-def _save(result: "Profile", folder: Path) -> None:
-    from companion.figures import draw_profile, figure, save
-    from companion.files import written_whole
-
-    result.save(folder / "profile.json")
-    fig, axes = figure(1, 2)
-    draw_profile(axes, result)
-    with written_whole(folder / "profile.png") as unfinished:
-        save(fig, unfinished)
+        processes.together(lambda: make_folder(arguments.out, "--out"))
+        label = textwrap.shorten(partition.label, 40, placeholder="...")
+        with run.alone():
+            if left > 0 and speaks:
+                print(("at least " if arguments.tolerance else "") + cost.said_of(model.name), file=sys.stderr)
+            with tqdm(total=left, unit=" evaluations", desc=label, leave=False, disable=not speaks) as bar:
+                try:
+                    result = profile(
+                        model,
+                        partition,
+                        seed=arguments.seed,
+                        method=method,
+                        progress=bar.update,
+                        blocks=run.blocks,
+                        **asked,
+                    )
+                except KeyboardInterrupt:
+                    kept = f"{run.kept} finished blocks are kept in {arguments.out}"
+                    raise KeyboardInterrupt(f"stopped; {kept}, and the same command goes on") from None
+            if speaks:
+                sampling = result.sampling + (f"; {run.mixture}" if run.mixture else "")
+                # The seconds of all attempts and processes: the same for whoever looks at the same blocks.
+                replace(result, seconds=run.seconds, sampling=sampling).save(written)
+                drawn.unlink(missing_ok=True)  # it shows an earlier result
+                run.finish(asked, written)
+    if speaks:
+        result = Profile.load(written)
+        _show(result, written, arguments.json)
+        if not drawn.is_file():
+            _draw(result, drawn)
 
 
 def _show(result: "Profile", written: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**result.as_dict(), "half_entropy_log_snr": result.half_entropy.value}, allow_nan=False))
+        text = json.dumps({**result.as_dict(), "half_entropy_log_snr": result.half_entropy.value}, allow_nan=False)
     else:
-        print(result.summary())
-        print(f"  written to                {written} and profile.png")
+        text = f"{result.summary()}\n  written to                {written}"
+    print(text, flush=True)
+
+
+def _draw(result: "Profile", path: Path) -> None:
+    """The picture of a finished run, or one line that says why there is none."""
+    os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would stop its import
+    try:
+        from companion.figures import save_profile
+
+        save_profile(result, path)
+    except Exception as error:
+        print(f"companion: {path.name} was not drawn: {_one_line(error)}", file=sys.stderr, flush=True)
 
 
 def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:

@@ -1,6 +1,12 @@
 """The one error that bad input raises: it names the argument, its value and what was expected."""
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "first_line"]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; a single word comes with the kind of error."""
+    kind, said = type(error).__name__, str(error).strip()
+    return said.splitlines()[0] if " " in said else f"{kind}: {said}" if said else kind
 
 
 class InputError(ValueError):
@@ -14,8 +20,6 @@ class InputError(ValueError):
 
     def __init__(self, argument: str, value: object, expected: str):
         shown = " ".join(str(value).split()) or repr(value)  # an array prints over many lines, "" prints nothing
-        super().__init__(f"{argument} is {_short(shown, 200)}, expected {_short(expected, 400)}")
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+        if len(expected) > 400:  # a list of a thousand names; what to do may stand behind it
+            expected = f"{expected[:280]} ... {expected[-110:]}"
+        super().__init__(f"{argument} is {shown if len(shown) <= 200 else shown[:197] + '...'}, expected {expected}")

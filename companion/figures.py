@@ -12,6 +12,8 @@ it, `save` writes it. The panel is white in light and dark pages alike, and colo
 readers (Okabe and Ito's palette).
 """
 
+import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from companion.estimate.result import Profile
+from companion.files import written_whole
 from companion.forward import noise_of, ornstein_uhlenbeck
 from companion.theory.mixtures import GaussianMixture
 from companion.theory.quadrature import density
@@ -38,6 +41,7 @@ __all__ = [
     "noise_axis",
     "plot_with_error",
     "save",
+    "save_profile",
 ]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
@@ -66,6 +70,9 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.6,
     "svg.hashsalt": "companion",
 }
+
+
+_WIDTH, _LONGEST_SIDE = 38, 60  # letters of a title that one of two panels holds in a line, and of a side of it
 
 
 def figure(
@@ -177,7 +184,7 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     'class entropy (nats)'
     """
     left, right = axes
-    name = profile.partition.replace("$", r"\$")  # a name of a class, and no formula
+    name = _title(profile.partition, "")
     left.plot(profile.log_snr, profile.entropy, color=color, label=name)
     for simultaneous, opacity in ((True, 0.15), (False, 0.25)):
         left.fill_between(profile.log_snr, *profile.band(simultaneous), color=color, alpha=opacity, linewidth=0.0)
@@ -186,7 +193,9 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     if profile.floor > 0.0:
         left.axhline(profile.floor, color=TRUTH, linestyle=":", linewidth=1.0, label=f"floor {profile.floor:.4f}")
         left.legend()
-    left.set_title("half decided: not reached" if half is None else f"{name}: half decided at {half:.2f}")
+    left.set_title(
+        "half decided: not reached" if half is None else _title(profile.partition, f": half decided at {half:.2f}")
+    )
     left.set_ylabel("class entropy (nats)")
     edges = [edge.value for edge in profile.window]
     if edges[0] is not None and edges[1] is not None:
@@ -196,6 +205,39 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     for panel in (left, right):
         panel.set_ylim(bottom=0.0)
         noise_axis(panel, sigma=False)
+
+
+def _title(partition: str, said: str) -> str:
+    """A partition and what is said of it, in lines that one panel holds; prompts are cut, and nothing is a formula."""
+    sides = [side if len(side) <= _LONGEST_SIDE else side[: _LONGEST_SIDE - 1] + "…" for side in partition.split("|")]
+    name = "|".join(sides[:2]) + ("|…" if len(sides) > 2 else "")
+    lines = "\n".join(textwrap.wrap(name + said, _WIDTH)).replace("$", r"\$")
+    return f" {lines}" if lines.startswith("_") else lines  # matplotlib leaves such a name out of a legend
+
+
+def save_profile(profile: Profile, path: Path | str) -> None:
+    """Writes the picture of a profile, whole or not at all, whatever settings and backend matplotlib was left with.
+
+    A character that the font lacks is drawn as a box. Raises OSError where no file can be written.
+
+    >>> import tempfile
+    >>> from companion.estimate.partition import partition
+    >>> from companion.estimate.profile import profile
+    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_profile(found, Path(folder) / "profile.png")
+    ...     (Path(folder) / "profile.png").is_file()
+    True
+    """
+    with mpl.rc_context(), warnings.catch_warnings(), written_whole(Path(path)) as unfinished:
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        fig = Figure(figsize=(7.2, 2.9))
+        draw_profile(fig.subplots(1, 2), profile)
+        fig.savefig(unfinished)
 
 
 def draw_certificate(axes: Axes, profile: Profile) -> None:

@@ -1,24 +1,34 @@
 """Files that are written whole or not at all, and the folders they go to."""
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from companion.errors import InputError
+from companion.errors import InputError, first_line
 
 __all__ = ["make_folder", "write_text", "written_whole"]
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not."""
+    """A name beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not.
+
+    OSError, naming `path`, for whatever numpy, torch and others raise when a disk is full.
+    """
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")  # the ending tells the format
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
+        raise OSError(getattr(error, "errno", None) or errno.EIO, said, str(path)) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            unfinished.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from companion.arguments import numbers
+from companion.arguments import Condition, number, numbers, whole_number
 from companion.errors import InputError
 
 __all__ = [
@@ -96,7 +96,7 @@ def linear(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
     >>> float(linear().drift(np.array(1.0)))
     -10.0
     """
-    _check_rates(beta_min, beta_max)
+    beta_min, beta_max = _check_rates(beta_min, beta_max)
     slope = beta_max - beta_min
     return _variance_preserving(
         "linear",
@@ -118,7 +118,7 @@ def scaled_linear(beta_min: float = 0.85, beta_max: float = 12.0) -> Process:
     >>> float(scaled_linear().diffusion(np.array(0.0)).round(12))
     0.85
     """
-    _check_rates(beta_min, beta_max)
+    beta_min, beta_max = _check_rates(beta_min, beta_max)
     root, slope = np.sqrt(beta_min), np.sqrt(beta_max) - np.sqrt(beta_min)
     return _variance_preserving(
         "scaled_linear",
@@ -140,8 +140,7 @@ def cosine(offset: float = 0.008) -> Process:
     >>> float(cosine(0.0).alpha(np.array(0.5)).round(12))
     0.707106781187
     """
-    if not offset >= 0.0:
-        raise InputError("offset", offset, "a number of at least 0")
+    offset = number("offset", offset, "a finite number of at least 0", lambda o: (o >= 0.0) & (o < np.inf))
     rate = 0.5 * np.pi / (1.0 + offset)
 
     def integrated(t: Array) -> Array:
@@ -229,27 +228,28 @@ def log_snr_levels(count: int, first: float, last: float) -> Array:
     >>> log_snr_levels(3, -2.0, 2.0)
     array([-2.,  0.,  2.])
     """
-    _check_count(count)
-    if not (np.isfinite(first) and np.isfinite(last) and first < last):
-        raise InputError("first, last", (first, last), "finite log-snr with first < last")
-    return np.linspace(first, last, count)
+    count = whole_number("count", count, 2)
+    ends = _pair("first, last", (first, last), "finite log-snr with first < last", np.isfinite)
+    return np.linspace(*ends, count)
 
 
 def edm_levels(count: int, sigma_max: float = 80.0, sigma_min: float = 0.002, rho: float = 7.0) -> Array:
     """`count` log-snr whose noise levels are equally spaced in sigma^(1/rho), from sigma_max down to sigma_min.
 
     The schedule of Karras et al. (2022), equation 5, without its final zero. Raises InputError for fewer than two
-    levels, or unless 0 < sigma_min < sigma_max and rho > 0.
+    levels, or unless 0 < sigma_min < sigma_max and rho is between 0.01 and a million, where nothing overflows.
 
     >>> noise_of(edm_levels(3, 4.0, 1.0, rho=1.0))
     array([4. , 2.5, 1. ])
     """
-    _check_count(count)
-    if not 0.0 < sigma_min < sigma_max < np.inf:
-        raise InputError("sigma_min, sigma_max", (sigma_min, sigma_max), "0 < sigma_min < sigma_max")
-    if not rho > 0.0:
-        raise InputError("rho", rho, "a positive number")
-    return -2.0 * rho * np.log(np.linspace(sigma_max ** (1.0 / rho), sigma_min ** (1.0 / rho), count))
+    count = whole_number("count", count, 2)
+    least, most = _pair("sigma_min, sigma_max", (sigma_min, sigma_max), "finite, 0 < sigma_min < sigma_max", _positive)
+    rho = number("rho", rho, "a number between 0.01 and 1e6", lambda r: (r >= 0.01) & (r <= 1e6))
+    with np.errstate(over="ignore", under="ignore"):
+        levels = -2.0 * rho * np.log(np.linspace(most ** (1.0 / rho), least ** (1.0 / rho), count))
+    if not np.isfinite(levels).all():
+        raise InputError("rho", rho, "a larger number, for these levels of noise")
+    return levels
 
 
 def time_levels(process: Process, count: int, first: float, last: float) -> Array:
@@ -260,11 +260,11 @@ def time_levels(process: Process, count: int, first: float, last: float) -> Arra
     >>> time_levels(variance_exploding(), 2, 1.0, 0.1).round(6)
     array([-0.     ,  4.60517])
     """
-    _check_count(count)
-    ends = process.check_time([first, last])
-    if not first > last:
-        raise InputError("first, last", (first, last), "times with first > last")
-    levels = process.log_snr(np.linspace(ends[0], ends[1], count))
+    count = whole_number("count", count, 2)
+    least, most = process.span
+    expected = f"times with {least} <= last < first <= {most}"
+    end, start = _pair("first, last", (last, first), expected, lambda time: (time >= least) & (time <= most))
+    levels = process.log_snr(np.linspace(start, end, count))
     if not np.all(np.isfinite(levels)):
         raise InputError("first, last", (first, last), "times of finite log-snr")
     return levels
@@ -300,11 +300,17 @@ def _log(x: Array) -> Array:
         return np.log(x)
 
 
-def _check_rates(beta_min: float, beta_max: float) -> None:
-    if not 0.0 < beta_min < beta_max < np.inf:
-        raise InputError("beta_min, beta_max", (beta_min, beta_max), "0 < beta_min < beta_max")
+def _check_rates(beta_min: float, beta_max: float) -> tuple[float, float]:
+    return _pair("beta_min, beta_max", (beta_min, beta_max), "finite, 0 < beta_min < beta_max", _positive)
 
 
-def _check_count(count: int) -> None:
-    if count < 2:
-        raise InputError("count", count, "at least two noise levels")
+def _pair(argument: str, value: tuple[float, float], expected: str, holds: Condition) -> tuple[float, float]:
+    """Two increasing numbers for both of which `holds` is true; InputError otherwise."""
+    both = numbers(argument, value, expected, holds)
+    if both.shape != (2,) or not both[0] < both[1]:
+        raise InputError(argument, value, expected)
+    return float(both[0]), float(both[1])
+
+
+def _positive(values: Array) -> NDArray[np.bool_]:
+    return (values > 0.0) & (values < np.inf)

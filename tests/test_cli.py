@@ -3,10 +3,14 @@
 import inspect
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import diffusers
@@ -18,14 +22,25 @@ from tqdm import tqdm
 
 import companion
 from companion import cli
-from companion.cli import main
+from companion.errors import InputError
 from companion.estimate.profile import profile
-from companion.estimate.result import Profile
+from companion.estimate.result import Estimate, Profile
+from companion.figures import save_profile
 from companion.models.checks import JUDGED
 from companion.models.tiny import save_tiny
 from companion.models.trained import TrainedDenoiser
 
 SMALL = ["profile", "--samples", "8", "--levels", "4"]
+
+
+def main(arguments):
+    """The command, with the last of each option that tests say again: the command itself refuses a second."""
+    kept = list(arguments)
+    for option in ("--samples", "--levels", "--partition", "--seed", "--out", "--model", "--block", "--device"):
+        while kept.count(option) > 1:
+            first = kept.index(option)
+            del kept[first : first + 2]
+    return cli.main(kept)
 
 
 def test_profile_writes_a_result_and_a_figure_and_says_the_cost_first(tmp_path, capsys):
@@ -209,7 +224,8 @@ sys.exit(main(sys.argv[1:]))
 def test_out_of_memory_names_the_block_to_use(tmp_path):
     """A process whose address space is closed a little above what it has; a process of its own, because what other
     tests have freed would do for the block."""
-    asked = [*SMALL, "--partition", "3|8", "--samples", "4000", "--method", "published", "--block", "4000"]
+    asked = ["profile", "--partition", "3|8", "--samples", "4000", "--levels", "4", "--method", "published"]
+    asked += ["--block", "4000"]
     ran = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, *asked, "--out", str(tmp_path)],
         capture_output=True, text=True, check=False,
@@ -377,3 +393,226 @@ def test_the_installed_command_is_this_one():
         "companion: error: partition is cat|dog, expected classes among 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
     )
     assert ended.stdout == ""
+
+
+ASKED = ["profile", "--samples", "8", "--levels", "4", "--partition", "3|8", "--out"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, copied by whoever changes it."""
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    assert cli.main([*ASKED, str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("option", ["--partition", "--out", "--model", "--seed", "--dtype"])
+def test_an_option_is_said_once(capsys, option):
+    value = {"--seed": "1", "--dtype": "float32"}.get(option, "3|9")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["profile", "--partition", "3|8", option, value, option, value])
+    (line,) = capsys.readouterr().err.splitlines()
+    said_twice = option if option != "--partition" else "--partition"
+    assert stopped.value.code == 2
+    assert line.startswith(f"companion: error: argument {said_twice}: given twice, expected once")
+
+
+@pytest.mark.parametrize("asked", [["--partition", "-1|3"], ["--partition=-1|3"]])
+def test_a_partition_with_a_minus_is_no_option(capsys, asked):
+    assert cli.main(["profile", *asked]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("companion: error: partition is -1|3, expected classes among 0, 1, 2")
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), TypeError("no\nthing"), ImportError("y"), AttributeError(), Warning()]
+)
+def test_whatever_a_library_raises_is_one_line_with_its_kind(capsys, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("companion.models.load.load", fail)
+    assert cli.main(["profile", "--partition", "3|8"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"companion: error: {type(error).__name__}") and "(test_cli.py, line " in line
+
+
+def test_no_list_of_arguments_ends_in_a_traceback(tmp_path, capsys, monkeypatch):
+    """Words put together at random; what would be measured is stopped at the plan. 300 lists."""
+
+    def stop(*_, **__):
+        raise InputError("plan", "reached", "nothing more")
+
+    monkeypatch.setattr("companion.estimate.profile.planned", stop)
+    monkeypatch.chdir(tmp_path)
+    options = [
+        *("--model", "--prompt", "--device", "--dtype", "--partition", "--samples", "--tolerance", "--levels"),
+        *("--block", "--seed", "--prior", "--method", "--out", "--json", "--=x", "--", "-", "=", "--seed=x"),
+    ]
+    values = "profile train digits 3|8 -1|3 | #0|#1 3|null 3|all a|b 3|3 -5 0 1e9 nan inf cpu cuda meta cpu:-1"
+    more = "privateuseone hpu xla mps:7 vulkan float32 balanced published . /dev/null nowhere ünï"
+    words = [*options, *options, *values.split(), *more.split()]
+    words += ["", " ", "\n", "\udcff", "x" * 5000]
+    draw = random.Random(0)
+    for _ in range(300):
+        arguments = ["profile", "--partition", "3|8"] if draw.random() < 0.7 else []
+        arguments += draw.choices(words, k=draw.randint(1, 4))
+        try:
+            status = cli.main(arguments)
+        except SystemExit as stopped:
+            status = stopped.code
+        output, errors = capsys.readouterr()
+        assert status == 2 and output == "", arguments
+        assert errors.startswith("companion: error: ") and errors.count("\n") == 1, (arguments, errors)
+        assert "(" not in errors or ".py, line" not in errors, (arguments, errors)
+
+
+@pytest.mark.parametrize("device", ["privateuseone", "hpu", "cpu:-1", "", "moon:0"])
+def test_a_device_that_is_none(capsys, device):
+    assert cli.main(["profile", "--partition", "3|8", "--device", device]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("companion: error: --device is ") and "expected a device of this torch" in line
+
+
+def test_a_picture_that_cannot_be_drawn_is_one_line_after_the_result(tmp_path, finished, capsys, monkeypatch):
+    """As on a disk that is full by then; the next call draws it, without an evaluation."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "profile.png").unlink()
+    monkeypatch.setattr(TrainedDenoiser, "__call__", None)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", full)
+        assert cli.main([*ASKED, str(out)]) == 0
+    output, errors = capsys.readouterr()
+    assert output.startswith(Profile.load(out / "profile.json").summary())
+    said = f"[Errno 28] No space left on device: '{out / 'profile.png'}'"
+    assert errors == f"companion: profile.png was not drawn: {said}\n"
+    assert sorted(path.name for path in out.iterdir()) == ["blocks", "profile.json", "run.json"]
+    assert cli.main([*ASKED, str(out)]) == 0
+    assert (out / "profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_does_not_depend_on_settings(tmp_path, finished):
+    """A matplotlibrc that asks for LaTeX, a backend that is none, and a terminal of ASCII, in a process of its own."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "profile.png").unlink()
+    (tmp_path / "matplotlibrc").write_text("text.usetex: true\nfigure.figsize: 100, 100\n", encoding="utf-8")
+    surroundings = {**os.environ, "MPLBACKEND": "nonsense", "PYTHONIOENCODING": "ascii", "RANK": "1", "WORLD_SIZE": "2"}
+    ended = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-m", "companion.cli", *ASKED, str(out)],
+        capture_output=True, text=True, check=False, cwd=tmp_path, env={**surroundings, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\xb1" in ended.stdout  # the sign of plus or minus
+    assert (out / "profile.png").read_bytes() == (finished / "profile.png").read_bytes()
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_reader_that_has_gone_does_not_fail_a_run(finished, monkeypatch, as_json):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as nobody, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", nobody)
+        assert cli.main([*ASKED, str(finished), *as_json]) == 0
+
+
+def test_closed_streams_do_not_fail_a_run(finished, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", None)
+        patch.setattr("sys.stderr", None)
+        assert cli.main([*ASKED, str(finished)]) == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a file system without /dev/full")
+def test_a_result_that_could_not_be_printed_is_no_success(finished, capsys, monkeypatch):
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", full)
+        assert cli.main([*ASKED, str(finished), "--json"]) == 2
+    assert capsys.readouterr().err == "companion: error: [Errno 28] No space left on device: 'standard output'\n"
+
+
+@pytest.mark.parametrize("name", ["profile.json", "profile.png"])
+def test_a_file_of_somebody_else_is_not_written_over(tmp_path, capsys, monkeypatch, name):
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(TrainedDenoiser, "__call__", None)
+    assert cli.main([*ASKED, str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / name) in line and line.endswith("move it, or name another folder")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_a_result_of_another_run_in_the_folder_is_not_written_over(tmp_path, finished, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    result = json.loads((out / "profile.json").read_text(encoding="utf-8"))
+    (out / "profile.json").write_text(json.dumps({**result, "seed": 7}), encoding="utf-8")
+    assert cli.main([*ASKED, str(out)]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"companion: error: result is {out / 'profile.json'}, expected no file of"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"RANK": "1"},
+        {"RANK": "1", "WORLD_SIZE": "2"},
+        {"RANK": "", "WORLD_SIZE": "", "LOCAL_RANK": ""},
+        {"RANK": "one", "WORLD_SIZE": "two", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"RANK": "3", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"RANK": "-1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+    ],
+)
+def test_what_a_launcher_left_behind_changes_nothing(tmp_path, finished, capsys, monkeypatch, said):
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "profile.json").unlink()
+    assert cli.main([*ASKED, str(out)]) == 0
+    assert capsys.readouterr().out.startswith(Profile.load(out / "profile.json").summary())
+
+
+def test_processes_that_do_not_come_are_said(capsys, monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("companion.estimate.processes._PATIENCE", timedelta(seconds=1))
+    assert cli.main(["profile", "--partition", "3|8"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("companion: error: WORLD_SIZE is 2, expected so many processes that meet at 127.0.0.1:9; ")
+
+
+def test_accelerate_that_started_one_of_two_is_said(capsys, monkeypatch):
+    """What `accelerate launch --cpu --num_processes 2` sets."""
+    for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["profile", "--partition", "3|8"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--multi_gpu" in line
+
+
+def test_names_that_a_font_lacks_and_long_prompts_stay_in_their_panel(finished, tmp_path, monkeypatch):
+    """Titles are drawn within the figure and none over another; warnings are errors in this suite."""
+    result = Profile.load(finished / "profile.json")
+    drawn = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda fig, _: (fig.draw_without_rendering(), drawn.append(fig))
+    )
+    monkeypatch.setattr("os.replace", lambda *_: None)
+    prompt = "a photograph of an astronaut riding a horse on the moon, in the style of a woodcut, very detailed"
+    for name in ("你好|さようなら", f"{prompt}|{prompt}", "$a|b_$\\", "_a|^b\n{", "x" * 300 + "|" + "y" * 300, "|||||"):
+        save_profile(
+            replace(result, partition=name, half_entropy=Estimate(-1.0, None, None), floor=0.1), tmp_path / "p.png"
+        )
+        fig = drawn.pop()
+        left, right = (axes.title if axes.title.get_text() else axes._left_title for axes in fig.axes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the font's gaps again: what is checked above is that drawing says nothing
+            one, other = left.get_window_extent(), right.get_window_extent()
+        assert one.x1 < other.x0 and one.x0 >= 0 and other.x1 <= fig.bbox.x1 and one.y1 <= fig.bbox.y1, name

@@ -5,7 +5,8 @@
 
 A block's file is written whole or not at all, says what run it is of, and has a checksum. All that is gathered is read
 from these files, so that a run that was killed, or that several processes share, ends with the bits of one without a
-break. What would change a number is refused, naming it. What leaves the numbers as they are may change: how many paths
+break. One run at a time works in a folder, as long as its file system can lock files: `alone`. What would change a
+number is refused, naming it. What leaves the numbers as they are may change: how many paths
 follow (`tolerance`; `samples` where no pilot depends on it). What moves them by rounding alone may change too, the size
 of a block and the name of the device, and then `Run.mixture` says so: blocks of another size stand for their paths.
 """
@@ -16,8 +17,10 @@ import json
 import os
 import platform
 import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from companion import __version__
-from companion.denoiser import Denoiser, digest_of
+from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
 from companion.errors import InputError
 from companion.estimate.entropy import measure_block
 from companion.estimate.memory import memory_said
@@ -36,8 +39,14 @@ from companion.estimate.partition import Partition
 from companion.estimate.plan import Data, Plan
 from companion.estimate.processes import ALONE, Processes
 from companion.estimate.profile import Progress
+from companion.estimate.result import Profile
 from companion.estimate.tally import Record
 from companion.files import make_folder, write_text, written_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Run"]
 
@@ -62,8 +71,8 @@ class Run:
     `processes` share the work; each calls the same function and gets every block. `used` says of each file that went
     into the result how many seconds it took and on which device.
 
-    `blocks` raises InputError where the folder holds another run, where a file is damaged or of another run, where no
-    folder can be made, and where memory is short, naming the size of block to use.
+    `blocks` raises InputError where the folder holds another run, where another process is at it, where a file is
+    damaged or of another run, where no folder can be made, and where memory is short, naming the size of block to use.
 
     >>> import tempfile
     >>> from companion.estimate.partition import partition
@@ -81,6 +90,29 @@ class Run:
     folder: Path
     processes: Processes = ALONE
     used: dict[_Piece, tuple[float, str]] = field(default_factory=dict)
+    _held: list[int] = field(default_factory=list)  # the open file that is locked, while there is one
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run works in the folder in the meantime; InputError, naming it, where one does already.
+
+        The system takes the lock back from a process that is killed. A file system without locks, as some that are
+        mounted from elsewhere, refuses nothing: two equal runs then measure everything twice, with the same numbers.
+        """
+        if self._held or self.processes.number > 0 or fcntl is None:
+            self.processes.together(lambda: None)
+            yield
+            return
+        path = self.folder / ".running"
+        opened = self.processes.together(lambda: _locked(path))
+        self._held.extend([] if opened is None else [opened])
+        try:
+            yield
+        finally:
+            self._held.clear()
+            path.unlink(missing_ok=True)
+            if opened is not None:
+                os.close(opened)
 
     def missing(self, plan: Plan) -> int:
         """How many evaluations of a plan, whatever its levels, the folder does not hold yet."""
@@ -93,6 +125,13 @@ class Run:
         self, model: Denoiser, plan: Plan, numbers: Sequence[int], progress: Progress | None = None
     ) -> list[list[Record]]:
         """The records of a plan's blocks `numbers`: read where they are finished, otherwise measured and kept."""
+        self._written(_common(model, plan))  # another run's folder is left as it is
+        with self.alone():
+            return self._blocks(model, plan, numbers, progress)
+
+    def _blocks(
+        self, model: Denoiser, plan: Plan, numbers: Sequence[int], progress: Progress | None
+    ) -> list[list[Record]]:
         described = self._opened(model, plan)
         pieces = self._pieces(plan.stream)
         missing = [number for number in numbers if _cover(plan.paths(number), plan.block, pieces) is None]
@@ -129,13 +168,15 @@ class Run:
         written = json.loads(path.read_text(encoding="utf-8"))
         finished = {"asked": asked, "result": _file_digest(result)}
         write_text(path, json.dumps({**written, "finished": finished}, indent=1, allow_nan=False) + "\n")
-        for left in (self.folder / "blocks").glob(".*.unfinished.npz"):
+        # Where nothing is locked, they may be of a process that is alive.
+        for left in (self.folder / "blocks").glob(".*.unfinished.npz") if self._held else ():
             left.unlink(missing_ok=True)
 
     def finished(self, model: Denoiser, plan: Plan, pilot: Plan | None, asked: Described, result: Path) -> bool:
         """Whether `result` is what this run gave when it was last asked so; InputError where the folder holds another.
 
-        `plan` and `pilot` are those of `planned`. Nothing is evaluated and nothing is written.
+        `plan` and `pilot` are those of `planned`. Nothing is evaluated and nothing is written. InputError too where
+        `result`, or a picture beside it, is there and not of this run: it would be written over.
         """
         written = self._written(_common(model, plan))
         for each in (plan, pilot):
@@ -145,6 +186,13 @@ class Run:
                     own.pop("log_snr")  # which the pilot will move
                 self._compare(own, written["streams"][str(each.stream)])
         finished = written.get("finished")
+        picture = result.with_suffix(".png")
+        if os.path.exists(result) and not (
+            written and ((finished and finished["result"] == _file_digest(result)) or _is_of(result, model, plan))
+        ):
+            raise InputError("result", result, "no file of another run there; move it, or name another folder")
+        if os.path.exists(picture) and not (finished or os.path.exists(result)):
+            raise InputError("picture", picture, "no file of another run there; move it, or name another folder")
         return finished is not None and finished == {"asked": asked, "result": _file_digest(result)}
 
     def _opened(self, model: Denoiser, plan: Plan) -> Described:
@@ -158,7 +206,7 @@ class Run:
         if self.processes.number == 0:
             make_folder(self.folder / "blocks", "folder")
         if stream not in streams and self.processes.number == 0:
-            described = {**common, "streams": {**streams, stream: own}}
+            described = {**written, **common, "streams": {**streams, stream: own}}
             write_text(self.folder / "run.json", json.dumps(described, indent=1, allow_nan=False) + "\n")
         return {**common, **own}
 
@@ -171,12 +219,27 @@ class Run:
             written: Described = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(written["streams"], dict):
                 raise TypeError
-        except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(
-                "run.json", f"cut short or damaged in {self.folder}", "whole; name another folder"
-            ) from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            written = self._told_by_blocks()
+            if path.is_dir() or not written:
+                raise InputError(
+                    "run.json", f"cut short or damaged in {self.folder}", "whole; name another folder"
+                ) from None
         self._compare(common, written)
         return written
+
+    def _told_by_blocks(self) -> Described:
+        """What run.json held, from the blocks, each of which says what run it is of; empty where they do not agree."""
+        told: Described = {}
+        for piece in self._pieces(0) + self._pieces(1):
+            with suppress(InputError):  # a damaged block is named when it is read
+                run = _load(piece.path)[1]["run"]
+                own = {name: run.pop(name) for name in _OWN}
+                told = told or {**run, "streams": {}}
+                agreed = told["streams"].setdefault(str(own["stream"]), own)
+                if any(_differences({**told, **agreed}, {**told, **run, **own}, "")):
+                    return {}
+        return told
 
     def _compare(self, asked: Described, written: Described) -> None:
         _compare(asked, written, "", f", as in the run that {self.folder} holds; name another folder")
@@ -229,6 +292,41 @@ class Run:
         ]
 
 
+def _locked(path: Path) -> int | None:
+    """A file that this process alone has locked; None where files cannot be locked. InputError while another has."""
+    make_folder(path.parent, "folder")
+    while True:
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(opened).st_nlink:  # or another run has ended in between, and taken the file away
+                os.truncate(opened, 0)
+                os.write(opened, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return opened
+            os.close(opened)
+        except BlockingIOError:
+            other = path.read_text(encoding="utf-8", errors="replace") or "another process"
+            os.close(opened)
+            raise InputError("folder", path.parent, f"one where no other run works, and {other} does") from None
+        except OSError:
+            os.close(opened)
+            return None
+
+
+def _is_of(result: Path, model: Denoiser, plan: Plan) -> bool:
+    """Whether a file is a profile of the same question: of this run, when it was killed before it could note that."""
+    try:
+        found = Profile.load(result)
+    except InputError:
+        return False
+    said = (found.model_digest, found.partition, found.seed, found.method, found.prior)
+    asked = plan.partitions[0]
+    return said == (model.digest, asked.label, plan.seed, plan.method.name, asked.prior)
+
+
 def _common(model: Denoiser, plan: Plan) -> Described:
     """What all streams of a run share, as JSON gives it back."""
     described = {
@@ -249,6 +347,9 @@ def _common(model: Denoiser, plan: Plan) -> Described:
     }
     read_back: Described = json.loads(json.dumps(described, allow_nan=False))
     return read_back
+
+
+_OWN = ("stream", "samples of the pilot", "levels", "log_snr")
 
 
 def _own(plan: Plan) -> Described:
@@ -288,6 +389,9 @@ def _file_digest(path: Path) -> str:
 def _compare(found: Any, expected: Any, where: str, advice: str) -> None:
     """InputError for the first value in `found` that `expected` has otherwise, named by its place."""
     for name, ours, theirs in _differences(found, expected, ""):
+        # A folder may be renamed; what the model is, its digest says, if it has one.
+        if name == "model.name" and found["model"]["digest"] != FunctionDenoiser.digest:
+            continue
         raise InputError(f"{name}{where}", ours, f"{theirs}{advice}")
 
 

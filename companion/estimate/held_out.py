@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from companion.arguments import numbers, probabilities, whole_number
+from companion.arguments import finite_levels, numbers, probabilities, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
@@ -158,16 +158,20 @@ def calibration(log_likelihood: Array, labels: ArrayLike, log_snr: ArrayLike, we
     """Compare the posterior p(z | path) = softmax(log_likelihood + log weights) with the true `labels`.
 
     `log_likelihood` is (samples, levels, classes) as `log_likelihoods` returns it, `labels` (samples,) int, and
-    `weights` (classes,) the prior probabilities. Raises InputError for other shapes, and for weights that do not sum
-    to one.
+    `weights` (classes,) the prior probabilities. Raises InputError for other shapes, for numbers that are not
+    finite, and for weights that do not sum to one.
 
     >>> even = calibration(np.zeros((4, 1, 2)), [0, 1, 0, 1], [0.0], [0.5, 0.5])
     >>> float(even.cross_entropy[0].round(6)), float(even.gap[0].round(6))
     (0.693147, 0.0)
     """
-    if np.ndim(log_likelihood) != 3 or len(log_likelihood) == 0:
-        raise InputError("log_likelihood", f"of shape {np.shape(log_likelihood)}", "(samples, levels, classes)")
-    samples, _, classes = log_likelihood.shape
+    log_likelihood = numbers("log_likelihood", log_likelihood, "finite (samples, levels, classes)", np.isfinite)
+    if log_likelihood.ndim != 3 or 0 in log_likelihood.shape:
+        raise InputError("log_likelihood", f"of shape {log_likelihood.shape}", "(samples, levels, classes)")
+    samples, count, classes = log_likelihood.shape
+    levels = finite_levels(log_snr)
+    if levels.shape != (count,):
+        raise InputError("log_snr", log_snr, f"{count} levels, one for each of log_likelihood")
     expected = f"{samples} classes from 0 to {classes - 1}"
     label = numbers("labels", labels, expected, lambda z: (z >= 0) & (z < classes) & (z == np.round(z))).astype(int)
     if label.shape != (samples,):
@@ -181,7 +185,7 @@ def calibration(log_likelihood: Array, labels: ArrayLike, log_snr: ArrayLike, we
     uncertainty = -np.sum(np.exp(log_posterior) * log_posterior, axis=2)
     gap = surprise - uncertainty
     return Calibration(
-        log_snr=np.asarray(log_snr, dtype=np.float64),
+        log_snr=levels,
         cross_entropy=surprise.mean(axis=0),
         posterior_entropy=uncertainty.mean(axis=0),
         gap=gap.mean(axis=0),

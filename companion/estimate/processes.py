@@ -1,4 +1,4 @@
-"""The processes that share a run: one, unless `accelerate launch` or torchrun started several."""
+"""The processes that share a run: one, unless torchrun or `accelerate launch` started several."""
 
 import os
 from collections.abc import Callable
@@ -6,24 +6,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from torch import distributed
+
 from companion.errors import InputError
 
 __all__ = ["ALONE", "Processes", "launched"]
 
 _T = TypeVar("_T")
 
+_PATIENCE = timedelta(minutes=5)  # to find each other; afterwards one waits for another's block as long as it takes
+
 
 @dataclass(frozen=True)
 class Processes:
     """`count` processes share a run and this is number `number`; number 0 speaks and writes for all.
 
-    `gathered(value)` waits for all of them and gives everybody's value, in the order of their numbers. `device` is
-    where this one computes, "" where that is left to the caller.
+    `gathered(value)` waits for all of them and gives everybody's value, in the order of their numbers. `local` is this
+    one's number on its machine.
     """
 
     number: int = 0
     count: int = 1
-    device: str = ""
+    local: int = 0
     gathered: Callable[[Any], list[Any]] = lambda value: [value]
 
     def together(self, action: Callable[[], _T]) -> _T:
@@ -51,26 +55,38 @@ class _Elsewhere(InputError):
 ALONE = Processes()
 
 
-def launched(device: str) -> Processes:
-    """The processes that a launcher started, each on a device of its own of the kind of `device`; else this one alone.
+def launched() -> Processes:
+    """The processes that a launcher started, after they have found each other; else this one alone.
 
-    Raises InputError where there are several and the package accelerate is not installed.
+    A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Where one of them is missing, empty or not what it
+    should be, it was left behind by something else, and this process is alone. Raises InputError where they are whole
+    and the others do not come within five minutes, and where accelerate was asked for several but started one.
 
-    >>> launched("cpu") == ALONE
+    >>> launched() == ALONE
     True
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    said = {name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
+    number, count, port = (
+        int(said[name]) if said[name].isdecimal() else -1 for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")
+    )
+    if said["MASTER_ADDR"] and not said["RANK"] and os.environ.get("ACCELERATE_USE_CPU") == "True":
+        raise InputError("processes", 1, "what accelerate was asked for, which --multi_gpu starts on a CPU too")
+    if not (0 <= number < count and count > 1 and port > 0 and said["MASTER_ADDR"]):
         return ALONE
     try:
-        from accelerate import PartialState
-        from accelerate.utils import gather_object
-    except ImportError:
-        raise InputError("processes", os.environ["WORLD_SIZE"], "1, or accelerate: pip install accelerate") from None
-    # A process may wait for another one's block, which takes as long as it takes.
-    state = PartialState(cpu=device.startswith("cpu"), timeout=timedelta(days=30))
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", timeout=_PATIENCE)
+        group = distributed.new_group(backend="gloo", timeout=timedelta(days=30))
+    except (RuntimeError, ValueError, AttributeError) as error:  # AttributeError: a torch without torch.distributed
+        met = f"{said['MASTER_ADDR']}:{said['MASTER_PORT']}"
+        said_why = (str(error).splitlines() or ["no reason given"])[0]
+        expected = f"so many processes that meet at {met}; unset it to run alone ({said_why})"
+        raise InputError("WORLD_SIZE", count, expected) from error
 
     def gathered(value: Any) -> list[Any]:
-        found: list[Any] = gather_object([value])
+        found: list[Any] = [None] * count
+        distributed.all_gather_object(found, value, group=group)
         return found
 
-    return Processes(state.process_index, state.num_processes, str(state.device), gathered)
+    local = os.environ.get("LOCAL_RANK", "")
+    return Processes(number, count, int(local) if local.isdecimal() else number, gathered)

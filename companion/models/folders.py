@@ -21,7 +21,7 @@ from safetensors import safe_open
 from tqdm import TqdmWarning
 
 from companion.denoiser import digest_of
-from companion.errors import InputError
+from companion.errors import InputError, first_line
 
 with warnings.catch_warnings():
     # In a notebook without widgets diffusers would have its progress bars announced as missing; none is ever shown.
@@ -329,9 +329,3 @@ def digest_of_network(network: torch.nn.Module, *tensors: torch.Tensor, told: ob
     """The digest of a network's weights and buffers, of further tensors, and of `told`, what JSON can write."""
     text = torch.frombuffer(bytearray(json.dumps(told).encode()), dtype=torch.uint8)
     return digest_of(*(value for _, value in sorted(network.state_dict().items())), *tensors, text)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; a single word comes with the kind of error."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return said if " " in said else f"{type(error).__name__}: {said}"

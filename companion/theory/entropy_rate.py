@@ -101,7 +101,7 @@ def forms_of(model: Call, clean: Tensor, noise: Tensor, log_snr: float, probe: T
     >>> forms_of(normal, 0.0 * one, one, 0.0, one).divergence.round(9).tolist()      # D = x/2
     [0.25]
     """
-    h = number("step", step, "a positive number", lambda value: (value > 0.0) & np.isfinite(value))
+    h = number("step", step, "a number between 1e-12 and 1e6", lambda value: (value >= 1e-12) & (value <= 1e6))
     x, sigma = _noised(clean, noise, log_snr)
     if probe.shape != x.shape:
         raise InputError("probe", f"of shape {tuple(probe.shape)}", f"the shape {tuple(x.shape)} of the samples")
@@ -120,14 +120,15 @@ def slopes_of(model: Call, x: Tensor, log_snr: float, step: float = 1e-3) -> Arr
     """The Jacobian dD/dx of a model at each state x (count, *shape), (count, n, n), by central differences.
 
     Row a is the gradient of D_a; n is the number of coordinates, and 2n evaluations are needed. Symmetric for a perfect
-    model, Cov(x_0 | x)/sigma^2. Raises InputError for a log-snr that is not finite or a step that is not positive.
+    model, Cov(x_0 | x)/sigma^2. Raises InputError for a log-snr that is not finite or a step that is not
+    between 1e-12 and a million.
 
     >>> from companion.theory.mixtures import isotropic_mixture
     >>> normal = isotropic_mixture([[-1e-9, 0.0], [1e-9, 0.0]], 1.0)
     >>> slopes_of(normal, torch.zeros(1, 2, dtype=torch.float64), 0.0).round(6).tolist()
     [[[0.5, 0.0], [0.0, 0.5]]]
     """
-    h = number("step", step, "a positive number", lambda value: (value > 0.0) & np.isfinite(value))
+    h = number("step", step, "a number between 1e-12 and 1e6", lambda value: (value >= 1e-12) & (value <= 1e6))
     sigma = float(noise_of(finite_levels(log_snr)))
     count, size = len(x), x[0].numel()
     columns = []

@@ -150,9 +150,10 @@ def points_on_a_line(positions: ArrayLike, log_snr: ArrayLike, weights: ArrayLik
     >>> float(mean.round(8)), float(spread.round(12))
     (0.35631636, 0.050857317461)
     """
-    places = numbers("positions", positions, "two or more finite numbers, all different", np.isfinite)
+    expected = "two or more numbers between -1e100 and 1e100, all different"
+    places = numbers("positions", positions, expected, lambda place: np.abs(place) <= 1e100)  # whose squares are finite
     if places.ndim != 1 or len(places) < 2 or len(np.unique(places)) < len(places):
-        raise InputError("positions", positions, "two or more finite numbers, all different")
+        raise InputError("positions", positions, expected)
     shares = np.full(len(places), 1.0 / len(places)) if weights is None else probabilities("weights", weights)
     if len(shares) != len(places):
         raise InputError("weights", weights, f"{len(places)} probabilities")

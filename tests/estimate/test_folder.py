@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -152,7 +154,6 @@ def test_out_of_memory_loses_nothing(tmp_path):
 
 
 CHANGES = {
-    "model.name": lambda: (replace_model(name="other"), ASKED, OPTIONS),
     "model.digest": lambda: (replace_model(digest="0123456789abcdef"), ASKED, OPTIONS),
     "model.dtype": lambda: (replace_model(dtype=torch.float32), ASKED, OPTIONS),
     "partitions[1].label": lambda: (THREE, [ASKED[0], replace(ASKED[1], label="other")], OPTIONS),
@@ -197,6 +198,119 @@ def test_another_run_is_refused_and_what_differs_is_named(finished, field):
     assert str(refused.value).startswith(f"{field} is ")
     assert f", as in the run that {finished} holds; name another folder" in str(refused.value)
     assert {path: path.read_bytes() for path in finished.rglob("*.*")} == before
+
+
+def test_a_renamed_model_goes_on_and_a_model_without_a_digest_is_its_name(finished, tmp_path):
+    same_but_for_name = [
+        replace(each, model=THREE.name)
+        for each in profiles(
+            replace_model(name="other"), ASKED, **OPTIONS, progress=stop_after(0), blocks=Run(finished).blocks
+        )
+    ]
+    same(same_but_for_name, WHOLE)
+    unversioned = replace_model(digest=FunctionDenoiser.digest)
+    with pytest.raises(Stopped):
+        profiles(unversioned, ASKED, **OPTIONS, progress=stop_after(400), blocks=Run(tmp_path).blocks)
+    other = replace_model(digest=FunctionDenoiser.digest, name="other")
+    with pytest.raises(InputError, match=r"^model\.name is other, expected "):
+        profiles(other, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+
+
+def test_two_runs_in_one_folder_are_refused_until_the_first_has_ended(tmp_path):
+    """A lock that belongs to an open file: another one in this process stands for another process."""
+    first = Run(tmp_path)
+    with pytest.raises(Stopped):
+        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(400), blocks=first.blocks)
+    kept = sorted(path.name for path in tmp_path.rglob("*"))
+    with first.alone():
+        with pytest.raises(InputError) as refused:
+            profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        working = f"process {os.getpid()} on {socket.gethostname()}"
+        assert str(refused.value) == f"folder is {tmp_path}, expected one where no other run works, and {working} does"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == kept
+    same(profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks), WHOLE)
+
+
+HOLDING = """
+    import sys, time
+    from pathlib import Path
+    from companion.estimate.folder import Run
+
+    with Run(Path(sys.argv[1])).alone():
+        print("held", flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_lock(tmp_path):
+    holding = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDING), tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    with holding:
+        assert holding.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=f"process {holding.pid} on"), Run(tmp_path).alone():
+            pass
+        holding.kill()
+    with Run(tmp_path).alone():
+        assert (tmp_path / ".running").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_locked_a_run_goes_on_and_removes_nothing_of_others(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("companion.estimate.folder.fcntl.flock", no_locks)
+    run = Run(tmp_path)
+    same(profiles(THREE, ASKED, **OPTIONS, blocks=run.blocks), WHOLE)
+    theirs = tmp_path / "blocks" / ".0-8-00000000-00000008.1.unfinished.npz"
+    theirs.touch()
+    with run.alone():
+        run.finish({}, tmp_path / "profile.json")
+    assert theirs.exists()
+    monkeypatch.undo()
+    with run.alone():
+        run.finish({}, tmp_path / "profile.json")
+    assert not theirs.exists()
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, -2])
+def test_a_manifest_cut_short_is_made_again_from_the_blocks(finished, tmp_path, length):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    whole = json.loads((finished / "run.json").read_text())
+    (tmp_path / "run.json").write_text((finished / "run.json").read_text()[:length])
+    with pytest.raises(InputError, match=r"^seed is 4, expected 3, as in the run that "):
+        profiles(THREE, ASKED, **{**OPTIONS, "seed": 4}, blocks=Run(tmp_path).blocks)
+    same(profiles(THREE, ASKED, **OPTIONS, progress=stop_after(0), blocks=Run(tmp_path).blocks), WHOLE)
+    _, pilot = planned(THREE, ASKED, **OPTIONS)
+    (tmp_path / "blocks" / PILOT).unlink()  # whose stream is then written again, with all the rest
+    Run(tmp_path).blocks(THREE, pilot, [0])
+    assert json.loads((tmp_path / "run.json").read_text()) == whole
+
+
+def test_blocks_of_two_runs_make_no_manifest(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    other = tmp_path / "other"
+    with pytest.raises(Stopped):
+        profiles(THREE, ASKED, **{**OPTIONS, "seed": 4}, progress=stop_after(500), blocks=Run(other).blocks)
+    shutil.copy(other / "blocks" / PILOT, tmp_path / "blocks" / PILOT)
+    (tmp_path / "run.json").write_text("")
+    with pytest.raises(InputError, match=r"^run\.json is cut short or damaged in "):
+        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch, error):
+    """What numpy and torch raise names none."""
+
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr("companion.estimate.folder.np.savez", full)
+    with pytest.raises(OSError, match=f"{getattr(error, 'strerror', error)}: '{tmp_path / 'blocks' / PILOT}'$"):
+        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+    assert list((tmp_path / "blocks").iterdir()) == []
 
 
 @pytest.mark.parametrize("field", CHANGES)

@@ -7,17 +7,28 @@ import pytest
 import torch
 
 from companion.errors import InputError
-from companion.forward import linear, ornstein_uhlenbeck
+from companion.estimate.held_out import calibration
+from companion.forward import (
+    cosine,
+    edm_levels,
+    linear,
+    log_snr_levels,
+    ornstein_uhlenbeck,
+    scaled_linear,
+    time_levels,
+)
 from companion.theory import (
     binary,
     bounds,
     covariance_classes,
     decision_times,
+    entropy_rate,
     equidistant,
     landmarks,
     line,
     local,
     paths,
+    pathwise,
     power_laws,
     quadrature,
     routes,
@@ -36,6 +47,8 @@ NOT_ONE = (*NO_NUMBERS, [], [0.5, 0.5])  # for a single number
 NOT_WHOLE = (*NOT_ONE, 2.5, 0, -3, INF, 10**400)
 NO_MATRIX = ("many", None, 3.0, [], [[]], [[0, 1], [1]], [[NAN, 1], [1, NAN]], [[0, -1], [-1, 0]], [[0, 1], [2, 0]])
 NO_WEIGHTS = ("ab", None, 0.5, [], [0.5], [0.5, 0.6], [1.5, -0.5], [NAN, 0.5], [0.0, 1.0], [0.5, [0.5]], [[0.5, 0.5]])
+
+RATE = (*NOT_ONE, 0.0, -1.0, INF)  # for a positive number
 
 OU = ornstein_uhlenbeck()
 PAIR = covariance_classes.gaussian_pair([1.5, 2.0], [0.5, 0.1], [0.3, 1.2])
@@ -417,6 +430,46 @@ CALLS = [
         {"count": NOT_WHOLE, "sigma": (*NOT_ONE, -1.0, INF)},
     ),
     (linear().check_time, {"t": 0.5}, {"t": (*TIME, 1.1)}),
+    *(
+        (function, {"beta_min": 1.0, "beta_max": 2.0}, {"beta_min": RATE, "beta_max": RATE})
+        for function in (linear, scaled_linear)
+    ),
+    (cosine, {"offset": 0.01}, {"offset": (*NOT_ONE, -1.0, INF)}),
+    (
+        log_snr_levels,
+        {"count": 3, "first": -1.0, "last": 1.0},
+        {"count": (*NOT_WHOLE, 1), "first": (*NOT_ONE, INF, 1.0), "last": (*NOT_ONE, INF, -1.0)},
+    ),
+    (
+        edm_levels,
+        {"count": 3, "sigma_max": 2.0, "sigma_min": 1.0, "rho": 7.0},
+        {"count": (*NOT_WHOLE, 1), "sigma_max": RATE, "sigma_min": RATE, "rho": (*RATE, 1e308, 1e-308)},
+    ),
+    (
+        time_levels,
+        {"process": linear(), "count": 3, "first": 0.9, "last": 0.1},
+        {"count": (*NOT_WHOLE, 1), "first": (*NOT_ONE, -1.0, 0.05), "last": (*NOT_ONE, -1.0, 0.95, 0.0)},
+    ),
+    (
+        calibration,
+        {"log_likelihood": np.zeros((2, 3, 2)), "labels": [0, 1], "log_snr": [0.0, 1.0, 2.0], "weights": [0.5, 0.5]},
+        {
+            "log_likelihood": (*NO_NUMBERS, 0.0, [], np.zeros((0, 3, 2)), np.full((2, 3, 2), NAN)),
+            "labels": (*NO_NUMBERS, 0, [], [0], [0, 2], [0, -1], [0, 0.5]),
+            "log_snr": (*NO_NUMBERS, 0.0, [], [0.0, 1.0], [0.0, 1.0, INF]),
+            "weights": (*NO_WEIGHTS, [1 / 3, 1 / 3, 1 / 3]),
+        },
+    ),
+    (
+        entropy_rate.slopes_of,
+        {"model": POINTS, "x": torch.zeros(1, 1, dtype=torch.float64), "log_snr": 0.0, "step": 1e-3},
+        {"log_snr": (*NO_NUMBERS, INF), "step": (*NOT_ONE, 0.0, -1.0, INF, 1e308, 1e-308)},
+    ),
+    (
+        pathwise.points_on_a_line,
+        {"positions": [0.0, 1.0], "log_snr": 0.0},
+        {"positions": (*NO_NUMBERS, 0.0, [], [1.0], [1.0, 1.0], [1e300, 2e300]), "log_snr": (*NO_NUMBERS, INF)},
+    ),
 ]
 
 
