@@ -85,6 +85,9 @@ def test_samples_are_drawn_from_the_generator_that_is_given():
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
     assert torch.equal(torch.get_rng_state(), before)
+    origin = finite_data(torch.zeros(2, 9, dtype=DOUBLE), torch.tensor([0, 1]))
+    noise, _ = origin.sample_noised(9, 1.0, torch.Generator().manual_seed(3))
+    assert not torch.equal(noise, noise.float().double())  # float64 noise, not float32 in float64
 
 
 def test_samples_of_a_class_are_drawn_evenly_from_its_points():
