@@ -1,12 +1,9 @@
-"""The one error that bad input raises: it names the argument, its value and what was expected."""
+"""The one error that bad input raises, and the errors of other libraries as that one."""
 
-__all__ = ["InputError", "first_line"]
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; a single word comes with the kind of error."""
-    kind, said = type(error).__name__, str(error).strip()
-    return said.splitlines()[0] if " " in said else f"{kind}: {said}" if said else kind
+__all__ = ["InputError", "first_line", "foreign"]
 
 
 class InputError(ValueError):
@@ -23,3 +20,29 @@ class InputError(ValueError):
         if len(expected) > 400:  # a list of a thousand names; what to do may stand behind it
             expected = f"{expected[:280]} ... {expected[-110:]}"
         super().__init__(f"{argument} is {shown if len(shown) <= 200 else shown[:197] + '...'}, expected {expected}")
+
+
+@contextmanager
+def foreign(argument: str, value: object, expected: str) -> Iterator[None]:
+    """What another library raises inside, of whatever kind, as one InputError with its cause.
+
+    >>> with foreign("model", "a folder", "a network"):
+    ...     [][0]
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: model is a folder, expected a network (list index out of range)
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which has its own advice
+            raise
+        raise InputError(argument, value, f"{expected} ({first_line(error)})") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; a single word comes with the kind of error."""
+    kind, said = type(error).__name__, str(error).strip()
+    return said.splitlines()[0] if " " in said else f"{kind}: {said}" if said else kind

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from companion.denoiser import Denoiser
-from companion.errors import InputError
-from companion.models.folders import foreign
+from companion.errors import InputError, foreign
 
 __all__ = ["JUDGED", "Finding", "examine", "refuse"]
 

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from companion.errors import InputError
-from companion.models.folders import check_finite, described, digest_of_network, first_line, foreign
+from companion.errors import InputError, first_line, foreign
+from companion.models.folders import check_finite, described, digest_of_network
 from companion.models.schedules import looks
 
 __all__ = ["EDMDenoiser", "edm_denoiser", "load"]

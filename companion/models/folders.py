@@ -10,8 +10,7 @@ import json
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from safetensors import safe_open
 from tqdm import TqdmWarning
 
 from companion.denoiser import digest_of
-from companion.errors import InputError, first_line
+from companion.errors import InputError, foreign
 
 with warnings.catch_warnings():
     # In a notebook without widgets diffusers would have its progress bars announced as missing; none is ever shown.
@@ -37,8 +36,6 @@ __all__ = [
     "described",
     "diffusers",
     "digest_of_network",
-    "first_line",
-    "foreign",
     "home",
     "load_network",
     "name_of",
@@ -151,24 +148,6 @@ def name_of(place: str | Path) -> str:
     cached = [part.split("--")[-1] for part in path.parts if part.startswith("models--")]
     outer = path.parent if path.name in _NETWORKS and path.parent.name else path
     return cached[-1] if cached and "snapshots" in path.parts else outer.name
-
-
-@contextmanager
-def foreign(argument: str, value: object, expected: str) -> Iterator[None]:
-    """What another library raises inside, of whatever kind, as one InputError with its cause.
-
-    >>> with foreign("model", "a folder", "a network"):
-    ...     [][0]
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: model is a folder, expected a network (list index out of range)
-    """
-    try:
-        yield
-    except (InputError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise InputError(argument, value, f"{expected} ({first_line(error)})") from error
 
 
 def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipeline: str = "") -> None:

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from companion.errors import InputError
+from companion.errors import InputError, foreign
 from companion.models import dit, stable_diffusion, stable_diffusion_3, stable_diffusion_xl, unet
-from companion.models.folders import check_finite, foreign, name_of, read_json, refuse_distilled
+from companion.models.folders import check_finite, name_of, read_json, refuse_distilled
 from companion.models.trained import TrainedDenoiser
 
 __all__ = ["adapt", "load"]

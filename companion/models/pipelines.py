@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 
-from companion.errors import InputError
+from companion.errors import InputError, foreign
 from companion.models.folders import (
     check_files,
     check_size,
     composed,
     diffusers,
     digest_of_network,
-    foreign,
     load_network,
     name_of,
     read_json,

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from companion.errors import InputError
+from companion.errors import InputError, foreign
 from companion.models.checks import examine, refuse
 from companion.models.edm import load as load_edm
-from companion.models.folders import described, foreign, name_of, read_json
+from companion.models.folders import described, name_of, read_json
 from companion.models.load import adapt, load
 from companion.models.tiny import KINDS, save_tiny
 
