@@ -44,5 +44,5 @@ def foreign(argument: str, value: object, expected: str) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; a single word comes with the kind of error."""
-    kind, said = type(error).__name__, str(error).strip()
-    return said.splitlines()[0] if " " in said else f"{kind}: {said}" if said else kind
+    kind, said = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
+    return said if " " in said else f"{kind}: {said}" if said else kind
