@@ -75,7 +75,7 @@ class Process:
 
 
 def ornstein_uhlenbeck() -> Process:
-    """The variance-preserving process of the theory, f = -1 and g^2 = 2 (ES 19).
+    """The variance-preserving process of the theory, f = -1 and g^2 = 2 (ES, section 4.3).
 
         alpha = e^-t,    sigma^2 = 1 - e^-2t,    lambda = -log(e^2t - 1),    t in [0, infinity).
 
@@ -168,7 +168,7 @@ def cosine(offset: float = 0.008) -> Process:
 
 
 def variance_exploding() -> Process:
-    """The variance-exploding process in EDM's clock: alpha = 1, sigma = t, f = 0, g^2 = 2t, t in [0, infinity) (ES 21).
+    """The variance-exploding process in EDM's clock: alpha = 1, sigma = t, f = 0, g^2 = 2t, t in [0, inf) (ES 4.3).
 
     >>> float(variance_exploding().diffusion(np.array(3.0)))
     6.0

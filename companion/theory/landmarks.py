@@ -126,7 +126,7 @@ def peak_in_ve_time(distance: float, s: float) -> float:
         |dkappa/dt| = (2 / distance) kappa^(3/2) sqrt(1 - kappa s^2 / distance^2)
 
     For points (s = 0), and for classes far apart, this is a universal number too. Raises InputError as
-    `peak_in_log_snr` does. Source: ES 21.
+    `peak_in_log_snr` does. Source: ES 71.
 
     >>> round(peak_in_ve_time(2.0, 0.0), 10)
     9.6505955833
@@ -142,7 +142,7 @@ def peak_in_vp_time(distance: float, s: float) -> float:
 
     For s = 1, and for classes far apart, it is `largest_production`. Where classes overlap so much that the production
     falls from t = 0 on, the peak is the data's own kappa, distance^2 / s^2. Raises InputError as `peak_in_log_snr`
-    does. Source: ES 19.
+    does. Source: ES 53.
 
     >>> peak_in_vp_time(2.0, 1.0) == 4.0                            # at t = 0: more of it than of any later kappa
     True

@@ -230,7 +230,7 @@ IDENTITIES = (
     Identity(
         "eq-ve-rate",
         (Derivative(kappa_in(t), t), -2 / distance * sqrt(_saturating(3))),
-        "ES 21",
+        "ES 71",
         moving(distance**2 / (width**2 + t**2), t),
     ),
     Identity(

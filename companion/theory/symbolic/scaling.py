@@ -62,7 +62,7 @@ noisy, clear = sympy.symbols("kappa_a kappa_b", positive=True)  # kappa at a win
 tau, ell, lam, xi = sympy.symbols("tau ell lambda xi", real=True)
 vp_window, ve_window, log_snr_window = sympy.symbols("W_VP W_VE W_lambda", positive=True)
 
-# The two processes: signal, noise, and the root of g^2 (ES 19 and 21).
+# The two processes: signal, noise, and the root of g^2 (ES, section 4.3).
 VP_PROCESS = {alpha: exp(-t), sigma: sqrt(1 - exp(-2 * t)), diffusion: sqrt(2)}
 VE_PROCESS = {alpha: sympy.S.One, sigma: t, diffusion: sqrt(2 * t)}
 
