@@ -17,7 +17,7 @@ the root mean square of it over runs is at most 0.01, and both rules are measure
 - A run has two million evaluations at the most. Where no setting reaches the target, the one with the least error at
   that cost gets the fresh runs, and the row says `reached` false: more than these evaluations are needed.
 - With 200 classes a search has 3 runs a trial and a claim 12; in the part tricks 4 and 20; on the network, which is
-  slow, 4 and 12. There a run has 200 thousand evaluations at the most, and the published rule 12 or 64 levels: on the
+  slow, 3 and 8. There a run has 200 thousand evaluations at the most, and the published rule 12 or 64 levels: on the
   exact denoiser of the same digits these needed least.
 
 The evaluations of a run are paths x branches x levels, for ours with the start from nothing and the pilot.
