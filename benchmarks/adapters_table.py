@@ -2,10 +2,11 @@
 
     python benchmarks/adapters_table.py         about twenty seconds on one thread
 
-It goes to companion/results/adapters/table.json. Each row is a class of model, what its network predicts and on which
-schedule; the largest difference, at five noise levels in float32, between D and x_0 as the scheduler itself says it
-(EDM and flow matching, whose schedulers say none: as the formula says it); how much two labels move D at least; what
-bfloat16 weights move D at most, of its size. Weights are random: this tries the conversion and the labels, not a model.
+It goes to derivations/bring_your_own_model/results/adapters.json. Each row is a class of model, what its network
+predicts and on which schedule; the largest difference, at five noise levels in float32, between D and x_0 as the
+scheduler itself says it (EDM and flow matching, whose schedulers say none: as the formula says it); how much two labels
+move D at least; what bfloat16 weights move D at most, of its size. Weights are random: this tries the conversion and
+the labels, not a model.
 """
 
 import argparse
@@ -25,9 +26,9 @@ import torch
 from companion.files import write_text
 from companion.models.edm import edm_denoiser
 from companion.models.load import load
-from companion.models.tiny import save_tiny
 from companion.models.trained import TrainedDenoiser
-from companion.results import FOLDER
+from derivations.bring_your_own_model.tiny import save_tiny
+from derivations.kit.measured import FOLDER
 
 SEED = 0
 LEVELS = (-3.0, -1.0, 1.0, 3.0, 5.0)
@@ -102,9 +103,8 @@ def main() -> int:
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in ("torch", "diffusers", "transformers", "numpy")},
     }
-    target = FOLDER / "adapters" / "table.json"
-    target.parent.mkdir(exist_ok=True)
-    write_text(target, json.dumps(origin | {"levels": LEVELS, "rows": rows}, indent=1) + "\n")
+    found = origin | {"levels": LEVELS, "rows": rows}
+    write_text(FOLDER / "bring_your_own_model/results/adapters.json", json.dumps(found, indent=1) + "\n")
     return 0
 
 

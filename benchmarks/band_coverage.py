@@ -1,6 +1,6 @@
 """Do the 95% bands hold the truth 95 times in 100? `python -m benchmarks.band_coverage [--runs 2000] [--only NAME]`.
 
-With `--few` the runs have 80 paths, fewer than bands are made for, and companion/results/bands/few.json is written.
+With `--few` the runs have 80 paths, fewer than bands are made for, and few.json is written.
 
 In each setting the profile of a mixture whose entropy is known is estimated 2000 times, with 300 paths and 128 levels
 that a pilot has placed: every run has paths of its own, every hundred share a seed and its pilot. Counted are, at each
@@ -8,8 +8,8 @@ level, the runs whose pointwise band holds the truth, and the runs whose simulta
 once. Where 0.02 < H < 0.65 the share of the pointwise band must lie between 93 and 97%, four deviations of 2000
 tosses; elsewhere at least 93% of the runs must hold the truth or miss it by less than 0.001 nats, and so must the
 simultaneous band. (For a prior other than 1/2 the 0.65 is scaled by its entropy.) Prints a table, writes
-companion/results/bands/coverage.json, which the chapter "When not to trust a profile" reads, and ends with status 1
-where a band does not hold.
+coverage.json to derivations/when_not_to_trust_a_profile/results, which the chapter of that name reads, and ends with
+status 1 where a band does not hold.
 """
 
 import argparse
@@ -24,18 +24,25 @@ import numpy as np
 import torch
 from scipy import stats
 
+from benchmarks.harness import rounded
 from benchmarks.mixture_coverage import SETTINGS, Setting
-from companion.estimate.bands import limits, pointwise_factor, simultaneous_factor, skewness, weighted_mean
-from companion.estimate.entropy import Measurement, gather, measure_block
+from companion.estimate.confidence import (
+    limits,
+    pointwise_factor,
+    simultaneous_factor,
+    skewness,
+    weighted_mean,
+)
+from companion.estimate.measure import Measurement, gather, measure_block
 from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import Data, Plan
+from companion.exact.mixtures import isotropic_mixture
 from companion.files import write_text
-from companion.results import FOLDER
-from companion.results.writing import rounded
-from companion.theory.mixtures import isotropic_mixture
+from derivations.kit.measured import FOLDER
 
-RESULTS, FEW_RESULTS = FOLDER / "bands" / "coverage.json", FOLDER / "bands" / "few.json"
+HERE = FOLDER / "when_not_to_trust_a_profile" / "results"
+RESULTS, FEW_RESULTS = HERE / "coverage.json", HERE / "few.json"
 RUNS, LEVELS, SAMPLES, FEW = 2000, 128, 300, 80
 OF_ONE_SEED = 100
 AT_ONCE = 20

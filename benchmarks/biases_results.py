@@ -3,8 +3,8 @@
     python benchmarks/biases_results.py               all of them: about fifteen minutes on one thread
     python benchmarks/biases_results.py samples       one of them: dimensions, steps, samples, digits
 
-They go to companion/results/biases/ as JSON, with their origin. The chapter measures a part of each again, with fewer
-paths, when it runs.
+They go to derivations/what_biases_the_estimate/results/ as JSON, with their origin. The chapter
+measures a part of each again, with fewer paths, when it runs.
 
 The first three ask one class of 200 against the exact unconditional denoiser, as the paper does (ES 111): equidistant
 Gaussian classes of width 1, sqrt(d) apart, 100 levels. A bias is measured with the control variates also where the
@@ -17,19 +17,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from benchmarks.harness import Parts, rounded, run_parts
 from companion.denoiser import FunctionDenoiser
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import Measurement, measure
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import Measurement, measure
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
+from companion.exact import equidistant, two_gaussians
+from companion.exact.empirical import FiniteData, finite_data
 from companion.forward import edm_levels, linear, noise_of, time_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
-from companion.results import FOLDER
-from companion.results.writing import Parts, rounded, run_parts
-from companion.theory import binary, equidistant
-from companion.theory.finite import FiniteData, finite_data
+from derivations.kit.measured import FOLDER
 
 SEED = 0
 CLASSES = 200
@@ -79,7 +79,7 @@ def one_of_many(distance: float) -> FunctionDenoiser:
 
 def exact(d: float, log_snr: np.ndarray) -> np.ndarray:
     """The balanced entropy of one class against all; its last digits are reached well below kappa = 2000."""
-    kappa = np.minimum(binary.control_parameter(1.0, noise_of(log_snr), d**0.5, 1.0), 2000.0)
+    kappa = np.minimum(two_gaussians.control_parameter(1.0, noise_of(log_snr), d**0.5, 1.0), 2000.0)
     return equidistant.partition_entropy(kappa, 1, CLASSES, 0.5, shared=1)
 
 
@@ -214,7 +214,7 @@ def exact_of(data: FiniteData, c: int, log_snr: np.ndarray) -> dict:
             true = posterior[:, c] - np.logaddexp.reduce(posterior[:, rest], axis=1)
             balanced = true - np.log(share) + np.log1p(-share)
             whole = posterior[:, c] - np.log(share)
-            values.append(np.stack([binary.binary_entropy(odds) for odds in (true, balanced, whole)]))
+            values.append(np.stack([two_gaussians.binary_entropy(odds) for odds in (true, balanced, whole)]))
         weights = np.array([[share, 1.0 - share], [0.5, 0.5], [0.5 * (1.0 + share), 0.5 * (1.0 - share)]])
         first, second = (value * weights[:, side, None] for side, value in enumerate(values))
         for name, row in zip(("true", "balanced", "all"), first.mean(axis=1) + second.mean(axis=1), strict=True):
@@ -243,7 +243,7 @@ if __name__ == "__main__":
             "biases_results",
             __doc__ or "",
             PARTS,
-            FOLDER / "biases",
+            FOLDER / "what_biases_the_estimate" / "results",
             ("torch", "diffusers", "numpy", "scipy", "scikit-learn"),
             rounded,
         )

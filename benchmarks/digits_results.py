@@ -3,8 +3,8 @@
     python benchmarks/digits_results.py               all of them: half an hour on one thread
     python benchmarks/digits_results.py held_out      one of them: profiles, null_branch, held_out, exact
 
-They go to companion/results/digits/ as JSON, with their origin. What the chapter claims of them is
-tested in tests/models/test_digits_results.py.
+They go to derivations/kit/results/digits/ as JSON, with their origin. What the chapter claims of them is
+tested in tests/derivations/ten_digits/test_digits_results.py.
 """
 
 import argparse
@@ -20,19 +20,19 @@ import torch
 from scipy.special import expit, logsumexp
 from tqdm import tqdm
 
+from benchmarks.harness import rounded
+from companion.estimate.accumulate import log_odds
 from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.paths import trajectories
 from companion.estimate.placement import default_levels
 from companion.estimate.profile import profile, profiles
-from companion.estimate.tally import log_odds
-from companion.estimate.trajectories import trajectories
+from companion.exact.empirical import finite_data
 from companion.files import write_text
 from companion.forward import log_snr_levels
 from companion.models.digits import held_out_digits, training_digits
 from companion.models.unet import UNetDenoiser, load
-from companion.results import FOLDER
-from companion.results.writing import rounded
-from companion.theory.finite import finite_data
+from derivations.kit.measured import FOLDER
 
 SEED = 0
 LEVELS = 64
@@ -72,7 +72,8 @@ def main() -> int:
             "versions": {"python": platform.python_version()}
             | {package: version(package) for package in ("torch", "diffusers", "numpy", "scikit-learn")},
         }
-        target = FOLDER / "digits" / f"{part}.json"
+        name = "kit/results/digits_profiles" if part == "profiles" else f"ten_digits/results/{part}"
+        target = FOLDER / f"{name}.json"
         write_text(target, rounded(origin | measured))
         print(f"{target.name}: {evaluations} evaluations, {origin['seconds']} s")
     return 0

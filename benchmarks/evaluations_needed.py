@@ -24,9 +24,10 @@ The evaluations of a run are paths x branches x levels, for ours with the start 
 
 Truth: quadrature for mixtures, the exact posterior on freshly noised images for the exact denoiser of the digits, and
 for the network a long run of another seed; `truth_se` is the largest standard error of the last two. Writes
-companion/results/evaluations/PART.json, which the book reads: `rows`, in each `published` and `default` (in tricks
-`default` and `without`) with `reached`, `evaluations` (of one run), `levels`, `grid`, `paths`, `rms` and its standard
-error `rms_se` over so many fresh `runs`; `factor` is the ratio of the evaluations, a bound where one is not `reached`.
+derivations/what_each_improvement_buys/results/PART.json, which the book reads: `rows`, in each `published` and
+`default` (in tricks `default` and `without`) with `reached`, `evaluations` (of one run), `levels`, `grid`, `paths`,
+`rms` and its standard error `rms_se` over so many fresh `runs`; `factor` is the ratio of the evaluations, a bound where
+one is not `reached`.
 """
 
 import math
@@ -39,23 +40,23 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
+from benchmarks.harness import Parts, run_parts
 from companion.denoiser import Denoiser
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import gather, measure, measure_block
+from companion.estimate.accumulate import log_odds
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
 from companion.estimate.profile import in_memory, planned
-from companion.estimate.tally import log_odds
+from companion.exact.empirical import finite_data
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
+from companion.exact.two_gaussians import binary_entropy
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
-from companion.results import FOLDER
-from companion.results.writing import Parts, run_parts
-from companion.theory.binary import binary_entropy
-from companion.theory.finite import finite_data
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from derivations.kit.measured import FOLDER
 
 TARGET = 0.01
 STEP = 1.2  # the paths that are found are within this factor of the fewest
@@ -398,4 +399,12 @@ PARTS: Parts = {
 
 
 if __name__ == "__main__":
-    sys.exit(run_parts("evaluations_needed", __doc__ or "", PARTS, FOLDER / "evaluations", ("torch", "numpy", "scipy")))
+    sys.exit(
+        run_parts(
+            "evaluations_needed",
+            __doc__ or "",
+            PARTS,
+            FOLDER / "what_each_improvement_buys" / "results",
+            ("torch", "numpy", "scipy"),
+        )
+    )

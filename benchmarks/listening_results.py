@@ -3,8 +3,8 @@
     python benchmarks/listening_results.py               all of them: about ten minutes on one thread
     python benchmarks/listening_results.py samples       one of them: improvements, samples, orders, grids
 
-They go to companion/results/listening/ as JSON, with their origin. The chapter measures a part of each again, with
-fewer paths, when it runs.
+They go to derivations/what_each_improvement_buys/results/ as JSON, with their origin. The chapter
+measures a part of each again, with fewer paths, when it runs.
 
 Biases are computed without sampling. For two Gaussian classes, each of one width, every D is linear in y, so y and G
 are linear in the normal numbers that are drawn, L is a quadratic form of them with a known characteristic function.
@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import measure
+from benchmarks.harness import Parts, run_parts
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import measure
 from companion.estimate.partition import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
+from companion.exact.mixtures import GaussianMixture, isotropic_mixture
+from companion.exact.quadrature import exact_entropy
+from companion.exact.two_gaussians import binary_entropy
 from companion.forward import edm_levels, linear, log_snr_levels, time_levels
-from companion.results import FOLDER
-from companion.results.writing import Parts, run_parts
-from companion.theory.binary import binary_entropy
-from companion.theory.mixtures import GaussianMixture, isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from derivations.kit.measured import FOLDER
 
 SEED = 0
 PATHS = 20000  # for a deviation
@@ -235,4 +235,12 @@ PARTS: Parts = {
 }
 
 if __name__ == "__main__":
-    sys.exit(run_parts("listening_results", __doc__ or "", PARTS, FOLDER / "listening", ("torch", "numpy", "scipy")))
+    sys.exit(
+        run_parts(
+            "listening_results",
+            __doc__ or "",
+            PARTS,
+            FOLDER / "what_each_improvement_buys" / "results",
+            ("torch", "numpy", "scipy"),
+        )
+    )

@@ -24,10 +24,10 @@ from companion import __version__
 from companion.estimate.partition import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.estimate.profile import profile
+from companion.exact.mixtures import GaussianMixture, isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 from companion.files import write_text
 from companion.forward import edm_levels, linear, time_levels
-from companion.theory.mixtures import GaussianMixture, isotropic_mixture
-from companion.theory.quadrature import exact_entropy
 
 RESULTS = Path(__file__).parent / "results" / "mixture_coverage.json"
 LEVELS, SAMPLES, SEEDS = 256, 1000, 40

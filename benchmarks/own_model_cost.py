@@ -2,7 +2,7 @@
 
     python benchmarks/own_model_cost.py         about ten seconds on one thread, no download
 
-It goes to companion/results/own_model/cost.json, which the chapter "Bring your own model" reads. Of each model are
+It goes to derivations/bring_your_own_model/results/cost.json, which that chapter reads. Of each model are
 
 - counted: its parameters and the floating-point operations of one evaluation (a multiplication and an addition are
   two), by torch's FlopCounterMode on the real architecture on the device "meta", which has shapes and no numbers;
@@ -37,7 +37,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from companion.files import write_text
 from companion.models.folders import diffusers
-from companion.results import FOLDER
+from derivations.kit.measured import FOLDER
 
 Case = tuple[torch.nn.Module, Callable[[Any, torch.Tensor], Any], tuple[int, ...]]
 
@@ -189,9 +189,7 @@ def main() -> int:
     }
     rate = "diffusers 0.17, documentation of PyTorch 2.0: SD txt2img, float16, channels last, no compile, batch 16"
     found = {"rate": rate, "models": models, "cards": cards}
-    target = FOLDER / "own_model" / "cost.json"
-    target.parent.mkdir(exist_ok=True)
-    write_text(target, json.dumps(origin | found, indent=1) + "\n")
+    write_text(FOLDER / "bring_your_own_model/results/cost.json", json.dumps(origin | found, indent=1) + "\n")
     return 0
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/pathwise_results.py
 
-writes companion/results/digits/pathwise.json, with its origin: six minutes on one thread. What the chapter claims of it
-is tested in tests/models/test_pathwise_results.py.
+writes derivations/pathwise_entropy/results/digits.json, with its origin: six minutes on one thread. What
+the chapter claims of it is tested in tests/derivations/pathwise_entropy/test_pathwise_results.py.
 """
 
 import platform
@@ -16,15 +16,15 @@ import torch
 from scipy.special import expit
 from tqdm import tqdm
 
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import Measurement, measure
+from benchmarks.harness import rounded
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import Measurement, measure
 from companion.estimate.partition import partition
 from companion.estimate.placement import default_levels
+from companion.exact.two_gaussians import binary_entropy
 from companion.files import write_text
 from companion.models.unet import load
-from companion.results import FOLDER
-from companion.results.writing import rounded
-from companion.theory.binary import binary_entropy
+from derivations.kit.measured import FOLDER
 
 SEED = 0
 LEVELS = 64
@@ -59,7 +59,7 @@ def main() -> int:
     }
     names = {"partitions": [f"{i}|{j}" for i, j in TEN_PAIRS], "samples": SAMPLES, "sure_from": SURE}
     result = {**origin, **names, "log_snr": levels, **rows}
-    write_text(FOLDER / "digits" / "pathwise.json", rounded(result))
+    write_text(FOLDER / "pathwise_entropy/results/digits.json", rounded(result))
     print(f"pathwise.json: {evaluations} evaluations, {origin['seconds']} s")
     return 0
 

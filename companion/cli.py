@@ -233,13 +233,13 @@ def _profile(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from companion.estimate.cost import expected_cost
-    from companion.estimate.folder import Run
     from companion.estimate.noise import check_seed
     from companion.estimate.partition import NULL, parse_partition
     from companion.estimate.plan import DEFAULT, PUBLISHED
     from companion.estimate.processes import launched
     from companion.estimate.profile import planned, profile
     from companion.estimate.result import Profile
+    from companion.estimate.run import Run
     from companion.files import make_folder
     from companion.models.checks import examine, refuse
     from companion.models.load import load

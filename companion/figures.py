@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from companion.estimate.result import Profile
+from companion.exact.mixtures import GaussianMixture
+from companion.exact.quadrature import density
 from companion.files import written_whole
 from companion.forward import noise_of, ornstein_uhlenbeck
-from companion.theory.mixtures import GaussianMixture
-from companion.theory.quadrature import density
 
 __all__ = [
     "COLOURS",
@@ -125,7 +125,7 @@ def draw_paths(axes: Axes, mixture: GaussianMixture, log_snr: ArrayLike, paths: 
     one colour a trajectory. At every level the density is scaled to the same height, or points would outshine
     everything.
 
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> fig, axes = figure()
     >>> draw_paths(axes, isotropic_mixture([[-1.0], [1.0]], 0.0), [-1.0, 1.0], [[0.5], [1.0]], [COLOURS[0]])
     >>> len(axes.lines)
@@ -176,7 +176,7 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
 
     >>> from companion.estimate.partition import partition
     >>> from companion.estimate.profile import profile
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> fig, axes = figure(1, 2)
     >>> draw_profile(axes, profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50))
@@ -223,7 +223,7 @@ def save_profile(profile: Profile, path: Path | str) -> None:
     >>> import tempfile
     >>> from companion.estimate.partition import partition
     >>> from companion.estimate.profile import profile
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -248,7 +248,7 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
 
     >>> from companion.estimate.partition import partition
     >>> from companion.estimate.profile import profile
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> fig, axes = figure()
     >>> draw_certificate(axes, profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50))

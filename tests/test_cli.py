@@ -27,8 +27,8 @@ from companion.estimate.profile import profile
 from companion.estimate.result import Estimate, Profile
 from companion.figures import save_profile
 from companion.models.checks import JUDGED
-from companion.models.tiny import save_tiny
 from companion.models.trained import TrainedDenoiser
+from derivations.bring_your_own_model.tiny import save_tiny
 
 SMALL = ["profile", "--samples", "8", "--levels", "4"]
 

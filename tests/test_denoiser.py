@@ -5,8 +5,8 @@ import torch
 
 from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
 from companion.errors import InputError
-from companion.theory.finite import finite_data
-from companion.theory.mixtures import isotropic_mixture
+from companion.exact.empirical import finite_data
+from companion.exact.mixtures import isotropic_mixture
 
 
 def shrink(x, sigma, condition):

@@ -1,4 +1,4 @@
-"""A module imports from floors below its own; the two rooms of floor 1, theory and models, do not know each other."""
+"""A module imports from floors below its own; the two rooms of floor 1, exact and models, do not know each other."""
 
 import ast
 from pathlib import Path
@@ -12,9 +12,8 @@ FLOORS = {
     "files": 0,
     "forward": 0,
     "denoiser": 0,
-    "theory": 1,
+    "exact": 1,
     "models": 1,
-    "results": 1,
     "estimate": 2,
     "figures": 3,
     "cli": 4,

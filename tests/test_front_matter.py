@@ -163,7 +163,7 @@ def test_the_reproducibility_page_is_what_its_record_says():
 
 def test_the_table_of_models_is_what_its_result_says():
     page = text_of("models.md")
-    assert page_with_models(page, shipped()["adapters/table"]) == page, "python -m tools.reproducibility"
+    assert page_with_models(page, shipped()["bring_your_own_model/adapters"]) == page, "python -m tools.reproducibility"
 
 
 def test_the_python_on_the_page_of_models_runs():

@@ -40,6 +40,7 @@ SOURCES = (
     "pyproject.toml",
     "book",
     "companion",
+    "derivations",
     "notebooks",
     "tools",
 )

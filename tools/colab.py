@@ -24,7 +24,7 @@ _EXECUTE = """
 import sys, nbclient, nbformat
 nbclient.NotebookClient(nbformat.read(sys.argv[1], as_version=4), timeout=600).execute()
 """
-_PACKAGE = ("companion", "pyproject.toml", "README.md", "LICENSE")
+_PACKAGE = ("companion", "derivations", "pyproject.toml", "README.md", "LICENSE")
 
 
 @dataclass(frozen=True)

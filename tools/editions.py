@@ -2,7 +2,7 @@
 
 The second is what Colab opens and what the tests run: the same code cells without outputs, the prose as plain Markdown
 and standard TeX. Writing it again gives the same bytes. Two things are written into the text itself: the set-up cell of
-every chapter, from one file, and every displayed equation that `companion.theory.symbolic` has an identity for.
+every chapter, from one file, and every displayed equation that `derivations` has an identity for.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from companion.theory.symbolic import identities
+from derivations import identities
 from tools import book
 from tools.prose import Prose
 

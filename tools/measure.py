@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 
-from companion.estimate import entropy, held_out, profile, trajectories
+from companion.estimate import held_out, measure, paths, profile
 from tools import book
 from tools.reproducibility import RECORD
 
@@ -67,15 +67,15 @@ def _figures_of(page: book.Page) -> list[tuple[str, int, float]]:
 
 
 def _count_evaluations() -> None:
-    original = trajectories.predict
+    original = paths.predict
 
     def counted(model: Any, branches: Any, x: Any, sigma: float) -> Any:
         global _evaluations
         _evaluations += len(branches) * len(x)
         return original(model, branches, x, sigma)
 
-    trajectories.predict = counted
-    for module in (entropy, held_out, profile):
+    paths.predict = counted
+    for module in (measure, held_out, profile):
         module.check_model = lambda model, branches, log_snr: None  # type: ignore[attr-defined]
 
 

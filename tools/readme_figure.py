@@ -3,14 +3,14 @@
 import numpy as np
 
 from companion.figures import COLOURS, figure, noise_axis, plot_with_error, save
-from companion.results import read
+from derivations.kit.measured import read
 from tools.book import ROOT
 
 PAIRS = ("0|1", "4|9", "3|8")
 
 
 def main() -> None:
-    results = read("digits/profiles")
+    results = read("kit/digits_profiles")
     fig, axes = figure(1, 1, width=7.2, height=3.2)
     levels = []
     for pair, color in zip(PAIRS, COLOURS, strict=False):

@@ -11,7 +11,7 @@ The record holds what cannot be read off a page: for each chapter its measured s
     seed         the seed of its random numbers, in words where there are several, or null where there are none
     evaluations  calls of the denoiser on one sample while the chapter runs, or null where there are none
     seconds      what the cell that draws it takes
-    results      the shipped results it reads, by their names in companion/results
+    results      the shipped results it reads, by their names, as `derivations.kit.measured.read` takes them
 """
 
 import argparse
@@ -20,14 +20,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from derivations.kit.measured import files
 from tools.book import ROOT, chapters
 
-__all__ = ["MODELS", "PAGE", "RECORD", "RESULTS", "main", "page_with_models", "page_with_tables", "shipped"]
+__all__ = ["MODELS", "PAGE", "RECORD", "main", "page_with_models", "page_with_tables", "shipped"]
 
 RECORD = ROOT / "book" / "figures.json"
 PAGE = ROOT / "book" / "reproducibility.md"
 MODELS = ROOT / "book" / "models.md"
-RESULTS = ROOT / "companion" / "results"
 FIELDS = {"chapter", "label", "shows", "seed", "evaluations", "seconds", "results"}
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             record["seconds"] = _with_seconds(record, json.loads(options.seconds.read_text(encoding="utf-8")))
             RECORD.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         page = page_with_tables(PAGE.read_text(encoding="utf-8"), record, shipped())
-        models = page_with_models(MODELS.read_text(encoding="utf-8"), shipped()["adapters/table"])
+        models = page_with_models(MODELS.read_text(encoding="utf-8"), shipped()["bring_your_own_model/adapters"])
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
@@ -53,8 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def shipped() -> dict[str, dict[str, Any]]:
     """Every shipped result by its name."""
-    paths = sorted(RESULTS.rglob("*.json"))
-    return {str(path.relative_to(RESULTS).with_suffix("")): json.loads(path.read_text("utf-8")) for path in paths}
+    return {name: json.loads(path.read_text("utf-8")) for name, path in files().items()}
 
 
 def page_with_tables(page: str, record: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:

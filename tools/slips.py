@@ -2,12 +2,12 @@
 
     python -m tools.slips
 
-A slip is one sign, coefficient or index changed (`companion.theory.symbolic.identity.mutants`). One that still holds
-says the same in other words; the tests of `tests/theory/symbolic` list each of them and let SymPy prove that it is so.
+A slip is one sign, coefficient or index changed (`derivations.kit.identity.mutants`). One that still holds
+says the same in other words; the tests of `tests/derivations` list each of them and let SymPy prove that it is so.
 """
 
-from companion.theory.symbolic import identities
-from companion.theory.symbolic.identity import mutants, survivors
+from derivations import identities
+from derivations.kit.identity import mutants, survivors
 
 __all__ = ["main"]
 

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
-from companion.estimate.bands import simultaneous_factor, weighted_mean
-from companion.estimate.entropy import Measurement
+from companion.estimate.confidence import simultaneous_factor, weighted_mean
+from companion.estimate.measure import Measurement
 from companion.estimate.partition import NULL
 from companion.estimate.plan import Plan
-from companion.theory.binary import binary_entropy
+from companion.exact.two_gaussians import binary_entropy
 
 __all__ = ["Certificate", "Check", "certify", "judge", "worst"]
 

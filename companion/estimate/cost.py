@@ -11,8 +11,8 @@ import torch
 
 from companion.denoiser import Denoiser
 from companion.estimate.memory import memory_said, states_in_memory
+from companion.estimate.paths import computing_device, predict
 from companion.estimate.plan import Plan
-from companion.estimate.trajectories import computing_device, predict
 from companion.forward import noise_of
 
 __all__ = ["Cost", "expected_cost"]
@@ -65,7 +65,7 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
 
     >>> from companion.estimate.partition import partition
     >>> from companion.estimate.profile import planned
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> cost = expected_cost(pair, *planned(pair, [partition(pair, [0], [1])], samples=100))
     >>> cost.evaluations          # 100 paths at 129 levels and a pilot of 12 at 17, two branches each

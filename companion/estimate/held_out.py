@@ -23,10 +23,10 @@ from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
 from companion.estimate.partition import Partition
+from companion.estimate.paths import check_finite, check_levels, check_model, trajectories
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import BLOCK, Data, Plan
 from companion.estimate.result import Profile
-from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
 
 __all__ = ["Calibration", "against_data", "calibration", "drawn_samples", "log_likelihoods"]
 
@@ -71,7 +71,7 @@ def log_likelihoods(
     entropy 1.1 to 2 times nearer to zero. Raises InputError for data of another shape or not finite, and as
     `trajectories` does.
 
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> found = log_likelihoods(pair, torch.tensor([[1.0], [-1.0]]), np.linspace(-6.0, 4.0, 50))
     >>> found.shape, found[:, -1].argmax(axis=1).tolist()
@@ -110,7 +110,7 @@ def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0
     NULL for the null branch. Raises InputError as `measure` does.
 
     >>> from companion.estimate.partition import partition
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> found = drawn_samples(pair, partition(pair, [0], [1]), 4)
     >>> found.labels.tolist(), found.samples.flatten().tolist()

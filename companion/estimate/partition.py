@@ -14,7 +14,7 @@ import numpy as np
 from companion.arguments import number, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.theory.binary import binary_entropy
+from companion.exact.two_gaussians import binary_entropy
 
 __all__ = ["NULL", "Partition", "classes_first", "parse_partition", "partition"]
 
@@ -102,7 +102,7 @@ def partition(
     (in proportion to the classes' weights, ES 101), or the first side's probability. Raises InputError for an unknown
     class, an empty side, a class named twice, a null branch the model does not have, or a prior outside (0, 1).
 
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
     >>> partition(three, [0], "others").second
     {1: 0.5, 2: 0.5}
@@ -156,7 +156,7 @@ def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced")
     Classes are named as the model names them, or by their number: "#0|#1", where a class is a long prompt. Raises
     InputError as `partition` does, and for text of another form.
 
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
     >>> parse_partition(three, "0|1,2").label
     '0|1,2'

@@ -13,8 +13,8 @@ from scipy.integrate import cumulative_trapezoid
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import Measurement
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 from companion.forward import log_snr_levels
 
@@ -33,7 +33,7 @@ def default_levels(model: Denoiser, count: int = 64) -> Array:
 
     Raises InputError for fewer than two or more than 100 000, and where the two ranges share nothing.
 
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> default_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), 3)
     array([-10.,   0.,  10.])
     """

@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike
 from companion.arguments import number, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import simultaneous_factor, widest
-from companion.estimate.entropy import gather, measure_block
+from companion.estimate.accumulate import Record
+from companion.estimate.confidence import simultaneous_factor, widest
+from companion.estimate.measure import gather, measure_block
 from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.paths import check_levels, check_model
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
 from companion.estimate.result import Profile, assemble
-from companion.estimate.tally import Record
-from companion.estimate.trajectories import check_levels, check_model
 
 __all__ = ["LEVELS", "MOST", "Blocks", "Progress", "in_memory", "planned", "profile", "profiles"]
 
@@ -66,7 +66,7 @@ def profile(
     positive and finite, fewer than two levels, or `most` smaller than a block.
 
     >>> from companion.estimate.partition import partition
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)     # half entropy at kappa = 4 / sigma^2 = 4.176
     >>> result = profile(pair, partition(pair, [0], [1]), samples=400)
     >>> bool(abs(result.half_entropy.value - np.log(4.176 / 4.0)) < 0.1)

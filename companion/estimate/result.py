@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from companion import __version__
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import (
+from companion.estimate.certificate import Certificate, certify
+from companion.estimate.confidence import (
     limits,
     pointwise_factor,
     resampled,
@@ -24,8 +25,7 @@ from companion.estimate.bands import (
     weighted_mean,
     widest,
 )
-from companion.estimate.certificate import Certificate, certify
-from companion.estimate.entropy import Measurement
+from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 from companion.files import write_text
 

@@ -30,12 +30,12 @@ from numpy.typing import ArrayLike, NDArray
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.left_out import allowances, left_out, log_mean, rest_of_null, surprise
 from companion.estimate.noise import check_seed
+from companion.estimate.omitted_classes import allowances, left_out, log_mean, rest_of_null, surprise
 from companion.estimate.partition import NULL, Partition, partition
+from companion.estimate.paths import check_finite, check_levels, check_model, trajectories
 from companion.estimate.plan import BLOCK
-from companion.estimate.trajectories import check_finite, check_levels, check_model, trajectories
-from companion.theory.binary import binary_entropy
+from companion.exact.two_gaussians import binary_entropy
 
 __all__ = ["Bracket", "bracket", "draw_classes", "likelihoods"]
 
@@ -84,7 +84,7 @@ def bracket(
     weights (p is no mean of p_S then), for fewer than three classes unless they are all, for fewer than two paths a
     branch, and as `partition` and `trajectories` do. Source: ES 26, 99, 105.
 
-    >>> from companion.theory.mixtures import isotropic_mixture
+    >>> from companion.exact.mixtures import isotropic_mixture
     >>> twenty = isotropic_mixture(np.eye(20), 0.0)
     >>> found = bracket(twenty, 0, 5, [-2.0, 0.0, 2.0], samples=100)
     >>> len(found.classes), found.others, found.evaluations           # 100 paths, 6 branches, 3 levels and the start

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from companion.theory.symbolic import identities
+from derivations import identities
 from tools import book, editions, statements
 from tools.blocks import Directive, Equation, inside, parse
 from tools.book import ROOT
@@ -12,16 +12,18 @@ from tools.book import ROOT
 CHAPTERS = [pytest.param(page, id=page.source.stem) for page in book.chapters()]
 
 # Equations of the running text whose test has a name of its own.
+PRODUCTION = "tests/derivations/the_entropy_production_identity"
+DENSITY_AND_SOURCE = f"{PRODUCTION}/test_entropy_fields.py::test_density_and_source_integrate_to_entropy_and_production"
 OTHERWISE_NAMED = {
     "eq-log-snr": "tests/test_forward.py::test_log_snr_is_that_of_the_kernel_and_falls",
-    "eq-control-parameter": "tests/theory/test_binary.py::test_reference_values_to_ten_digits",
-    "eq-estimator": "tests/estimate/test_entropy.py::test_default_estimator_holds",
-    "eq-one-run": "tests/estimate/test_trajectories.py::test_held_ratio_is_that_of_the_reverse_kernels",
-    "eq-any-partition": "tests/estimate/test_entropy.py::test_log_odds_are_those_of_the_sides_densities",
+    "eq-control-parameter": "tests/exact/test_two_gaussians.py::test_reference_values_to_ten_digits",
+    "eq-estimator": "tests/estimate/test_measure.py::test_default_estimator_holds",
+    "eq-one-run": "tests/estimate/test_paths.py::test_held_ratio_is_that_of_the_reverse_kernels",
+    "eq-any-partition": "tests/estimate/test_measure.py::test_log_odds_are_those_of_the_sides_densities",
     "eq-held-out": "tests/estimate/test_held_out.py::test_likelihood_ratio_of_points_is_exact",
-    "eq-production-density": "tests/theory/test_local.py::test_density_and_source_integrate_to_entropy_and_production",
-    "eq-production-source": "tests/theory/test_local.py::test_density_and_source_integrate_to_entropy_and_production",
-    "eq-production-fokker-planck": "tests/theory/test_transport.py::test_a_linear_drift_is_the_gaussian_kernel",
+    "eq-production-density": DENSITY_AND_SOURCE,
+    "eq-production-source": DENSITY_AND_SOURCE,
+    "eq-production-fokker-planck": f"{PRODUCTION}/test_fokker_planck.py::test_a_linear_drift_is_the_gaussian_kernel",
 }
 
 

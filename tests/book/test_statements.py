@@ -73,7 +73,7 @@ def test_the_colab_edition_says_label_and_test_in_one_line():
     said = Prose(page).markdown(text).split("\n\n")[-1]
     assert said == (
         "*Label `thm-class-entropy-production`, tested by `test_thm_class_entropy_production` in "
-        "`tests/theory/test_quadrature.py`.*"
+        "`tests/exact/test_quadrature.py`.*"
     )
     assert statements.described("def-class-entropy") == "*Label `def-class-entropy`.*"
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from companion.errors import InputError
-from companion.estimate.folder import Run
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.plan import Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
+from companion.estimate.run import Run
 from companion.estimate.subset import bracket
-from companion.theory.mixtures import isotropic_mixture
+from companion.exact.mixtures import isotropic_mixture
 
 PAIR = isotropic_mixture([[-1.0], [1.0]], 0.3)
 THREE = isotropic_mixture([[-3.0], [0.0], [3.0]], 1.0)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import measure
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import measure
 from companion.estimate.partition import partition
 from companion.estimate.plan import PUBLISHED
-from companion.theory import binary, equidistant
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from companion.exact import equidistant, two_gaussians
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 
 LEVELS = np.linspace(-6.0, 6.0, 13)
 QUADRATURE = 1e-7  # what two entropies by quadrature may differ by; the bounds are kept by far more almost everywhere
@@ -19,7 +19,7 @@ CASES = range(10)
 
 
 def floor_of(q):
-    return 0.5 * (1.0 + q) * float(binary.binary_entropy(-np.log(q)))
+    return 0.5 * (1.0 + q) * float(two_gaussians.binary_entropy(-np.log(q)))
 
 
 def test_eq_biases_three():
@@ -27,7 +27,7 @@ def test_eq_biases_three():
     # values on many fine levels: what is left there of the third term is within 0.01 nats.
     ten = isotropic_mixture(8.0 / np.sqrt(2.0) * np.eye(10), 1.0)
     levels = np.linspace(-7.0, 3.0, 61)
-    kappa = binary.control_parameter(1.0, np.exp(-0.5 * levels), 8.0, 1.0)
+    kappa = two_gaussians.control_parameter(1.0, np.exp(-0.5 * levels), 8.0, 1.0)
     exact = {
         ("others", "true"): equidistant.partition_entropy(kappa, 1, 9),
         ("others", "balanced"): equidistant.partition_entropy(kappa, 1, 9, 0.5),
@@ -38,7 +38,9 @@ def test_eq_biases_three():
     for each, truth in zip(found, exact.values(), strict=True):
         value, error = weighted_mean(each.entropy_of_path, each)
         assert (np.abs(value - truth) < 4.0 * error + 0.01).all()
-    assert [each.entropy for each in asked] == pytest.approx([binary.binary_entropy(np.log(9.0)), *[np.log(2.0)] * 2])
+    assert [each.entropy for each in asked] == pytest.approx(
+        [two_gaussians.binary_entropy(np.log(9.0)), *[np.log(2.0)] * 2]
+    )
     assert [each.floor for each in asked] == pytest.approx([0.0, 0.0, floor_of(0.1)])
 
 
@@ -96,7 +98,7 @@ def test_prop_biases_samples():
     levels = np.linspace(-4.0, 4.0, 9)
     snr = np.exp(levels)
     spread = 9.0 / (1.0 + snr) ** 2  # |D_A - D_B|^2 of classes of width 1, three apart
-    chain = binary.entropy(np.concatenate([[0.0], np.cumsum(np.diff(snr) * spread[:-1])]))
+    chain = two_gaussians.entropy(np.concatenate([[0.0], np.cumsum(np.diff(snr) * spread[:-1])]))
     question = partition(pair, [0], [1])
     few = []
     for seed in range(300):

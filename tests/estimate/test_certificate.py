@@ -8,16 +8,16 @@ import torch
 
 from companion import figures
 from companion.denoiser import FunctionDenoiser
-from companion.estimate.bands import simultaneous_factor
 from companion.estimate.certificate import Certificate, Check, certify, judge, worst
-from companion.estimate.entropy import Measurement
+from companion.estimate.confidence import simultaneous_factor
 from companion.estimate.held_out import against_data, drawn_samples
+from companion.estimate.measure import Measurement
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.plan import PUBLISHED, Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 ASKED = partition(PAIR, [0], [1])

@@ -12,11 +12,11 @@ from companion.estimate import cost
 from companion.estimate.cost import Cost, expected_cost
 from companion.estimate.memory import memory_said, states_in_memory
 from companion.estimate.partition import Partition, partition
+from companion.estimate.paths import check_model
 from companion.estimate.plan import PUBLISHED, Plan
 from companion.estimate.profile import planned, profile
-from companion.estimate.trajectories import check_model
+from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of
-from companion.theory.mixtures import isotropic_mixture
 
 PAIR = isotropic_mixture([[-1.0], [1.0]], 0.5)
 EVEN = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)

@@ -13,9 +13,9 @@ from companion.estimate.held_out import against_data, calibration, drawn_samples
 from companion.estimate.partition import NULL, partition
 from companion.estimate.plan import BLOCK, Data
 from companion.estimate.profile import profile
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 from companion.forward import log_snr_levels
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
 
 THREE = isotropic_mixture([[-2.0, 0.0], [0.0, 1.0], [3.0, 0.0]], [0.5, 1.0, 0.5], [0.5, 0.3, 0.2])
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
 from companion.estimate.partition import NULL, Partition, parse_partition, partition
-from companion.theory.mixtures import isotropic_mixture
+from companion.exact.mixtures import isotropic_mixture
 
 THREE = isotropic_mixture([[-2.0], [0.0], [3.0]], 0.1, [0.5, 0.3, 0.2])
 TEN = isotropic_mixture([[float(k)] for k in range(10)], 0.0)

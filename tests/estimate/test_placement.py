@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
-from companion.estimate.entropy import Measurement, measure
+from companion.estimate.measure import Measurement, measure
 from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 

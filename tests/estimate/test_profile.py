@@ -13,16 +13,21 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
-from companion.estimate.bands import pointwise_factor, simultaneous_factor, skewness, weighted_mean
-from companion.estimate.entropy import Measurement
+from companion.estimate.confidence import (
+    pointwise_factor,
+    simultaneous_factor,
+    skewness,
+    weighted_mean,
+)
+from companion.estimate.measure import Measurement
 from companion.estimate.partition import Partition, partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Estimate, Profile, assemble
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
+from companion.exact.two_gaussians import control_parameter, production
 from companion.forward import log_snr_levels
-from companion.theory.binary import control_parameter, production
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 ASKED = partition(PAIR, [0], [1])

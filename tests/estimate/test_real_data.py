@@ -10,17 +10,17 @@ from scipy.special import roots_hermitenorm
 
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import measure
+from companion.estimate.confidence import weighted_mean
 from companion.estimate.held_out import against_data, drawn_samples
+from companion.estimate.measure import measure
 from companion.estimate.partition import NULL, partition
+from companion.estimate.paths import trajectories
 from companion.estimate.plan import DEFAULT, Data, Plan, owners
 from companion.estimate.profile import profile
-from companion.estimate.trajectories import trajectories
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
+from companion.exact.two_gaussians import binary_entropy
 from companion.forward import log_snr_levels
-from companion.theory.binary import binary_entropy
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 UNEQUAL = isotropic_mixture([[-0.5], [0.5]], [0.5, 1.0])

@@ -11,15 +11,15 @@ from scipy import stats
 
 from benchmarks.band_coverage import CLASSES, SIXTY
 from companion.errors import InputError
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import measure
-from companion.estimate.folder import Run
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import measure
 from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.plan import Data, Plan, owners_by_side
 from companion.estimate.profile import profile
+from companion.estimate.run import Run
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 from companion.forward import log_snr_levels
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
 
 LEVELS = np.linspace(-6.0, 6.0, 12)
 SIDES = [list(range(0, CLASSES, 2)), list(range(1, CLASSES, 2))]

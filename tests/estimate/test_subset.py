@@ -14,13 +14,13 @@ from scipy.stats import norm
 
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
-from companion.estimate.left_out import allowances, left_out
-from companion.estimate.null import null_inconsistency
+from companion.estimate.null_branch import null_inconsistency
+from companion.estimate.omitted_classes import allowances, left_out
 from companion.estimate.partition import partition
 from companion.estimate.subset import bracket
-from companion.theory.equidistant import partition_entropy
-from companion.theory.mixtures import isotropic_mixture
-from companion.theory.quadrature import exact_entropy
+from companion.exact.equidistant import partition_entropy
+from companion.exact.mixtures import isotropic_mixture
+from companion.exact.quadrature import exact_entropy
 
 FORTY = isotropic_mixture(np.eye(40) / np.sqrt(2.0), 0.0)  # one apart: kappa is the snr
 KAPPA = np.array([2.0, 8.0, 16.0, 32.0, 64.0])

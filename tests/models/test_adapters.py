@@ -12,13 +12,13 @@ import torch
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.bands import weighted_mean
-from companion.estimate.entropy import measure
+from companion.estimate.confidence import weighted_mean
+from companion.estimate.measure import measure
 from companion.estimate.partition import parse_partition
 from companion.estimate.placement import default_levels
 from companion.models.load import adapt, load
-from companion.models.tiny import KINDS, save_tiny
-from companion.results import read
+from derivations.bring_your_own_model.tiny import KINDS, save_tiny
+from derivations.kit.measured import read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside the schedulers
 
@@ -362,7 +362,7 @@ def test_latents_are_decoded_as_the_pipeline_does(kind, folders, models):
 
 
 def test_the_table_of_what_was_tried_holds_what_is_asked_of_an_adapter():
-    table = read("adapters/table")
+    table = read("bring_your_own_model/adapters")
     assert len(table["rows"]) == 28
     for row in table["rows"]:
         assert row["difference"] < 1e-5

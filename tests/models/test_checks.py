@@ -8,13 +8,13 @@ import torch
 
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
+from companion.exact.empirical import finite_data
+from companion.exact.mixtures import isotropic_mixture
 from companion.models.checks import examine, refuse
 from companion.models.edm import EDMDenoiser
 from companion.models.load import load
 from companion.models.schedules import schedule_of
-from companion.models.tiny import save_tiny
-from companion.theory.finite import finite_data
-from companion.theory.mixtures import isotropic_mixture
+from derivations.bring_your_own_model.tiny import save_tiny
 
 LEVELS = (-8.0, 0.0, 6.0)
 CONDITIONS = (0, 1, None)

@@ -12,8 +12,8 @@ from companion.errors import InputError
 from companion.models.dit import DiTDenoiser
 from companion.models.load import adapt, load
 from companion.models.stable_diffusion import StableDiffusionDenoiser
-from companion.models.tiny import save_tiny
 from companion.models.unet import UNetDenoiser
+from derivations.bring_your_own_model.tiny import save_tiny
 
 PROMPTS = ("a cat", "a dog")
 

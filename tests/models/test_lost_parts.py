@@ -18,7 +18,7 @@ from companion.models.checks import examine, refuse
 from companion.models.edm import load as load_edm
 from companion.models.folders import described, name_of, read_json
 from companion.models.load import adapt, load
-from companion.models.tiny import KINDS, save_tiny
+from derivations.bring_your_own_model.tiny import KINDS, save_tiny
 
 PROMPTS = ("a cat", "a dog", "a red")
 PROMPTED = [kind for kind in KINDS if kind.startswith("stable")]

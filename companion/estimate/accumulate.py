@@ -1,0 +1,215 @@
+"""What a partition makes of the branches' log-likelihoods, level by level, and what it could have foreseen.
+
+On the paths of a partition's branches the log-odds of its sides is
+
+    L = log p(x | A) / p(x | B) + log pi / (1 - pi),    p(x | A) = sum_{z in A} a_z p(x | z).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp, roots_hermitenorm
+
+from companion.estimate.partition import Partition
+from companion.estimate.paths import Level
+from companion.estimate.plan import Plan
+
+__all__ = ["Record", "Stretch", "Tally", "levels_together", "log_odds", "stretch"]
+
+Array = NDArray[np.float64]
+Record = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Levels that follow each other, taken together: what `Level` has, with an axis for the levels in front."""
+
+    held: torch.Tensor
+    averaged: torch.Tensor
+    coarse: torch.Tensor
+    gaps: torch.Tensor
+    step_gaps: torch.Tensor
+    noise: torch.Tensor
+
+
+def stretch(levels: Sequence[Level]) -> Stretch:
+    """Levels one after the other, as one."""
+    found = ([getattr(each, part.name) for each in levels] for part in fields(Stretch))
+    return Stretch(*(torch.stack(each) if len(each) > 1 else each[0][None] for each in found))
+
+
+def levels_together(paths: int, branches: int, dimension: int) -> int:
+    """How many levels make a stretch: one where the model is large, and many where calls would cost more than numbers.
+
+    >>> levels_together(150, 2, 64), levels_together(150, 2, 4 * 64 * 64)
+    (13, 1)
+    """
+    return max(1, _NUMBERS // (paths * branches * max(dimension, len(_NODES) + 5 * min(branches, _SOME))))
+
+
+class Tally:
+    """What one partition gathers of a block: the values of its paths, and what each step adds to two control variates.
+
+    On the run's own paths both additions have mean zero at every step, of any size, given the path so far. Of a step
+    they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen (for two
+    branches the `held` log-odds), they are `foreseen` and `drawn`,
+
+        h(S_k) - E[ h(S_k) | path, branch ],
+        e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
+
+    the expectations over one normal variable, by quadrature. The mean of the second is zero for any function e_k of
+    path and branch, so few nodes do. `gather` sums them up.
+    """
+
+    def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
+        owner = plan.owner[plan.paths(number).start : plan.paths(number).stop]
+        columns = [plan.branches.index(branch) for branch in partition.branches]
+        rows = np.flatnonzero(np.isin(owner, columns))
+        self.stratum = plan.strata(partition, number)
+
+        def there(values: ArrayLike) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(values)).to(device)
+
+        # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
+        self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
+        self.rows, self.columns = there(rows)[:, None], there(columns)
+        self.own = there(np.searchsorted(columns, owner[rows]))[:, None]
+        self.log_sides = there(_log_weights(partition, partition.branches))
+        self.prior_odds = partition.log_odds
+        self.method, self.control = plan.method, plan.controlled
+        # With one branch on either side the direction between the sides does not turn.
+        self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
+        self.first = int(partition.branches[0] not in partition.first)
+        self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
+        self.few_nodes, self.few_weights = there(_FEW_NODES), there(_FEW_WEIGHTS)
+        self.from_nothing = plan.from_nothing
+        snr = np.exp(np.concatenate([[-np.inf], plan.log_snr]) if plan.from_nothing else plan.log_snr)
+        # All at once, before the paths begin: a number sent later would make the device wait.
+        self.snr, self.dsnr = there(np.stack([snr, np.append(np.diff(snr), 0.0)]))[:, :, None]
+        self.done = 0
+        self.values: dict[str, list[torch.Tensor]] = {}
+
+    def add(self, levels: Stretch) -> None:
+        """The values of the next levels, (levels, paths), and what their steps add to the controls."""
+        held, averaged, coarse = (self._picked(each) for each in (levels.held, levels.averaged, levels.coarse))
+        now = slice(self.done, self.done + len(held))
+        self.done += len(held)
+        likelihood = averaged if self.method.averaged else held
+        odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
+        apart = self._apart(shares[0], self._picked(levels.gaps))
+        undecided, for_twice = torch.sigmoid(odds[:2]) * torch.sigmoid(-odds[:2])
+        rate = 0.5 * self.snr[now] * torch.linalg.vector_norm(apart, dim=2).square_()
+        entropy, doubled = _binary_entropy(odds[:2])
+        two_steps = entropy - doubled
+        found = {
+            "entropy": entropy + two_steps if self.method.extrapolated else entropy,
+            "production": rate * (2.0 * undecided - for_twice if self.method.extrapolated else undecided),
+            "rough_production": rate * undecided,
+            "two_steps": two_steps,
+            "log_odds": odds[0],
+        }
+        if self.control:
+            found["foreseen"], found["drawn"] = self._steps(held, odds[2], shares[2], levels, self.dsnr[now])
+        for name, value in found.items():
+            self.values.setdefault(name, []).append(value)
+
+    def record(self) -> Record:
+        """All values (paths, levels) by name, and the stratum of each path."""
+        joined = {name: torch.cat(values) for name, values in self.values.items()}
+        if self.control:
+            for name in ("foreseen", "drawn"):  # at a level, what the step that leads there adds
+                joined[name] = torch.nn.functional.pad(joined[name], (0, 0, 1, 0))[:-1]
+        start = int(self.from_nothing)  # where nothing is known there is no level
+        record = {name: values[start:].T.contiguous().cpu().numpy() for name, values in joined.items()}
+        return {**record, "stratum": self.stratum.astype(np.float64)}
+
+    def _picked(self, values: torch.Tensor) -> torch.Tensor:
+        """The partition's paths and branches of (levels, paths, branches, ...)."""
+        return values if self.whole else values[:, self.rows, self.columns]
+
+    def _sides(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The log-odds (..., paths), and the posterior of each branch inside its side (..., sides, paths, branches)."""
+        weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
+        of_side = torch.logsumexp(weighted, dim=-1)
+        return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
+
+    def _apart(self, shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
+        """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension): what all share cancels."""
+        if self.straight:
+            return gaps[:, :, self.first] - gaps[:, :, 1 - self.first]
+        return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
+
+    def _steps(
+        self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What each step adds to C_1 and C_2."""
+        gaps = self._picked(levels.step_gaps)
+        apart = self._apart(shares, gaps)
+        size = torch.linalg.vector_norm(apart, dim=2)
+        # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
+        places = (dsnr.sqrt() / size.clamp_min(_TINY))[..., None] * (gaps @ apart[..., None])[..., 0]
+        along = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2)
+        steepness = dsnr.sqrt() * size  # of the log-odds in those deviations, as long as the direction is held
+        went = along / steepness.clamp_min(_TINY)
+        middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2)
+
+        def straight(at: torch.Tensor) -> torch.Tensor:
+            return torch.addcmul(odds[..., None], steepness[..., None], at - middle[..., None])
+
+        def turning(at: torch.Tensor) -> torch.Tensor:
+            states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
+            sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
+            return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
+
+        # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond some branches it
+        # would be too much that each of them looks at all.
+        seen = straight if self.straight else turning
+        of_branch = seen if len(self.columns) <= _SOME else straight
+        entropy = _binary_entropy(seen(torch.cat([went[..., None], self.nodes.expand(*went.shape, -1)], dim=2)))
+        ends = _binary_entropy(of_branch((places[..., None] + self.few_nodes).flatten(start_dim=2)))
+        by_branch = ends.reshape(*places.shape, -1) @ self.few_weights
+        of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
+        posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
+        return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, of_own - (posterior * by_branch).sum(dim=2)
+
+
+def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:
+    """`companion.exact.two_gaussians.binary_entropy` on the model's device."""
+    size = log_odds.abs().clamp_max_(800.0)  # e^-800 is zero, and 0 * inf is avoided
+    odds_against = torch.exp(-size)
+    # In place, because the controls' quadrature is most of what the estimator itself costs.
+    return torch.log1p(odds_against).addcdiv_(size.mul_(odds_against), odds_against.add_(1.0))
+
+
+def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:
+    """L of a partition from one log-likelihood a branch, (..., branches) to (...,), by log-sum-exp (ES 25, 108).
+
+    A constant common to all branches changes nothing.
+
+    >>> two = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
+    >>> float(log_odds(two, [0, 1], np.log([0.2, 0.8])).round(6))
+    -1.386294
+    """
+    first, second = _log_weights(partition, branches)
+    first_side = logsumexp(log_likelihood + first, axis=-1)
+    result: Array = first_side - logsumexp(log_likelihood + second, axis=-1) + partition.log_odds
+    return result
+
+
+def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, Array]:
+    with np.errstate(divide="ignore"):
+        first = np.log([partition.first.get(branch, 0.0) for branch in branches])
+        second = np.log([partition.second.get(branch, 0.0) for branch in branches])
+    return first, second
+
+
+_TINY = 1e-150  # where nothing moves, zero over this is zero
+_SOME = 16  # branches
+_NUMBERS = 2**18  # 2 MB of them
+_NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
+_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+_FEW_NODES, _FEW_WEIGHTS = roots_hermitenorm(5)
+_FEW_WEIGHTS = _FEW_WEIGHTS / _FEW_WEIGHTS.sum()

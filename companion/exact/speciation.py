@@ -1,0 +1,251 @@
+"""Two isotropic Gaussian classes under any process: entropy, production, its peak, and when the class is decided.
+
+Two equally probable classes of deviation s, `distance` apart, are one number at every time, the control parameter
+
+    kappa = alpha^2 distance^2 / v,    v = alpha^2 s^2 + sigma^2,    d log kappa / dt = -g^2 / v,
+
+so the cost does not depend on their dimension. In the scaling of the paper (ES 44) the distance is sqrt(d) delta, with
+d as large as a float64 allows. Times are on the process's own clock, from data to noise; entropies are in nats.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import Chebyshev
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+
+from companion.arguments import number, numbers
+from companion.errors import InputError
+from companion.exact import two_gaussians
+from companion.forward import Process
+
+__all__ = [
+    "Peak",
+    "decision_time",
+    "entropy",
+    "half_maximum",
+    "kappa_decided",
+    "peak",
+    "production",
+    "speciation_time",
+]
+
+Array = NDArray[np.float64]
+
+# Where a peak is looked for: below the first kappa hardly anything is known, beyond the last nothing is left to learn.
+# A tenth of a unit of log-snr is far less than the width of a hump.
+_LEAST_KAPPA, _MOST_KAPPA = 1e-8, 1e3
+_GRID_STEP = 0.1
+# At least this far from its top the production is analytic in the log-snr (its nearest poles are at +- i pi): an
+# interpolant of this degree leaves nothing but rounding.
+_REACH, _DEGREE = 1.0, 32
+_FARTHEST = 1e150  # the square of which is a float64
+
+
+def entropy(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
+    """The class entropy H(Z | X_t) at times t, in nats.
+
+        H = H(kappa),    kappa = alpha^2 distance^2 / (alpha^2 s^2 + sigma^2)
+
+    `t`, `distance` and `s` broadcast. Raises InputError for a time outside the process, a distance that is not positive
+    or beyond 1e150, an s that is negative or beyond 1e150, and at the clean end for points (s = 0). Source: ES 7, 15.
+
+    >>> from companion.forward import variance_exploding
+    >>> float(entropy(variance_exploding(), 1.0, 2.0, 0.0).round(8))        # kappa = 4
+    0.35631636
+    """
+    return two_gaussians.entropy(_kappa(process, process.check_time(t), *_checked(distance, s)))
+
+
+def production(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
+    """The class entropy produced per unit of the process's own time, dH/dt >= 0, in nats.
+
+        dH/dt = (g^2 / v) kappa (-dH/dkappa)
+
+    Arguments and errors are those of `entropy`. Zero where the signal is zero. Source: ES 52 for two classes.
+
+    >>> from companion.forward import variance_exploding
+    >>> float(production(variance_exploding(), 1.0, 2.0, 0.0).round(10))    # twice the production per log-snr
+    0.4495995092
+    """
+    times, (apart, width) = process.check_time(t), _checked(distance, s)
+    kappa = _kappa(process, times, apart, width)
+    with np.errstate(all="ignore"):  # g^2 and v may be infinite where nothing of the signal is left
+        rate = process.diffusion(times) / ((process.alpha(times) * width) ** 2 + process.sigma(times) ** 2)
+        produced = rate * (kappa * two_gaussians.production(kappa))
+    return np.where(kappa > 0.0, produced, 0.0)
+
+
+def speciation_time(process: Process, dimension: ArrayLike) -> Array:
+    """The time at which snr = 1/d, where classes sqrt(d) apart begin to be told from each other.
+
+        VP as an OU process:  t_S = (1/2) log(1 + d) ~ (1/2) log d        VE:  t_S = sqrt(d)
+
+    NaN where the process ends before that. Raises InputError for a dimension below 1. Source: ES 20 and 56 (to leading
+    order), 21 and 72.
+
+    >>> from companion.forward import variance_exploding
+    >>> speciation_time(variance_exploding(), [4.0, 1e6])
+    array([   2., 1000.])
+    """
+    expected = "finite numbers of at least 1"
+    return _time_of(process, numbers("dimension", dimension, expected, lambda d: (d >= 1.0) & np.isfinite(d)))
+
+
+def kappa_decided(share: float, weight: float = 0.5) -> float:
+    """The control parameter at which a share of the class is decided: H(kappa) = (1 - share) log 2.
+
+    Relatively to about 1e-13, or 1e-15 / share where that is more. `weight` is the prior probability of the first
+    class; for another than 1/2 read H(0) in place of log 2. Raises InputError for a share that is not between 1e-9 and
+    1, or a weight that is not between 1e-15 and 1. Source: ES 15, 16.
+
+    >>> round(kappa_decided(0.5), 9)                                        # half entropy
+    4.176053262
+    """
+    expected = "a share between 1e-09 and 1, excluded"
+    left = np.log1p(-number("share", share, expected, lambda x: (x >= 1e-9) & (x < 1.0)))
+    aim = float(two_gaussians.log_entropy(0.0, weight)) + left
+
+    def surplus(log_kappa: float) -> float:
+        return float(two_gaussians.log_entropy(np.exp(log_kappa), weight) - aim)
+
+    return float(np.exp(brentq(surplus, np.log(1e-16), np.log(1e5), xtol=1e-14, rtol=1e-14)))
+
+
+def decision_time(process: Process, share: float, distance: ArrayLike, s: ArrayLike) -> Array:
+    """The time at which a share of the class is decided, H = (1 - share) log 2; share 1/2 is half entropy.
+
+        sigma^2 / alpha^2 = distance^2 / kappa - s^2,    kappa = kappa_decided(share)
+
+    `distance` and `s` broadcast. NaN where the process never gets there: its classes overlap too much in clean data, or
+    it ends with more than the share decided. Raises as `entropy` and `kappa_decided` do.
+
+    >>> from companion.forward import variance_exploding
+    >>> decision_time(variance_exploding(), 0.5, [2.0, 2000.0], 0.0).round(6).tolist()
+    [0.978694, 978.694125]
+    """
+    apart, width = _checked(distance, s)
+    # (a - b)(a + b): the square of the distance may overflow where the ratio does not, and digits are kept near a = b.
+    scaled = apart / np.sqrt(kappa_decided(share))
+    return _time_of(process, (scaled - width) * (scaled + width))
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where class entropy is produced fastest on a process's clock: `time`, and `height` in nats per unit of time."""
+
+    time: float
+    height: float
+
+
+def peak(process: Process, distance: float, s: float) -> Peak:
+    """The maximum of the production over the whole process, time and height to about 1e-10, relatively.
+
+    Two exceptions: close to the data of classes that overlap the production hardly varies, and the time is known to
+    about 1e-8; close to a last time without signal both are known no better than what is left of the time, to 1e-16
+    over it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused fastest
+    there. Raises as `entropy` does, and InputError where classes are told apart at the end of the process
+    already, or where production is no float64 above zero.
+
+    >>> from companion.forward import ornstein_uhlenbeck
+    >>> top = peak(ornstein_uhlenbeck(), 2.0 * 1000.0, 1.0)                 # d = 1e6, delta = 2
+    >>> round(float(top.time - 0.5 * np.log(1e6)), 9), round(top.height, 9)
+    (-0.205501748, 0.479515971)
+    """
+    times = _search_times(process, distance, s)
+    heights = production(process, times, distance, s)
+    k = int(heights.argmax())
+    if not heights[k] > 0.0:
+        raise InputError(
+            "distance, s", (distance, s), "classes with a production above 0 at times that a float64 tells"
+        )
+    if k in (0, len(times) - 1):
+        return Peak(float(times[k]), float(heights[k]))
+
+    def log_production(log_snr: Array) -> Array:
+        return np.log(production(process, _within(process, process.time(log_snr)), distance, s))
+
+    middle = float(process.log_snr(times[k]))
+    lowest = max(middle - _REACH, float(process.log_snr(times[-1])))
+    interpolant = Chebyshev.interpolate(log_production, _DEGREE, domain=[lowest, middle + _REACH])
+    slope = interpolant.deriv()
+    # The peak lies between the neighbours of the best point of the grid.
+    before, after = float(process.log_snr(times[k + 1])), min(float(process.log_snr(times[k - 1])), middle + _REACH)
+    if not slope(before) > 0.0 > slope(after):  # so close to an end that the production is flat to rounding
+        return Peak(float(times[k]), float(heights[k]))
+    top = brentq(slope, before, after, xtol=1e-14)
+    return Peak(float(process.time(np.array(top))), float(np.exp(interpolant(top))))
+
+
+def half_maximum(process: Process, distance: float, s: float) -> tuple[float, float]:
+    """The two times, before and after the peak, at which the production is half as large as at the peak.
+
+    Their difference is the full width at half maximum. An end of the process stands for a time that it does not reach.
+    Raises as `entropy` does.
+
+    >>> from companion.forward import ornstein_uhlenbeck
+    >>> first, last = half_maximum(ornstein_uhlenbeck(), 2.0 * 1000.0, 1.0)
+    >>> round(last - first, 6)
+    1.310877
+    """
+    top = peak(process, distance, s)
+    times = _search_times(process, distance, s)
+
+    def surplus(t: float) -> float:
+        return float(production(process, t, distance, s)) - 0.5 * top.height
+
+    def crossing(outwards: Array) -> float:
+        inside = top.time
+        for t in outwards.tolist():
+            if surplus(t) < 0.0:
+                return float(brentq(surplus, inside, t, xtol=1e-13 * max(inside, t), rtol=1e-14))
+            inside = t
+        return inside
+
+    return crossing(times[times < top.time][::-1]), crossing(times[times > top.time])
+
+
+def _kappa(process: Process, times: Array, distance: Array, s: Array) -> Array:
+    return two_gaussians.control_parameter(process.alpha(times), process.sigma(times), distance, s)
+
+
+def _checked(distance: ArrayLike, s: ArrayLike) -> tuple[Array, Array]:
+    expected = f"positive numbers of at most {_FARTHEST:g}"
+    apart = numbers("distance", distance, expected, lambda x: (x > 0.0) & (x <= _FARTHEST))
+    return apart, numbers("s", s, f"numbers between 0 and {_FARTHEST:g}", lambda x: (x >= 0.0) & (x <= _FARTHEST))
+
+
+def _time_of(process: Process, noise_to_signal: Array) -> Array:
+    """The time at which sigma^2 / alpha^2 has a value, NaN where the process has no such time."""
+    positive = noise_to_signal > 0.0
+    level = -np.log(np.where(positive, noise_to_signal, 1.0))
+    last = process.log_snr(np.array(process.span[1]))
+    return np.where(positive & (level >= last), process.time(level), np.nan)
+
+
+def _search_times(process: Process, distance: float, s: float) -> Array:
+    """Increasing times over which all of the decision happens, ends of the process included where they matter."""
+    checked = _checked(distance, s)
+    if any(value.ndim > 0 for value in checked):
+        raise InputError("distance, s", (distance, s), "one number each")
+    apart, width = map(float, checked)
+    lowest = np.log(_LEAST_KAPPA) - 2.0 * np.log(max(apart, width))
+    beyond = apart * apart / _MOST_KAPPA - width * width
+    highest = -np.log(beyond) if beyond > 0.0 else np.inf
+    if width > 0.0:  # kappa is distance^2 / s^2 from here on
+        highest = min(highest, -2.0 * np.log(width) - np.log(_LEAST_KAPPA))
+    first, last = process.span
+    end = float(process.log_snr(np.array(last)))
+    if not end < highest:
+        raise InputError("distance", distance, "classes that are not told apart at the end of the process already")
+    levels = np.linspace(highest, max(lowest, end), 2 + int((highest - max(lowest, end)) / _GRID_STEP))
+    times = _within(process, process.time(levels))
+    if lowest < end:
+        times[-1] = last
+    return times if beyond > 0.0 else np.concatenate([[first], times])
+
+
+def _within(process: Process, t: Array) -> Array:
+    inside: Array = np.clip(t, *process.span)  # the inverse of the log-snr may overshoot an end by rounding
+    return inside

@@ -1,0 +1,288 @@
+"""The symbols of the derivations on generative bandwidth, and the worlds in which those are checked.
+
+MIXTURE      a Gaussian mixture on a grid in the plane; the sample's entropy by differences of the states' entropy
+GAUSSIAN     the sample's entropy of a Gaussian as a function of time, to be differentiated;
+SUBSPACE     the same with m equal widths
+SHEET        a Gaussian on a plane in space: its noisy score by quadrature over clean points
+LINE         the logarithm of a Gaussian's posterior, to be differentiated
+SPHERE       spheres, by integrals over angles; their dimension by differences of the states' entropy in the noise
+SPHERES_LIMIT, CURVED    limits of small noise on spheres and on an ellipse, by extrapolation
+TUBE         normal offsets nu from a point with a random second fundamental form, noise 1
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import roots_hermitenorm, roots_jacobi
+from sympy import Derivative, Expr, Function, IndexedBase, Limit, Symbol, log, symbols
+
+from companion.exact.mixtures import isotropic_mixture
+from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
+from derivations.generative_bandwidth import bandwidth
+from derivations.kit.language import (
+    alpha,
+    class_entropy,
+    denoiser,
+    diffusion,
+    drift,
+    mixture_score,
+    posterior,
+    prior,
+    sigma,
+    state,
+    t,
+)
+from derivations.kit.worlds import World, jets, on_mixture
+
+__all__ = [
+    "CURVED",
+    "GAUSSIAN",
+    "LINE",
+    "MIXTURE",
+    "SHEET",
+    "SPHERE",
+    "SPHERES_LIMIT",
+    "SUBSPACE",
+    "TUBE",
+    "ambient",
+    "bend",
+    "clean",
+    "codimension",
+    "dimension",
+    "excess",
+    "in_direction",
+    "kappa",
+    "log_density_slope",
+    "log_posterior",
+    "log_snr",
+    "manifold",
+    "noise",
+    "observed",
+    "offset",
+    "place",
+    "radius",
+    "ratio",
+    "rho",
+    "spread",
+    "trace",
+    "variance",
+    "width",
+]
+
+Array = NDArray[np.float64]
+
+dimension = Symbol(r"\mathcal{D}", positive=True)  # the dimension at a noise level
+ambient, manifold, codimension = symbols("d m c", positive=True)  # of the space, of the manifold, their difference
+width, radius, rho = symbols("h R rho", positive=True)
+noise = Symbol("sigma", positive=True)  # of the variance-exploding frame
+log_snr = Symbol("lambda", real=True)
+variance = IndexedBase("rho")  # the eigenvalues of a Gaussian's covariance
+spread = Symbol(r"\operatorname{tr} \operatorname{Cov}(X_{0} \mid x)")  # a field over the states
+observed = Symbol("r", positive=True)  # |x|
+clean, place = symbols("y x", real=True)
+log_posterior = Function(r"\ell")(clean, place)  # log p(y | x)
+kappa = Symbol("kappa", positive=True)  # |x| R / sigma^2
+ratio = Function("A")(kappa)
+bend = Symbol(r"\mathrm{II}")  # the second fundamental form, a normal vector for every pair of tangent vectors
+trace = Symbol(r"\operatorname{tr}\mathrm{II}")  # a normal vector, m times the mean curvature
+log_density_slope = Symbol(r"\nabla \log q")  # along the manifold
+offset = Symbol("nu")  # from the nearest point, normal to the manifold
+in_direction = Symbol(r"\mathrm{II}_{\nu}")  # the second fundamental form in the direction of the offset
+excess = Limit((dimension - manifold) / noise**2, noise, 0)
+
+
+def _mixture_world(process: Process, time: float) -> World:
+    s, means, shares = 0.5, np.array([[-1.3, 0.2], [0.9, -0.8], [0.4, 1.5]]), np.array([0.5, 0.3, 0.2])
+    world = on_mixture(isotropic_mixture(means.tolist(), s, shares.tolist()), process, time)
+    points, weights = world.values[state], world.weights
+
+    def entropy(at: float) -> float:
+        signal, level = float(process.alpha(np.asarray(at))), float(process.sigma(np.asarray(at)))
+        v = (signal * s) ** 2 + level**2
+        squares = ((points[:, None] - signal * means) ** 2).sum(axis=-1)
+        density = np.exp(-0.5 * squares / v) @ shares / (2.0 * np.pi * v)
+        of_states = -float(weights @ (density * np.log(np.maximum(density, 1e-300))))
+        return (
+            float(2.0 * np.log(level)) - of_states
+        )  # up to a constant: the entropy of the noise less that of the states
+
+    rate = _slope(entropy, time)
+    clock = _slope(lambda at: float(process.log_snr(np.asarray(at))), time)
+    signal, level = float(world.value(alpha)), float(world.value(sigma))
+    each, weight = world.values[denoiser], world.values[posterior]
+    within = 2.0 * s**2 * level**2 / ((signal * s) ** 2 + level**2)
+    mean = (weight * each).sum(axis=0)
+    covariance = within + (weight * (each**2).sum(axis=-1, keepdims=True)).sum(axis=0)
+    covariance = covariance - (mean**2).sum(axis=-1, keepdims=True)
+    density = np.tensordot(shares, world.densities, axes=1)
+    known = {
+        ambient: np.asarray(2.0),
+        spread: covariance,
+        dimension: np.asarray((signal / level) ** 2 * float((weights[:, None] * density * covariance).sum())),
+        Derivative(class_entropy(t), t): np.asarray(rate),
+        Derivative(class_entropy(log_snr), log_snr): np.asarray(rate / clock),
+    }
+    return replace(world, values={**world.values, **known})
+
+
+def _slope(function: Callable[[float], float], x: float) -> float:
+    """Central differences of sixth order, whose truncation and rounding are below 1e-9."""
+    step = 0.01 * x
+    ends = [function(x + m * step) - function(x - m * step) for m in (1, 2, 3)]
+    return float((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step))
+
+
+MIXTURE = (_mixture_world(ornstein_uhlenbeck(), 0.4), _mixture_world(variance_exploding(), 0.9))
+
+
+def _in_time(entropy: Expr) -> tuple[World, World]:
+    """H(t) is an expression in alpha and sigma, which obey dX = f X dt + g dW; all else is free."""
+    moved = {
+        Derivative(alpha, t): drift * alpha,
+        Derivative(sigma, t): (diffusion**2 + 2 * drift * sigma**2) / (2 * sigma),
+    }
+
+    def motion(expression: Expr) -> Expr:
+        return expression.subs(class_entropy(t), entropy).doit().xreplace(moved)
+
+    first, second = (replace(jets(seed, motion), classes=3) for seed in (0, 1))
+    return (
+        replace(first, values={variance: np.array([0.4, 1.1, 2.3])}),
+        replace(second, values={variance: np.array([1.7, 0.2, 0.9])}),
+    )
+
+
+def _remembered(rate: Expr) -> Expr:
+    """The entropy of a normal number of this variance given its noisy state, up to a constant."""
+    return log(rate * sigma**2 / (alpha**2 * rate + sigma**2)) / 2
+
+
+GAUSSIAN = _in_time(_remembered(variance[1]) + _remembered(variance[2]) + _remembered(variance[3]))
+SUBSPACE = _in_time(manifold * _remembered(width**2))
+
+
+def _sheet_world(wide: float, signal: float, level: float) -> World:
+    """Two coordinates are normal of width h and one is zero; the score is a mean over clean points."""
+    y, share = roots_hermitenorm(60)
+    total = np.sqrt((signal * wide) ** 2 + level**2)
+    x = np.linspace(-8.0, 8.0, 33)
+
+    def on_line(states: Array, places: Array) -> tuple[Array, Array]:
+        bells = share / share.sum() * np.exp(-0.5 * ((states[:, None] - signal * places) / level) ** 2)
+        density = bells.sum(axis=1) / np.sqrt(2.0 * np.pi) / level
+        return density, ((signal * places - states[:, None]) * bells).sum(axis=1) / bells.sum(axis=1) / level**2
+
+    along, across = on_line(total * x, wide * y), on_line(level * x, 0.0 * y)
+    axes = (along, along, across)
+    scores = np.stack([one.ravel() for one in np.meshgrid(*(score for _, score in axes), indexing="ij")], axis=-1)
+    densities = np.prod([one.ravel() for one in np.meshgrid(*(p for p, _ in axes), indexing="ij")], axis=0)
+    cell = (x[1] - x[0]) ** 3 * total**2 * level
+    values = {ambient: 3.0, manifold: 2.0, width: wide, alpha: signal, sigma: level}
+    known = {word: np.asarray(value) for word, value in values.items()}
+    known |= {mixture_score: scores, prior: np.ones(1)}
+    return World(known, 1, np.full(len(scores), cell), densities[None, :, None], tolerance=1e-8)
+
+
+SHEET = (_sheet_world(0.8, 0.7, 0.9), _sheet_world(1.3, 1.0, 1.1))
+
+
+def _normal(expression: Expr) -> Expr:
+    posterior_of = -((clean - place) ** 2) / (2 * noise**2) - clean**2 / (2 * rho) + place**2 / (2 * (rho + noise**2))
+    return expression.subs(log_posterior, posterior_of).doit()
+
+
+LINE = (jets(0, _normal), jets(1, _normal))
+
+
+def _sphere_world(m: int, size: float, level: float) -> World:
+    u, share = roots_jacobi(160, 0.5 * m - 1.0, 0.5 * m - 1.0)  # the cosine of the angle to the state
+    share = share / share.sum()
+    r = np.linspace(1e-3, size + 10.0 * level, 1200)
+    step = r[1] - r[0]
+
+    def log_density(at: float) -> Array:
+        exponent = size * r[:, None] / at**2 * (u - 1.0)
+        return np.asarray(-0.5 * ((r - size) / at) ** 2 + np.log(np.exp(exponent) @ share) - (m + 1.0) * np.log(at))
+
+    def entropy(at: float) -> float:
+        density = r**m * np.exp(log_density(at))
+        return -float(density @ log_density(at) / density.sum())
+
+    def mean_cosine(k: Array) -> Array:
+        weight = share * np.exp(k[:, None] * (u - 1.0))
+        return np.asarray(weight @ u / weight.sum(axis=1))[:, None]
+
+    at = size * r / level**2
+    h = 1e-3 * at
+    ends = [mean_cosine(at + n * h) - mean_cosine(at - n * h) for n in (1, 2, 3)]
+    slope = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h[:, None])
+    density = r**m * np.exp(log_density(level))
+    values = {manifold: m, radius: size, noise: level, dimension: m + 1.0 - level * _slope(entropy, level)}
+    known = {word: np.asarray(value, dtype=np.float64) for word, value in values.items()}
+    known |= {observed: r[:, None], kappa: at[:, None], ratio: mean_cosine(at), Derivative(ratio, kappa): slope}
+    densities = (density / density.sum() / step)[None, :, None]
+    return World({**known, prior: np.ones(1)}, 1, np.full(len(r), step), densities, tolerance=1e-7)
+
+
+SPHERE = (_sphere_world(2, 1.3, 0.5), _sphere_world(5, 0.8, 0.3))
+
+
+def _limit(dimension_at: Callable[[float], float], m: int, level: float) -> float:
+    """(D - m)/sigma^2 for sigma to 0, by extrapolation in sigma^2 from three levels."""
+    first, second, third = ((dimension_at(level / 2**n) - m) / (level / 2**n) ** 2 for n in range(3))
+    return float((64.0 * third - 20.0 * second + first) / 45.0)
+
+
+def _curved_sphere(m: int, size: float) -> World:
+    value = _limit(lambda level: float(bandwidth.sphere(m, size, level)), m, 0.1 * size / np.sqrt(m))
+    return _curved(m, value, np.eye(m).reshape(1, -1) / size, np.full((1, 1), m / size), np.zeros((1, 1)), np.ones(1))
+
+
+def _ellipse() -> World:
+    """One dimension, curvature that varies, and a density that does."""
+    half, other, tilt, count = 1.3, 1.0, 0.5, 120
+    angle = 2.0 * np.pi * np.arange(count) / count
+    points = np.stack([half * np.cos(angle), other * np.sin(angle)], axis=-1)
+    shares = np.exp(tilt * np.cos(angle))
+    shares /= shares.sum()
+    speed = np.hypot(half * np.sin(angle), other * np.cos(angle))
+    curvature = (half * other / speed**3)[:, None]
+    stretch = (half**2 - other**2) * np.sin(angle) * np.cos(angle) / speed**2  # the slope of log speed
+    slope = ((-tilt * np.sin(angle) - stretch) / speed)[:, None]
+    value = _limit(lambda level: bandwidth.curve(points, shares, level), 1, 0.32)
+    return _curved(1, value, curvature, curvature, slope, shares)
+
+
+def _curved(m: int, value: float, second: Array, traced: Array, slope: Array, shares: Array) -> World:
+    known = {manifold: np.asarray(float(m)), excess: np.asarray(value), prior: np.ones(1)}
+    known |= {bend: second, trace: traced, log_density_slope: slope}
+    return World(known, 1, shares, np.ones((1, len(shares), 1)), tolerance=1e-3)
+
+
+CURVED = (_curved_sphere(1, 0.7), _curved_sphere(3, 1.2), _ellipse())
+
+
+def _with_radius(m: int, size: float) -> World:
+    world = _curved_sphere(m, size)
+    return replace(world, values={**world.values, radius: np.asarray(size)}, tolerance=1e-5)
+
+
+SPHERES_LIMIT = (_with_radius(1, 0.7), _with_radius(2, 1.2), _with_radius(4, 0.9))
+
+
+def _tube(seed: int, m: int, codim: int) -> World:
+    draw = np.random.default_rng(seed)
+    form = draw.standard_normal((codim, m, m))
+    form = form + form.transpose(0, 2, 1)
+    nodes, share = roots_hermitenorm(6)
+    grid = np.stack(np.meshgrid(*[nodes] * codim, indexing="ij"), axis=-1).reshape(-1, codim)
+    weights = np.prod(np.meshgrid(*[share / share.sum()] * codim, indexing="ij"), axis=0).ravel()
+    known = {codimension: np.asarray(float(codim)), prior: np.ones(1), offset: grid}
+    known |= {trace: np.einsum("cii->c", form)[None], bend: form.reshape(1, -1)}
+    known |= {in_direction: np.einsum("nc,cij->nij", grid, form).reshape(len(grid), -1)}
+    return World(known, 1, weights, np.ones((1, len(grid), 1)))
+
+
+TUBE = (_tube(0, 3, 2), _tube(1, 2, 3))

@@ -1,0 +1,256 @@
+"""N points under Gaussian noise: the squared norm of the score, the posterior's covariance, and its concentration.
+
+The points are classes of no width, their places y_i. Two kinds of worlds check the identities: ANY has random
+posteriors at random states, for identities that are algebra in one state; FIELDS has the states of noisy points on a
+grid, densities by their formula, scores and the slope of the entropy by differences. SIMPLEX, ORTHOGONAL, TREE and
+EQUIDISTANT restrict the points.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp, xlogy
+from sympy import Basic, Derivative, IndexedBase, Symbol
+
+from derivations.kit.identity import Identity, Proof
+from derivations.kit.language import (
+    Dot,
+    E,
+    Norm2,
+    Total,
+    class_entropy,
+    i,
+    j,
+    mixture_denoiser,
+    mixture_score,
+    posterior,
+    prior,
+    snr,
+    state,
+)
+from derivations.kit.worlds import World
+
+__all__ = ["IDENTITIES", "norm_of_the_score", "spread_of_equidistant_points"]
+
+Array = NDArray[np.float64]
+
+place = IndexedBase("y")  # y_i, a point
+noise = Symbol("sigma", positive=True)
+dimension = Symbol("d", positive=True)
+distance = Symbol("Delta", positive=True)  # of any two points
+radius = Symbol("R", positive=True)
+outer, inner = Symbol("A", positive=True), Symbol("B", positive=True)  # lengths on the two levels of a tree
+group = IndexedBase("P")  # P_j, the posterior of group j
+
+concentration = Total(posterior[i] ** 2, i)
+spread = Total(posterior[i] * Norm2(place[i] - mixture_denoiser), i)
+size = Total(prior[i] * Norm2(place[i]), i)
+
+
+# Algebra in one state
+
+
+def _any(seed: int, points: ArrayLike, values: dict[Basic, float], groups: list[int] | None = None) -> World:
+    """Random posteriors at seven states; their weighted mean is all that is known of the denoiser."""
+    draw = np.random.default_rng(seed)
+    places = np.asarray(points, dtype=np.float64)
+    count = len(places)
+    shares = draw.dirichlet(np.ones(count), 7).T[:, :, None]
+    of_groups = np.zeros_like(shares)  # as many as points; those beyond the last have nothing
+    for number, share in zip(groups or range(count), shares, strict=True):
+        of_groups[number] += share
+    known: dict[Basic, Array] = {symbol: np.asarray(value) for symbol, value in values.items()}
+    known |= {
+        place: places,
+        posterior: shares,
+        group: of_groups,
+        mixture_denoiser: np.einsum("nsu,nd->sd", shares, places),
+    }
+    return World(known, count)
+
+
+def _turned(seed: int, dimension: int) -> Array:
+    """A random rotation, so that no point lies on an axis."""
+    return np.asarray(np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))[0])
+
+
+ANY = (
+    _any(0, np.random.default_rng(7).standard_normal((4, 3)), {}),
+    _any(1, np.random.default_rng(8).standard_normal((5, 2)), {}),
+)
+# Points of one distance need not lie on a sphere about the origin.
+SIMPLEX = (
+    _any(2, 0.9 * _turned(2, 4) + [0.3, -1.0, 0.2, 0.4], {distance: 0.9 * np.sqrt(2.0)}),
+    _any(3, 1.7 * _turned(3, 5)[:3] - 0.4, {distance: 1.7 * np.sqrt(2.0)}),
+)
+ORTHOGONAL = (
+    _any(4, 1.3 * _turned(4, 3), {radius: 1.3}),
+    _any(5, 0.6 * _turned(5, 6)[:4], {radius: 0.6}),
+)
+
+
+def _tree(seed: int, groups: list[int], outer_length: float, inner_length: float) -> World:
+    count = len(groups)
+    axes = _turned(seed, count + max(groups) + 1)
+    points = outer_length * axes[groups] + inner_length * axes[max(groups) + 1 :]
+    return _any(seed, points, {outer: outer_length, inner: inner_length}, groups)
+
+
+TREE = (_tree(6, [0, 0, 1, 1, 1], 1.4, 0.6), _tree(7, [0, 1, 1, 2], 0.7, 1.1))
+
+
+def spread_of_equidistant_points() -> Proof:
+    """ID 24 and 29 for points at one distance: the posterior's covariance is what its squares do not hold.
+
+    >>> print(spread_of_equidistant_points().last)
+    Delta**2*(1 - Total(posterior[i]**2, i))/2
+    """
+    proof = Proof(spread, SIMPLEX)
+    proof.then(
+        "A variance is half of the mean squared distance of two draws",
+        Total(Total(posterior[i] * posterior[j] * Norm2(place[i] - place[j]), j), i) / 2,
+    )
+    proof.then(
+        "Two different points are $\\Delta$ apart; two draws are one point with probability $\\sum_i p(i \\mid x)^2$",
+        distance**2 / 2 * (1 - concentration),
+    )
+    return proof
+
+
+# Noisy points on a grid
+
+
+def _noisy(points: ArrayLike, sigma: float, known: dict[Basic, float], shares: ArrayLike | None = None) -> World:
+    """Equally probable points, if no shares are given, seen through noise; the frame is the variance-exploding one."""
+    places = np.asarray(points, dtype=np.float64)
+    count, d = places.shape
+    weights = np.full(count, 1.0 / count) if shares is None else np.asarray(shares, dtype=np.float64)
+    # A posterior has its poles pi sigma^2 / Delta off the real line, so that trapezoidal sums in steps of 0.3 sigma
+    # miss exp(-2 pi^2 sigma / (0.3 Delta)) < 1e-11 for Delta < 2.5 sigma, and their ends miss 1e-13.
+    spacing = 0.3 * sigma
+    ends = zip(places.min(axis=0) - 7.5 * sigma, places.max(axis=0) + 7.5 * sigma, strict=True)
+    axes = [np.arange(first, last, spacing) for first, last in ends]
+    x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, d)
+
+    def log_densities(at: Array, level: float) -> Array:
+        squares = ((at[None, :, :] - places[:, None, :]) ** 2).sum(axis=-1)
+        return np.asarray(-0.5 * squares / level**2 - 0.5 * d * np.log(2.0 * np.pi * level**2))
+
+    def log_density(at: Array) -> Array:
+        return np.asarray(logsumexp(log_densities(at, sigma) + np.log(weights)[:, None], axis=0))
+
+    def entropy(of_snr: Array) -> Array:
+        joint = weights[:, None] * np.exp(log_densities(x, float(of_snr) ** -0.5))
+        return np.asarray((xlogy(joint, joint.sum(axis=0)) - xlogy(joint, joint)).sum() * spacing**d)
+
+    densities = np.exp(log_densities(x, sigma))
+    joint = weights[:, None] * densities
+    shares_of = (joint / joint.sum(axis=0))[:, :, None]
+    score = np.stack([_slope(log_density, x, 0.02 * sigma * unit) for unit in np.eye(d)], axis=-1) / (0.02 * sigma)
+    in_snr, step = class_entropy(snr), 0.01 / sigma**2
+    values: dict[Basic, Array] = {symbol: np.asarray(value) for symbol, value in known.items()}
+    values |= {
+        place: places,
+        prior: weights,
+        posterior: shares_of,
+        mixture_denoiser: np.einsum("nsu,nd->sd", shares_of, places),
+        mixture_score: score,
+        state: x,
+        noise: np.asarray(sigma),
+        dimension: np.asarray(float(d)),
+        Derivative(in_snr, snr): _slope(entropy, np.asarray(sigma**-2), np.asarray(step)) / step,
+    }
+    return World(values, count, np.full(len(x), spacing**d), densities[:, :, None], tolerance=1e-8)
+
+
+def _slope(function: Callable[[Array], Array], at: Array, step: Array) -> Array:
+    """Central differences of sixth order, for a step of one."""
+    ends = [function(at + m * step) - function(at - m * step) for m in (1, 2, 3)]
+    return np.asarray((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / 60.0)
+
+
+_TRIANGLE = [[1.2, -0.5], [-0.3, np.sqrt(0.75) - 0.5], [-0.3, -np.sqrt(0.75) - 0.5]]
+FIELDS = (
+    _noisy([[-1.0, 0.3], [0.4, 0.9], [1.2, -0.7]], 0.8, {}, [0.5, 0.3, 0.2]),
+    _noisy([[-1.4], [0.1], [0.7], [2.0]], 0.6, {}, [0.1, 0.2, 0.3, 0.4]),
+)
+EQUIDISTANT = (
+    _noisy(_TRIANGLE, 0.9, {distance: np.sqrt(3.0)}),
+    _noisy([[0.3], [1.7]], 0.7, {distance: 1.4}),
+)
+
+
+def norm_of_the_score() -> Proof:
+    """ID 25, 27, 28: the squared norm of the score is the kernel's less what the posterior leaves open; any points.
+
+    >>> print(norm_of_the_score().last)
+    d/sigma**2 - E(Total(Norm2(-D + y[i])*posterior[i], i))/sigma**4
+    """
+    proof = Proof(E(Norm2(mixture_score)), FIELDS)
+    proof.then("The score is a posterior mean", E(Norm2(mixture_denoiser - state)) / noise**4)
+    proof.then(
+        "Expand the square",
+        (E(Norm2(mixture_denoiser)) - 2 * E(Dot(state, mixture_denoiser)) + E(Norm2(state))) / noise**4,
+    )
+    proof.then(
+        "$D$ is the posterior mean of $y$, and $x$ is $y$ and independent noise",
+        (E(Norm2(mixture_denoiser)) - 2 * size + size + dimension * noise**2) / noise**4,
+    )
+    proof.then(
+        "What is missing of the mean square is the posterior's variance",
+        dimension / noise**2 - E(spread) / noise**4,
+    )
+    return proof
+
+
+IDENTITIES = (
+    Identity(
+        "eq-concentration-score",
+        (mixture_score, Total(posterior[i] * (place[i] - state), i) / noise**2, (mixture_denoiser - state) / noise**2),
+        "ID 22",
+        FIELDS,
+    ),
+    Identity("eq-concentration-mean", (Norm2(mixture_denoiser), radius**2 * concentration), "ID 24", ORTHOGONAL),
+    Identity(
+        "eq-concentration-expanded",
+        (
+            E(Norm2(mixture_score)),
+            (E(Norm2(mixture_denoiser)) - 2 * E(Dot(state, mixture_denoiser)) + E(Norm2(state))) / noise**4,
+        ),
+        "ID 25",
+        FIELDS,
+    ),
+    Identity("eq-concentration-cross", (E(Dot(state, mixture_denoiser)), size), "ID 27", FIELDS),
+    Identity("eq-concentration-state", (E(Norm2(state)), size + dimension * noise**2), "ID 28", FIELDS),
+    norm_of_the_score().identity("eq-concentration-norm", "ID 25, 27, 28"),
+    Identity(
+        "eq-concentration-pairs",
+        (spread, Total(Total(posterior[i] * posterior[j] * Norm2(place[i] - place[j]), j), i) / 2),
+        "none",
+        ANY,
+    ),
+    spread_of_equidistant_points().identity("eq-concentration-spread", "ID 24, 26"),
+    Identity(
+        "eq-concentration-equidistant",
+        (
+            E(Norm2(mixture_score)),
+            dimension / noise**2 - distance**2 / (2 * noise**4) * (1 - E(concentration)),
+        ),
+        "ID 29",
+        EQUIDISTANT,
+    ),
+    Identity("eq-concentration-overlap", (E(concentration), Total(prior[i] * E(i, posterior[i]), i)), "ID 31", FIELDS),
+    Identity(
+        "eq-concentration-production",
+        (-Derivative(class_entropy(snr), snr), distance**2 / 4 * (1 - E(concentration))),
+        "ID 19, 29",
+        EQUIDISTANT,
+    ),
+    Identity(
+        "eq-concentration-levels",
+        (spread, outer**2 * (1 - Total(group[j] ** 2, j)) + inner**2 * (1 - concentration)),
+        "none",
+        TREE,
+    ),
+)

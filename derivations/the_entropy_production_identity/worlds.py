@@ -1,0 +1,94 @@
+"""Where the identities of the production are checked: abstract densities, random fields, noised mixtures.
+
+LOCAL      densities that obey one Fokker-Planck equation, in coordinates
+FIELDS     random densities and scores: algebra
+SLIPS      the same, with a score of the mixture that is wrong by e
+MIXTURES   noised Gaussian mixtures, with the differential entropies of their states
+SIDES      a partition A | B of such mixtures
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sympy import Derivative, Function, Integer, Symbol, symbols
+
+from companion.exact.mixtures import GaussianMixture, isotropic_mixture
+from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
+from derivations.kit.coordinates import Divergence, in_coordinates, velocity
+from derivations.kit.language import i, j, k, mixture_score, state, t
+from derivations.kit.worlds import World, on_mixture, random_fields
+
+__all__ = [
+    "FIELDS",
+    "LOCAL",
+    "MIXTURES",
+    "SIDES",
+    "SLIPS",
+    "A",
+    "B",
+    "entropy_in_class",
+    "entropy_of_states",
+    "mixture_slip",
+    "naming",
+    "noised",
+]
+
+Array = NDArray[np.float64]
+
+entropy_of_states, entropy_in_class = Function("H_X")(t), Function("H_{X|Z}")(t)  # differential entropies
+A, B = symbols("A B", integer=True, positive=True)  # the two sides of a partition
+mixture_slip = Symbol("e")  # what an approximate score of the mixture is wrong by, a vector field
+
+
+def noised(mixture: GaussianMixture, process: Process, time: float) -> World:
+    """A noised mixture on a grid, with the differential entropies of its states and the divergence of its drift."""
+    world = on_mixture(mixture, process, time)
+    x, weights = torch.from_numpy(world.values[state]), torch.from_numpy(world.weights)
+    clean = torch.zeros(len(x), dtype=torch.float64)
+
+    def entropies(at: float) -> Array:
+        seen = mixture.diffused(process, at)
+        logs = [seen.log_density(x, clean, c) for c in (None, *range(len(mixture.classes)))]
+        all_states, *by_class = [-float(weights @ (each.exp() * each)) for each in logs]
+        return np.array([all_states, np.dot(mixture.weights, by_class)])
+
+    step = 0.01 * time
+    ends = [entropies(time + m * step) - entropies(time - m * step) for m in (1, 2, 3)]
+    rates = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step)  # central differences of sixth order, as dH/dt
+    values = {
+        entropy_of_states: entropies(time)[0],
+        entropy_in_class: entropies(time)[1],
+        Derivative(entropy_of_states, t): rates[0],
+        Derivative(entropy_in_class, t): rates[1],
+        Divergence(velocity): np.full((len(x), 1), mixture.shape[0] * float(process.drift(np.asarray(time)))),
+    }
+    return replace(world, values={**world.values, **values})
+
+
+def naming(world: World, **classes: int) -> World:
+    """The same world with classes for the indices that no sum binds."""
+    names = {symbol: Integer(classes[str(symbol)]) for symbol in (i, j, k, A, B) if str(symbol) in classes}
+    return replace(world, prepare=lambda expression: expression.xreplace(names))
+
+
+LOCAL = (in_coordinates(1, classes=2), in_coordinates(1, classes=3), in_coordinates(2, classes=2))
+FIELDS = (random_fields(0), random_fields(1, classes=4, dimension=3))
+SLIPS = tuple(
+    replace(
+        world,
+        values={
+            **world.values,
+            mixture_slip: np.random.default_rng(2).standard_normal(world.values[mixture_score].shape),
+        },
+    )
+    for world in FIELDS
+)
+_LINE = isotropic_mixture([[-1.0], [0.2], [1.3]], [0.3, 0.5, 0.4], [0.2, 0.5, 0.3])
+_PLANE = isotropic_mixture([[-1.0, 0.0], [0.4, 0.9], [0.6, -0.8]], [0.5, 0.7, 0.6], [0.3, 0.3, 0.4])
+MIXTURES = (noised(_LINE, ornstein_uhlenbeck(), 0.4), noised(_PLANE, variance_exploding(), 0.6))
+SIDES = tuple(
+    naming(on_mixture(mixture.regroup([[0, 2], [1]]), process, 0.4), A=1, B=2)
+    for mixture, process in ((_LINE, ornstein_uhlenbeck()), (_PLANE, variance_exploding()))
+)
