@@ -26,6 +26,7 @@ from scipy import stats
 
 from benchmarks.harness import rounded
 from benchmarks.mixture_coverage import SETTINGS, Setting
+from companion.entropy import Partition, partition
 from companion.estimate.confidence import (
     limits,
     pointwise_factor,
@@ -34,7 +35,6 @@ from companion.estimate.confidence import (
     weighted_mean,
 )
 from companion.estimate.measure import Measurement, gather, measure_block
-from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import Data, Plan
 from companion.exact.mixtures import isotropic_mixture

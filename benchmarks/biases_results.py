@@ -19,9 +19,9 @@ import torch
 
 from benchmarks.harness import Parts, rounded, run_parts
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL, Partition, binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import Measurement, measure
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.exact import equidistant, two_gaussians
@@ -214,7 +214,7 @@ def exact_of(data: FiniteData, c: int, log_snr: np.ndarray) -> dict:
             true = posterior[:, c] - np.logaddexp.reduce(posterior[:, rest], axis=1)
             balanced = true - np.log(share) + np.log1p(-share)
             whole = posterior[:, c] - np.log(share)
-            values.append(np.stack([two_gaussians.binary_entropy(odds) for odds in (true, balanced, whole)]))
+            values.append(np.stack([binary_entropy(odds) for odds in (true, balanced, whole)]))
         weights = np.array([[share, 1.0 - share], [0.5, 0.5], [0.5 * (1.0 + share), 0.5 * (1.0 - share)]])
         first, second = (value * weights[:, side, None] for side, value in enumerate(values))
         for name, row in zip(("true", "balanced", "all"), first.mean(axis=1) + second.mean(axis=1), strict=True):

@@ -21,9 +21,8 @@ from scipy.special import expit, logsumexp
 from tqdm import tqdm
 
 from benchmarks.harness import rounded
-from companion.estimate.accumulate import log_odds
+from companion.entropy import NULL, Partition, log_odds, partition
 from companion.estimate.held_out import calibration, log_likelihoods
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.paths import trajectories
 from companion.estimate.placement import default_levels
 from companion.estimate.profile import profile, profiles

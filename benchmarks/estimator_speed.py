@@ -25,7 +25,7 @@ import torch
 
 from companion import __version__
 from companion.denoiser import Denoiser
-from companion.estimate.partition import partition
+from companion.entropy import partition
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import BLOCK
 from companion.estimate.profile import LEVELS, profile, profiles

@@ -42,17 +42,15 @@ from scipy.interpolate import CubicSpline
 
 from benchmarks.harness import Parts, run_parts
 from companion.denoiser import Denoiser
-from companion.estimate.accumulate import log_odds
+from companion.entropy import Partition, binary_entropy, log_odds, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import gather, measure, measure_block
-from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
 from companion.estimate.profile import in_memory, planned
 from companion.exact.empirical import finite_data
 from companion.exact.mixtures import isotropic_mixture
 from companion.exact.quadrature import exact_entropy
-from companion.exact.two_gaussians import binary_entropy
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load

@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness import Parts, run_parts
+from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
-from companion.estimate.partition import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.exact.quadrature import exact_entropy
-from companion.exact.two_gaussians import binary_entropy
 from companion.forward import edm_levels, linear, log_snr_levels, time_levels
 from derivations.kit.measured import FOLDER
 

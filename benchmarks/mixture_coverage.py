@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from companion import __version__
-from companion.estimate.partition import partition
+from companion.entropy import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.estimate.profile import profile
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture

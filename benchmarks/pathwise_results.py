@@ -17,11 +17,10 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from benchmarks.harness import rounded
+from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import Measurement, measure
-from companion.estimate.partition import partition
 from companion.estimate.placement import default_levels
-from companion.exact.two_gaussians import binary_entropy
 from companion.files import write_text
 from companion.models.unet import load
 from derivations.kit.measured import FOLDER

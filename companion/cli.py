@@ -232,9 +232,9 @@ def _profile(arguments: argparse.Namespace) -> None:
     import torch
     from tqdm import tqdm
 
+    from companion.entropy import NULL, parse_partition
     from companion.estimate.cost import expected_cost
     from companion.estimate.noise import check_seed
-    from companion.estimate.partition import NULL, parse_partition
     from companion.estimate.plan import DEFAULT, PUBLISHED
     from companion.estimate.processes import launched
     from companion.estimate.profile import planned, profile

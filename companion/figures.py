@@ -174,7 +174,7 @@ def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
     `axes` are two axes of one figure. The entropy has two 95% bands, dark at each level by itself and light at all
     levels at once; the production's is two standard errors on either side.
 
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -221,7 +221,7 @@ def save_profile(profile: Profile, path: Path | str) -> None:
     A character that the font lacks is drawn as a box. Raises OSError where no file can be written.
 
     >>> import tempfile
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -246,7 +246,7 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
     Values are in units of their limit, on a logarithmic scale; beyond the dotted line by more than two errors a check
     fails. A filled circle holds, a cross fails, an open circle cannot tell; a line without a mark was not measured.
 
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)

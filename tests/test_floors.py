@@ -12,6 +12,7 @@ FLOORS = {
     "files": 0,
     "forward": 0,
     "denoiser": 0,
+    "entropy": 0,
     "exact": 1,
     "models": 1,
     "estimate": 2,

@@ -11,13 +11,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, roots_hermitenorm
+from scipy.special import roots_hermitenorm
 
-from companion.estimate.partition import Partition
+from companion.entropy import Partition, binary_entropy
 from companion.estimate.paths import Level
 from companion.estimate.plan import Plan
 
-__all__ = ["Record", "Stretch", "Tally", "levels_together", "log_odds", "stretch"]
+__all__ = ["Record", "Stretch", "Tally", "levels_together", "stretch"]
 
 Array = NDArray[np.float64]
 Record = dict[str, Array]
@@ -77,7 +77,7 @@ class Tally:
         self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
         self.rows, self.columns = there(rows)[:, None], there(columns)
         self.own = there(np.searchsorted(columns, owner[rows]))[:, None]
-        self.log_sides = there(_log_weights(partition, partition.branches))
+        self.log_sides = there(partition.log_weights(partition.branches))
         self.prior_odds = partition.log_odds
         self.method, self.control = plan.method, plan.controlled
         # With one branch on either side the direction between the sides does not turn.
@@ -102,7 +102,7 @@ class Tally:
         apart = self._apart(shares[0], self._picked(levels.gaps))
         undecided, for_twice = torch.sigmoid(odds[:2]) * torch.sigmoid(-odds[:2])
         rate = 0.5 * self.snr[now] * torch.linalg.vector_norm(apart, dim=2).square_()
-        entropy, doubled = _binary_entropy(odds[:2])
+        entropy, doubled = binary_entropy(odds[:2])
         two_steps = entropy - doubled
         found = {
             "entropy": entropy + two_steps if self.method.extrapolated else entropy,
@@ -168,42 +168,12 @@ class Tally:
         # would be too much that each of them looks at all.
         seen = straight if self.straight else turning
         of_branch = seen if len(self.columns) <= _SOME else straight
-        entropy = _binary_entropy(seen(torch.cat([went[..., None], self.nodes.expand(*went.shape, -1)], dim=2)))
-        ends = _binary_entropy(of_branch((places[..., None] + self.few_nodes).flatten(start_dim=2)))
+        entropy = binary_entropy(seen(torch.cat([went[..., None], self.nodes.expand(*went.shape, -1)], dim=2)))
+        ends = binary_entropy(of_branch((places[..., None] + self.few_nodes).flatten(start_dim=2)))
         by_branch = ends.reshape(*places.shape, -1) @ self.few_weights
         of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
         posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
         return entropy[..., 0] - entropy[..., 1:] @ self.node_weights, of_own - (posterior * by_branch).sum(dim=2)
-
-
-def _binary_entropy(log_odds: torch.Tensor) -> torch.Tensor:
-    """`companion.exact.two_gaussians.binary_entropy` on the model's device."""
-    size = log_odds.abs().clamp_max_(800.0)  # e^-800 is zero, and 0 * inf is avoided
-    odds_against = torch.exp(-size)
-    # In place, because the controls' quadrature is most of what the estimator itself costs.
-    return torch.log1p(odds_against).addcdiv_(size.mul_(odds_against), odds_against.add_(1.0))
-
-
-def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:
-    """L of a partition from one log-likelihood a branch, (..., branches) to (...,), by log-sum-exp (ES 25, 108).
-
-    A constant common to all branches changes nothing.
-
-    >>> two = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
-    >>> float(log_odds(two, [0, 1], np.log([0.2, 0.8])).round(6))
-    -1.386294
-    """
-    first, second = _log_weights(partition, branches)
-    first_side = logsumexp(log_likelihood + first, axis=-1)
-    result: Array = first_side - logsumexp(log_likelihood + second, axis=-1) + partition.log_odds
-    return result
-
-
-def _log_weights(partition: Partition, branches: Sequence[int]) -> tuple[Array, Array]:
-    with np.errstate(divide="ignore"):
-        first = np.log([partition.first.get(branch, 0.0) for branch in branches])
-        second = np.log([partition.second.get(branch, 0.0) for branch in branches])
-    return first, second
 
 
 _TINY = 1e-150  # where nothing moves, zero over this is zero

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
+from companion.entropy import NULL, binary_entropy
 from companion.estimate.confidence import simultaneous_factor, weighted_mean
 from companion.estimate.measure import Measurement
-from companion.estimate.partition import NULL
 from companion.estimate.plan import Plan
-from companion.exact.two_gaussians import binary_entropy
 
 __all__ = ["Certificate", "Check", "certify", "judge", "worst"]
 

@@ -29,7 +29,7 @@ _STILL = 1e-12  # a standard error below this is rounding
 def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
     """The stratified mean of values (paths, levels), sum_z W_z mean_z, and its standard error (ES 26).
 
-    >>> from companion.estimate.partition import Partition
+    >>> from companion.entropy import Partition
     >>> pair, levels = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5), np.array([0.0])
     >>> four, stratum = np.array([[1.0], [3.0], [0.0], [0.0]]), np.array([0, 0, 1, 1])
     >>> found = Measurement(pair, levels, *[four] * 6, stratum, np.array([0.5, 0.5]))

@@ -63,7 +63,7 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
     On a processor a block that would take longer than ten seconds is not tried whole: the rate is then that of four
     paths, and its memory is not known. Raises InputError, naming the size of block to use, where memory is short.
 
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import planned
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import finite_levels, numbers, probabilities, whole_number
 from companion.denoiser import Denoiser
+from companion.entropy import Partition
 from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
-from companion.estimate.partition import Partition
 from companion.estimate.paths import check_finite, check_levels, check_model, trajectories
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import BLOCK, Data, Plan
@@ -109,7 +109,7 @@ def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0
     The last prediction of reverse trajectories over all levels, equally spaced in log-snr, with the branch as label,
     NULL for the null branch. Raises InputError as `measure` does.
 
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> found = drawn_samples(pair, partition(pair, [0], [1]), 4)

@@ -28,8 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import simpson
 
 from companion.denoiser import Denoiser
+from companion.entropy import NULL, Partition
 from companion.estimate.accumulate import Record, Tally, levels_together, stretch
-from companion.estimate.partition import NULL, Partition
 from companion.estimate.paths import (
     check_finite,
     check_levels,
@@ -93,7 +93,7 @@ def measure(
     InputError for no partition, for fewer than two samples a side (of several partitions, a branch), for too few data,
     and as `trajectories` does.
 
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> levels = np.linspace(-8.0, 4.0, 20)

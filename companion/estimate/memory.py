@@ -30,7 +30,7 @@ def states_in_memory(plan: Plan, dimension: int) -> int:
     no more than their results.
 
     >>> import numpy as np
-    >>> from companion.estimate.partition import Partition
+    >>> from companion.entropy import Partition
     >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
     >>> plans = [Plan((pair,), np.linspace(-8.0, 8.0, 64), samples) for samples in (150, 1500)]
     >>> [states_in_memory(plan, 4096) // 2**20 for plan in plans]

@@ -14,8 +14,7 @@ from scipy.special import expit
 
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
-from companion.estimate.accumulate import log_odds
-from companion.estimate.partition import NULL, Partition, partition
+from companion.entropy import NULL, Partition, log_odds, partition
 from companion.estimate.paths import check_levels
 from companion.estimate.subset import draw_classes, likelihoods
 

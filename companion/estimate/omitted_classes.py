@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
 
-from companion.estimate.partition import Partition
+from companion.entropy import Partition
 
 __all__ = ["allowances", "left_out", "log_mean", "rest_of_null", "surprise"]
 
@@ -32,7 +32,7 @@ def left_out(ratios: Array, owner: Owner, allowance: Array, whole: Partition) ->
     `whole`, c against all M others, only the prior and M are used. For an owner in S the weight is (M - m + 1) / M
     where it is left out, 1 / M elsewhere: the mean over its paths, then over S, is the second part of U_j.
 
-    >>> from companion.estimate.partition import Partition
+    >>> from companion.entropy import Partition
     >>> whole = Partition("c|others", {0: 1.0}, {1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, 0.5)
     >>> left_out(np.zeros((4, 1, 3)), np.arange(4), np.zeros((4, 1, 3)), whole).round(4).ravel().tolist()
     [0.6931, 0.6931, 0.6931, 0.6931]
@@ -96,7 +96,7 @@ def _log_mean_without_each(ratios: Array) -> Array:
 def surprise(rest: Array, owner: Owner, whole: Partition) -> Array:
     """-log q' of the side that drew the path, in nats; `rest` is the log of the rivals' density over that of c.
 
-    >>> from companion.estimate.partition import Partition
+    >>> from companion.entropy import Partition
     >>> even = Partition("c|others", {0: 1.0}, {1: 1.0}, 0.5)
     >>> surprise(np.array([0.0, -1000.0]), np.array([0, 1]), even).round(4).tolist()     # log 2 and log 1001
     [0.6931, 6.9088]

@@ -33,9 +33,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import numbers
 from companion.denoiser import Denoiser
+from companion.entropy import NULL
 from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
-from companion.estimate.partition import NULL
 from companion.forward import noise_of
 from companion.models.checks import JUDGED, examine, refuse
 

@@ -46,7 +46,7 @@ def default_levels(model: Denoiser, count: int = 64) -> Array:
 def pilot_samples(plan: Plan) -> int:
     """The paths of a plan's pilot: one for every eight of the run, and at least two a stratum.
 
-    >>> from companion.estimate.partition import Partition
+    >>> from companion.entropy import Partition
     >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
     >>> [pilot_samples(Plan((pair,), np.array([0.0, 1.0]), samples)) for samples in (320, 24)]
     [40, 4]

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import number, numbers, whole_number
+from companion.entropy import NULL, Partition, classes_first
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
-from companion.estimate.partition import NULL, Partition, classes_first
 
 __all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners", "owners_by_side"]
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 
 from companion.arguments import number, whole_number
 from companion.denoiser import Denoiser
+from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
 from companion.estimate.accumulate import Record
 from companion.estimate.confidence import simultaneous_factor, widest
 from companion.estimate.measure import gather, measure_block
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.paths import check_levels, check_model
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
@@ -65,7 +65,7 @@ def profile(
     memory. Raises InputError as `measure` does, and for a tolerance that is not
     positive and finite, fewer than two levels, or `most` smaller than a block.
 
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)     # half entropy at kappa = 4 / sigma^2 = 4.176
     >>> result = profile(pair, partition(pair, [0], [1]), samples=400)

@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 
 from companion import __version__
 from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
+from companion.entropy import Partition
 from companion.errors import InputError
 from companion.estimate.accumulate import Record
 from companion.estimate.measure import measure_block
 from companion.estimate.memory import memory_said
-from companion.estimate.partition import Partition
 from companion.estimate.plan import Data, Plan
 from companion.estimate.processes import ALONE, Processes
 from companion.estimate.profile import Progress
@@ -75,7 +75,7 @@ class Run:
     damaged or of another run, where no folder can be made, and where memory is short, naming the size of block to use.
 
     >>> import tempfile
-    >>> from companion.estimate.partition import partition
+    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)

@@ -29,13 +29,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
+from companion.entropy import NULL, Partition, binary_entropy, partition
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
 from companion.estimate.omitted_classes import allowances, left_out, log_mean, rest_of_null, surprise
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.paths import check_finite, check_levels, check_model, trajectories
 from companion.estimate.plan import BLOCK
-from companion.exact.two_gaussians import binary_entropy
 
 __all__ = ["Bracket", "bracket", "draw_classes", "likelihoods"]
 

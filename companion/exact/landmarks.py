@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from companion.arguments import number
+from companion.entropy import binary_entropy
 from companion.exact.speciation import kappa_decided
-from companion.exact.two_gaussians import binary_entropy, curvature, entropy, expectation, production
+from companion.exact.two_gaussians import curvature, entropy, expectation, production
 
 __all__ = [
     "half_entropy",

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import number, numbers
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 
 __all__ = [
-    "binary_entropy",
     "control_parameter",
     "curvature",
     "entropy",
@@ -68,21 +68,6 @@ def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s
             raise InputError("sigma, s", (sigma, s), "a positive total variance")
         kappa: Array = np.square(signal * apart / total)
     return kappa
-
-
-def binary_entropy(log_odds: ArrayLike) -> Array:
-    """The entropy of a yes-or-no variable, in nats: h_b(L) = log(2 cosh(L/2)) - (L/2) tanh(L/2), L its log-odds.
-
-    Accurate to rounding, relatively, until it underflows near |L| = 750. Raises InputError for NaN.
-
-    >>> binary_entropy([0.0, np.inf]).round(6)
-    array([0.693147, 0.      ])
-    """
-    size = np.abs(numbers("log_odds", log_odds, "numbers", lambda x: ~np.isnan(x)))
-    size = np.minimum(size, 800.0)  # e^-800 is zero, and 0 * inf is avoided
-    odds_against = np.exp(-size)
-    result: Array = np.log1p(odds_against) + size * odds_against / (1.0 + odds_against)
-    return result
 
 
 def entropy(kappa: ArrayLike, weight: float = 0.5) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Derivative, Expr, Function, Integer, Subs, Symbol, exp, pi, sqrt, tanh
 
+from companion.entropy import binary_entropy
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
@@ -114,7 +115,7 @@ def _line_world(at: float, prior_log_odds: float) -> World:
 
     reach = abs(prior_log_odds) + 0.5 * at + 10.0 * np.sqrt(at)
     nodes = np.linspace(-reach, reach, 1201)
-    step, entropies = nodes[1] - nodes[0], two_gaussians.binary_entropy(nodes)
+    step, entropies = nodes[1] - nodes[0], binary_entropy(nodes)
 
     def moments(value: float) -> Array:
         """H and V_Z."""

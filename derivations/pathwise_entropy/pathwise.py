@@ -23,9 +23,10 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, logsumexp
 
 from companion.arguments import finite_levels, number, numbers, probabilities, whole_number
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact.landmarks import largest_variance
-from companion.exact.two_gaussians import binary_entropy, entropy_of_normal, variance
+from companion.exact.two_gaussians import entropy_of_normal, variance
 from companion.forward import noise_of
 
 __all__ = [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.estimate.held_out import calibration
 from companion.exact import (
@@ -75,7 +76,7 @@ CALLS = [
             "s": AT_LEAST_ZERO,
         },
     ),
-    (two_gaussians.binary_entropy, {"log_odds": 1.0}, {"log_odds": NO_NUMBERS}),
+    (binary_entropy, {"log_odds": 1.0}, {"log_odds": NO_NUMBERS}),
     *(
         (function, {"kappa": 4.0, "weight": 0.3}, {"kappa": (*NO_NUMBERS, -1.0), "weight": WEIGHT})
         for function in (
@@ -88,7 +89,7 @@ CALLS = [
     ),
     (
         two_gaussians.expectation,
-        {"function": two_gaussians.binary_entropy, "kappa": 4.0, "weight": 0.3},
+        {"function": binary_entropy, "kappa": 4.0, "weight": 0.3},
         {"kappa": (*NO_NUMBERS, -1.0), "weight": WEIGHT},
     ),
     (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import roots_hermite
 
+from companion.entropy import Partition, partition
 from companion.estimate.measure import measure_block
-from companion.estimate.partition import Partition, partition
 from companion.estimate.paths import trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.exact.mixtures import isotropic_mixture

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.plan import Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
-from companion.estimate.partition import partition
 from companion.estimate.plan import PUBLISHED
 from companion.exact import equidistant, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
@@ -19,7 +19,7 @@ CASES = range(10)
 
 
 def floor_of(q):
-    return 0.5 * (1.0 + q) * float(two_gaussians.binary_entropy(-np.log(q)))
+    return 0.5 * (1.0 + q) * float(binary_entropy(-np.log(q)))
 
 
 def test_eq_biases_three():
@@ -38,9 +38,7 @@ def test_eq_biases_three():
     for each, truth in zip(found, exact.values(), strict=True):
         value, error = weighted_mean(each.entropy_of_path, each)
         assert (np.abs(value - truth) < 4.0 * error + 0.01).all()
-    assert [each.entropy for each in asked] == pytest.approx(
-        [two_gaussians.binary_entropy(np.log(9.0)), *[np.log(2.0)] * 2]
-    )
+    assert [each.entropy for each in asked] == pytest.approx([binary_entropy(np.log(9.0)), *[np.log(2.0)] * 2])
     assert [each.floor for each in asked] == pytest.approx([0.0, 0.0, floor_of(0.1)])
 
 

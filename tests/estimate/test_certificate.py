@@ -8,11 +8,11 @@ import torch
 
 from companion import figures
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL, Partition, partition
 from companion.estimate.certificate import Certificate, Check, certify, judge, worst
 from companion.estimate.confidence import simultaneous_factor
 from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.measure import Measurement
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.plan import PUBLISHED, Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile

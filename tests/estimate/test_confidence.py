@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.band_coverage import BAND_SETTINGS, ON_DATA, covered
+from companion.entropy import Partition, partition
 from companion.estimate.confidence import (
     limits,
     pointwise_factor,
@@ -17,7 +18,6 @@ from companion.estimate.confidence import (
     widest,
 )
 from companion.estimate.measure import Measurement, measure
-from companion.estimate.partition import Partition, partition
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import log_snr_levels

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import Partition, partition
 from companion.errors import InputError
 from companion.estimate import cost
 from companion.estimate.cost import Cost, expected_cost
 from companion.estimate.memory import memory_said, states_in_memory
-from companion.estimate.partition import Partition, partition
 from companion.estimate.paths import check_model
 from companion.estimate.plan import PUBLISHED, Plan
 from companion.estimate.profile import planned, profile

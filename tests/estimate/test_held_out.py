@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL, partition
 from companion.errors import InputError
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
-from companion.estimate.partition import NULL, partition
 from companion.estimate.plan import BLOCK, Data
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture

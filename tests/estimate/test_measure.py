@@ -15,12 +15,11 @@ from scipy.integrate import simpson
 
 from benchmarks.mixture_coverage import SETTINGS, covered
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL, Partition, binary_entropy, log_odds, partition
 from companion.errors import InputError
-from companion.estimate.accumulate import log_odds
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.noise import path_noise
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.paths import check_model, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
 from companion.estimate.profile import planned, profile, profiles
@@ -145,7 +144,7 @@ def test_prop_floor(second, ends):
     if ends == 0.0:
         assert asked.floor == 0.0 and found.entropy[-1] < 1e-9
     else:
-        assert asked.floor == pytest.approx(0.75 * two_gaussians.binary_entropy(np.log(2.0)), abs=1e-12)
+        assert asked.floor == pytest.approx(0.75 * binary_entropy(np.log(2.0)), abs=1e-12)
         bias = 1e-9 if second == "all" else 0.005  # points move no D; the null branch's does move
         assert abs(found.entropy[-1] - asked.floor) <= 4.0 * found.entropy_se[-1] + bias
 

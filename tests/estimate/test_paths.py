@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL
 from companion.errors import InputError
-from companion.estimate.partition import NULL
 from companion.estimate.paths import check_finite, check_levels, check_model, trajectories
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import edm_levels, log_snr_levels, noise_of

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import Partition, partition
 from companion.errors import InputError
 from companion.estimate.measure import Measurement, measure
-from companion.estimate.partition import Partition, partition
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile

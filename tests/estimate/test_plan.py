@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from companion.entropy import NULL, Partition
 from companion.errors import InputError
-from companion.estimate.partition import NULL, Partition
 from companion.estimate.plan import PUBLISHED, Data, Plan, owners
 
 LEVELS = np.array([-1.0, 0.0, 2.0])

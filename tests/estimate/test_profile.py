@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from companion.entropy import Partition, partition
 from companion.errors import InputError
 from companion.estimate.confidence import (
     pointwise_factor,
@@ -20,7 +21,6 @@ from companion.estimate.confidence import (
     weighted_mean,
 )
 from companion.estimate.measure import Measurement
-from companion.estimate.partition import Partition, partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Estimate, Profile, assemble

@@ -9,17 +9,16 @@ import torch
 from scipy.special import roots_hermitenorm
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL, binary_entropy, partition
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.measure import measure
-from companion.estimate.partition import NULL, partition
 from companion.estimate.paths import trajectories
 from companion.estimate.plan import DEFAULT, Data, Plan, owners
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.exact.quadrature import exact_entropy
-from companion.exact.two_gaussians import binary_entropy
 from companion.forward import log_snr_levels
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)

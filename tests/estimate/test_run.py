@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from companion.cli import main
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.cost import expected_cost
 from companion.estimate.memory import states_in_memory
-from companion.estimate.partition import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Data
 from companion.estimate.profile import planned, profile, profiles
 from companion.estimate.run import Run
@@ -480,7 +480,7 @@ PEAK = """
     import torch
     from companion.denoiser import FunctionDenoiser
     from companion.estimate.cost import _peak_of_process
-    from companion.estimate.partition import partition
+    from companion.entropy import partition
     from companion.estimate.profile import profile
 
     def pulled(x, sigma, condition):

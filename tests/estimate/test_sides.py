@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.band_coverage import CLASSES, SIXTY
+from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
-from companion.estimate.partition import NULL, Partition, partition
 from companion.estimate.plan import Data, Plan, owners_by_side
 from companion.estimate.profile import profile
 from companion.estimate.run import Run

@@ -13,10 +13,10 @@ from scipy.special import expit, logsumexp
 from scipy.stats import norm
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.null_branch import null_inconsistency
 from companion.estimate.omitted_classes import allowances, left_out
-from companion.estimate.partition import partition
 from companion.estimate.subset import bracket
 from companion.exact.equidistant import partition_entropy
 from companion.exact.mixtures import isotropic_mixture

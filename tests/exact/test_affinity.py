@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
+from companion.entropy import binary_entropy
 from companion.exact import two_gaussians
 from companion.exact.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
 
@@ -24,7 +25,7 @@ def test_two_gaussians_are_the_binary_integral():
 @pytest.mark.parametrize("omega", [0.0, 0.7, 2.0])
 def test_transform_of_the_kernel(omega):
     def kernel(log_odds):
-        return np.cosh(0.5 * log_odds) * float(two_gaussians.binary_entropy(log_odds)) * np.cos(omega * log_odds)
+        return np.cosh(0.5 * log_odds) * float(binary_entropy(log_odds)) * np.cos(omega * log_odds)
 
     transform, _ = integrate.quad(kernel, -80.0, 80.0, limit=400, epsabs=1e-12)
     assert transform == pytest.approx(0.5 * np.pi / ((0.25 + omega**2) * np.cosh(np.pi * omega)), abs=1e-11)

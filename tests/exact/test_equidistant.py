@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import equidistant, shared_covariance, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
@@ -125,9 +126,9 @@ def test_production_is_minus_the_derivative_of_the_entropy(classes, kappa):
 def test_a_partition_falls_from_its_prior_to_its_floor_and_sees_no_order(first, second, weight, kappa, data):
     shared = data.draw(st.integers(0, min(first, second)))
     start, here, end = equidistant.partition_entropy([0.0, kappa, 600.0], first, second, weight, shared)
-    prior = two_gaussians.binary_entropy(math.log(weight / (1.0 - weight)))
+    prior = binary_entropy(math.log(weight / (1.0 - weight)))
     both = shared * (weight / first + (1.0 - weight) / second)
-    floor = both * two_gaussians.binary_entropy(math.log(weight * second / ((1.0 - weight) * first)))
+    floor = both * binary_entropy(math.log(weight * second / ((1.0 - weight) * first)))
     assert start == pytest.approx(float(prior), rel=1e-12)
     assert end == pytest.approx(float(floor), rel=1e-11, abs=1e-12)  # at kappa = 600 overlaps are below 1e-25
     assert end * (1.0 - 1e-11) <= here <= start * (1.0 + 1e-11)
@@ -161,7 +162,7 @@ def test_shapes_ends_and_more_classes_than_atoms():
 
 def test_half_kappa():
     assert equidistant.half_kappa(lambda kappa: equidistant.entropy(kappa, 2)) == pytest.approx(4.17605, abs=5e-6)
-    floor = float(two_gaussians.binary_entropy(math.log(2.0))) * 0.75
+    floor = float(binary_entropy(math.log(2.0))) * 0.75
     at = equidistant.half_kappa(lambda kappa: equidistant.partition_entropy(kappa, 1, 2, 0.5, 1), floor)
     assert equidistant.partition_entropy(at, 1, 2, 0.5, 1) == pytest.approx(0.5 * (math.log(2.0) + floor), rel=1e-10)
     with pytest.raises(InputError, match="half way to the floor"):
@@ -202,6 +203,6 @@ def test_bad_sides_are_refused():
 def test_the_end_of_a_partition_is_its_floor(first, second, shared):
     """Where the class is known: balanced sides of m and n classes, s of them in both, leave the side of those open."""
     open_ = shared * 0.5 * (1.0 / first + 1.0 / second)
-    floor = open_ * two_gaussians.binary_entropy(np.log(second / first))
+    floor = open_ * binary_entropy(np.log(second / first))
     found = equidistant.partition_entropy([2000.0, 5600.0, 5800.0, 1e6], first, second, 0.5, shared=shared)
     np.testing.assert_allclose(found, floor, atol=1e-12)

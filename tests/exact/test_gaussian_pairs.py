@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.optimize import brentq
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.gaussian_pairs import (
@@ -71,7 +72,7 @@ def test_log_entropy_against_chi_squared_quadrature(dimension):
             def integrand(z):
                 squared = variance * stats.chi2.isf(stats.norm.sf(z), dimension)
                 log_odds = -0.5 * dimension * ratio + 0.5 * squared * -np.expm1(-ratio)
-                return stats.norm.pdf(z) * float(two_gaussians.binary_entropy(log_odds))
+                return stats.norm.pdf(z) * float(binary_entropy(log_odds))
 
             return integrate.quad(integrand, -9.0, 9.0, limit=500, epsabs=1e-13)[0]
 

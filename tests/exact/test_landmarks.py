@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import landmarks, speciation, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
@@ -71,7 +72,7 @@ def test_largest_variance_for_any_weight(weight):
     prior = math.log(weight / (1.0 - weight))
     moments = np.zeros((2, len(kappa)))
     for share, sign in ((weight, 0.5), (1.0 - weight, -0.5)):
-        entropies = two_gaussians.binary_entropy(prior + sign * kappa[:, None] + np.sqrt(kappa)[:, None] * deviations)
+        entropies = binary_entropy(prior + sign * kappa[:, None] + np.sqrt(kappa)[:, None] * deviations)
         moments += share * np.array([entropies @ bell, entropies**2 @ bell])
     variance = moments[1] - moments[0] ** 2
     tops = 1 + np.flatnonzero((variance[1:-1] > variance[:-2]) & (variance[1:-1] > variance[2:]))

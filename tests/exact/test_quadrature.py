@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.empirical import finite_data
@@ -101,7 +102,7 @@ def test_equal_means_and_unequal_deviations_are_one_chi_squared_integral(dimensi
 
         def integrand(square, own, v_a=v_a, v_b=v_b):
             log_odds = 0.5 * dimension * np.log(v_b / v_a) + 0.5 * (1.0 / v_b - 1.0 / v_a) * own * square
-            return stats.chi2.pdf(square, dimension) * two_gaussians.binary_entropy(log_odds)
+            return stats.chi2.pdf(square, dimension) * binary_entropy(log_odds)
 
         spans = [(0.0, dimension / 2), (dimension / 2, 2 * dimension), (2 * dimension, 4 * dimension + 100)]
         truth = 0.5 * sum(

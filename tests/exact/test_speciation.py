@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from mpmath import mp
 from scipy import stats
 
+from companion.entropy import partition
 from companion.errors import InputError
-from companion.estimate.partition import partition
 from companion.estimate.profile import profile
 from companion.exact import landmarks, two_gaussians
 from companion.exact.mixtures import isotropic_mixture

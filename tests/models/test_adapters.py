@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from companion.denoiser import Denoiser
+from companion.entropy import parse_partition
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
-from companion.estimate.partition import parse_partition
 from companion.estimate.placement import default_levels
 from companion.models.load import adapt, load
 from derivations.bring_your_own_model.tiny import KINDS, save_tiny

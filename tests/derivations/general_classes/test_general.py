@@ -10,6 +10,7 @@ from scipy import stats
 from scipy.optimize import brentq
 from sympy import Limit
 
+from companion.entropy import binary_entropy
 from companion.exact import gaussian_pairs as gaussians
 from companion.exact import two_gaussians
 from companion.exact.affinity import LINE, entropy_on_line, production_on_line
@@ -222,7 +223,7 @@ def test_cor_general_gaussians(dimension):
     drawn = generator.normal(size=(2, 50_000, dimension))
     x = np.concatenate([gap + own * drawn[0], other * drawn[1]])
     log_odds = (stats.norm.logpdf(x, gap, own) - stats.norm.logpdf(x, 0.0, other)).sum(axis=1)
-    entropies = two_gaussians.binary_entropy(log_odds)
+    entropies = binary_entropy(log_odds)
     error = entropies.std() / np.sqrt(len(entropies))
     assert abs(entropies.mean() - gaussians.entropy(pair, level)) < 4.0 * error
 

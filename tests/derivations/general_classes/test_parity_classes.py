@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
@@ -46,7 +47,7 @@ def test_entropy_and_moments_against_samples(dimension, order):
     pair, generator = sign_pair(dimension, order), np.random.default_rng(dimension + order)
     level = -np.log(dimension / order) / order + 0.5  # where kappa is of order one
     draws = sample_log_odds(pair, level, 4000 if dimension < 100 else 1000, generator)
-    entropies = two_gaussians.binary_entropy(draws)
+    entropies = binary_entropy(draws)
     assert abs(entropies.mean() - entropy(pair, level)) < 4.0 * entropies.std() / np.sqrt(len(draws))
     first = draws[: len(draws) // 2]
     mean, deviation = log_odds_moments(pair, level)

@@ -13,10 +13,10 @@ from scipy.special import expit, roots_hermitenorm
 from benchmarks.listening_results import AVERAGED as STORED_AVERAGED
 from benchmarks.listening_results import cases, entropy_on_paths, expected_entropy
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
 from companion.estimate.noise import path_noise
-from companion.estimate.partition import partition
 from companion.estimate.paths import trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED
 from companion.estimate.profile import profile
@@ -117,7 +117,7 @@ def without_noise(mixture, log_snr, method):
     bell = np.exp(-0.5 * xi**2) / np.exp(-0.5 * xi**2).sum()
 
     def expected(of_noise):
-        return two_gaussians.binary_entropy(0.5 * drift[:, None] + np.sqrt(of_noise)[:, None] * xi) @ bell
+        return binary_entropy(0.5 * drift[:, None] + np.sqrt(of_noise)[:, None] * xi) @ bell
 
     expectation = expected(variance)
     if method.extrapolated:
@@ -226,7 +226,7 @@ def test_lem_predicted_paths():
     def undecided(y):
         sigma = torch.full(y.shape, 0.8**-0.5, dtype=torch.float64)
         log_posterior = BENT.posterior(torch.from_numpy(y[:, None] / 0.8), sigma).numpy()
-        return two_gaussians.binary_entropy(log_posterior[:, 0] - log_posterior[:, 1])
+        return binary_entropy(log_posterior[:, 0] - log_posterior[:, 1])
 
     functions = (np.square, undecided)
     # From a state the path goes on along x_0 dsnr + dB, with x_0 drawn from its posterior, a mixture of two normals.
@@ -366,7 +366,7 @@ def test_eq_shared_floor(share):
     """The floor is the entropy of the side given the class, by summing over classes, and what clean data leave."""
     mixture = isotropic_mixture([[-1.0], [1.0]], 0.0, [share, 1.0 - share])
     floor = partition(mixture, [0], "all").floor
-    assert floor == pytest.approx((1.0 + share) / 2.0 * two_gaussians.binary_entropy(np.log(1.0 / share)), rel=1e-12)
+    assert floor == pytest.approx((1.0 + share) / 2.0 * binary_entropy(np.log(1.0 / share)), rel=1e-12)
     sides = np.array([[0.5, 0.0], [0.5 * share, 0.5 * (1.0 - share)]])  # side by class, both sides equally probable
     given_class = sides / sides.sum(axis=0)
     logs = np.log(np.where(given_class > 0.0, given_class, 1.0))
@@ -408,7 +408,7 @@ def test_eq_kept(now, growth):
     ends = [two_gaussians.entropy_of_normal(odds + way * 0.5 * growth, growth) for way in (1.0, -1.0)]
     expected = expit(odds) * ends[0] + expit(-odds) * ends[1]
     assert expected @ weights == pytest.approx(float(two_gaussians.entropy(now + growth)), abs=1e-6)
-    both = np.stack([expected, two_gaussians.binary_entropy(odds)])
+    both = np.stack([expected, binary_entropy(odds)])
     centred = both - (both @ weights)[:, None]
     moments = (centred * weights) @ centred.T
     assert moments[0, 1] ** 2 > 0.97 * moments[0, 0] * moments[1, 1]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from companion.estimate.partition import partition
+from companion.entropy import binary_entropy, partition
 from companion.exact import equidistant, two_gaussians
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.exact.quadrature import exact_entropy
@@ -64,7 +64,7 @@ def test_def_partition():
     assert mixture.weights == pytest.approx((prior, 1.0 - prior), rel=1e-12)
     np.testing.assert_allclose(fields(mixture, 0.5)[0], sides, atol=1e-13)
     log_odds = np.log(prior / (1.0 - prior)) + np.log(sides[0] / sides[1])
-    mean = STEP * (prior * sides[0] + (1.0 - prior) * sides[1]) @ two_gaussians.binary_entropy(log_odds)
+    mean = STEP * (prior * sides[0] + (1.0 - prior) * sides[1]) @ binary_entropy(log_odds)
     assert float(exact_entropy(mixture, -2.0 * math.log(0.5))) == pytest.approx(mean, abs=1e-10)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import expit
 
+from companion.entropy import binary_entropy
 from companion.exact import gaussian_pairs, landmarks, two_gaussians
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.exact.reverse_paths import reverse_paths
@@ -96,7 +97,7 @@ def test_cor_pathwise_rises():
     expected = 2.0 * expit(-np.abs(start))
     assert back.mean() == pytest.approx(float(expected.mean()), abs=4.5 * back.std() / math.sqrt(count))
 
-    h = two_gaussians.binary_entropy(odds)
+    h = binary_entropy(odds)
     start_entropy = np.take_along_axis(h, first[None], axis=0)[0]
     for c in (0.4, 0.6):
         reached = np.where(np.arange(len(walk))[:, None] > first, h, 0.0).max(axis=0) >= c
@@ -131,7 +132,7 @@ def test_thm_variance_production():
     kappa, v, step = apart**2 / (s**2 + sigma**2), s**2 + sigma**2, 1e-4
     in_kappa = (two_gaussians.variance(kappa + step) - two_gaussians.variance(kappa - step)) / (2.0 * step)
     L = apart * x / v
-    gamma, h_b = expit(L), two_gaussians.binary_entropy(L)
+    gamma, h_b = expit(L), binary_entropy(L)
     bells = sum(np.exp(-0.5 * (x - m) ** 2 / v) for m in (-0.5 * apart, 0.5 * apart))
     weight = bells / bells.sum()
     gap = (apart * sigma**2 / v) ** 2  # |D_1 - D_2|^2, and d kappa = |D_1 - D_2|^2 d snr
@@ -254,7 +255,7 @@ def test_prop_two_widths():
     logs = -0.5 * ((x[:, None] - means) ** 2).sum(axis=2) / total - 0.5 * d * np.log(total)
     gamma = expit(logs[:, 0] - logs[:, 1])
     inside = 0.5 * d * np.log(2.0 * math.pi * math.e * (np.array(widths) * sigma) ** 2 / total)
-    h = gamma * inside[0] + (1.0 - gamma) * inside[1] + two_gaussians.binary_entropy(logs[:, 0] - logs[:, 1])
+    h = gamma * inside[0] + (1.0 - gamma) * inside[1] + binary_entropy(logs[:, 0] - logs[:, 1])
     squares = (h - h.mean()) ** 2
     assert float(found.both) == pytest.approx(squares.mean(), abs=4.5 * squares.std() / math.sqrt(count))
     # What this leaves out is the class entropy of clean data.

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from companion.entropy import partition
 from companion.estimate.measure import measure
-from companion.estimate.partition import partition
 from companion.estimate.placement import default_levels
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from benchmarks.harness import rounded
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.held_out import calibration, log_likelihoods
-from companion.estimate.partition import partition
 from companion.estimate.profile import profiles
 from companion.models.digits import held_out_digits
 from companion.models.unet import load

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from derivations.the_entropy_production_identity.absorbing_boundary import (
@@ -47,7 +48,7 @@ def test_flux_is_the_rate_of_arrival_times_the_entropy_of_who_arrives():
     step = 1e-4
     arrival = (survival(*CASE, t - step) - survival(*CASE, t + step)) / (2.0 * step)
     assert sum(rates) == pytest.approx(arrival, abs=1e-7)
-    whose = float(two_gaussians.binary_entropy(math.log(rates[0] / rates[1])))
+    whose = float(binary_entropy(math.log(rates[0] / rates[1])))
     assert flux_into_wall(*CASE, t) == pytest.approx(sum(rates) * whose, abs=1e-12)
 
 

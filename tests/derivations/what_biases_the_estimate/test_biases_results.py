@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
-from companion.estimate.partition import partition
 from companion.estimate.plan import PUBLISHED
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.two_gaussians import binary_entropy
 from companion.models.digits import training_digits
 from companion.models.unet import load
 from derivations.kit.measured import FOLDER, read

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from companion.estimate.partition import partition
+from companion.entropy import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED
 from companion.exact.mixtures import isotropic_mixture
 from derivations.kit.measured import read

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL, Partition, parse_partition, partition
 from companion.errors import InputError
-from companion.estimate.partition import NULL, Partition, parse_partition, partition
 from companion.exact.mixtures import isotropic_mixture
 
 THREE = isotropic_mixture([[-2.0], [0.0], [3.0]], 0.1, [0.5, 0.3, 0.2])

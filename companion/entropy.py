@@ -1,4 +1,4 @@
-"""Partitions: which decision is measured, with which priors, and the entropy that no amount of signal removes.
+"""What is asked, and its entropy: two sides of a partition, their priors, and the entropy that no signal removes.
 
 A side of a partition is a mixture of branches. A branch is a class, 0 to K-1, or NULL, the model's own unconditional
 prediction. Sides usually are disjoint groups of classes (ES 25); the second side may also hold everything.
@@ -8,19 +8,47 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import overload
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 
-from companion.arguments import number, probabilities
+from companion.arguments import number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.exact.two_gaussians import binary_entropy
 
-__all__ = ["NULL", "Partition", "classes_first", "parse_partition", "partition"]
+__all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "log_odds", "parse_partition", "partition"]
+
+Array = NDArray[np.float64]
 
 NULL = -1
 
 _COMPLEMENTS = ("others", "all", "null")
+
+
+@overload
+def binary_entropy(log_odds: torch.Tensor) -> torch.Tensor: ...
+@overload
+def binary_entropy(log_odds: ArrayLike) -> Array: ...
+def binary_entropy(log_odds: ArrayLike | torch.Tensor) -> Array | torch.Tensor:
+    """The entropy of a yes-or-no variable, in nats: h_b(L) = log(2 cosh(L/2)) - (L/2) tanh(L/2), L its log-odds.
+
+    A float64 tensor gives a tensor on its device, which is not waited for; all else gives a float64 array. Accurate to
+    rounding, relatively, until it underflows near |L| = 750. Raises InputError for NaN, which a tensor keeps.
+
+    >>> binary_entropy([0.0, np.inf]).round(6)
+    array([0.693147, 0.      ])
+    """
+    if not isinstance(log_odds, torch.Tensor):
+        checked = np.array(numbers("log_odds", log_odds, "numbers", lambda x: ~np.isnan(x)), order="C")
+        result: Array = binary_entropy(torch.from_numpy(checked)).numpy()[()]
+        return result
+    size = log_odds.abs().clamp_max_(800.0)  # e^-800 is zero, and 0 * inf is avoided
+    odds_against = torch.exp(-size)
+    # In place, because on many paths and places this is most of what the estimator itself costs.
+    return torch.log1p(odds_against).addcdiv_(size.mul_(odds_against), odds_against.add_(1.0))
 
 
 @dataclass(frozen=True)
@@ -61,6 +89,11 @@ class Partition:
         """The log-odds of the first side before anything is seen."""
         return float(np.log(self.prior) - np.log1p(-self.prior))
 
+    def log_weights(self, branches: Sequence[int]) -> Array:
+        """The logarithms of the branches' weights in the first and in the second side, (2, branches)."""
+        with np.errstate(divide="ignore"):  # of a branch that is not in a side
+            return np.log([[side.get(branch, 0.0) for branch in branches] for side in (self.first, self.second)])
+
     @property
     def entropy(self) -> float:
         """The entropy before anything is seen, in nats."""
@@ -90,6 +123,21 @@ class Partition:
 
     def _classes(self, side: dict[int, float]) -> dict[int, float]:
         return dict(enumerate(self.whole)) if NULL in side else side
+
+
+def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:
+    """L of a partition from one log-likelihood a branch, (..., branches) to (...,), by log-sum-exp (ES 25, 108).
+
+    A constant common to all branches changes nothing.
+
+    >>> two = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
+    >>> float(log_odds(two, [0, 1], np.log([0.2, 0.8])).round(6))
+    -1.386294
+    """
+    first, second = partition.log_weights(branches)
+    first_side = logsumexp(log_likelihood + first, axis=-1)
+    result: Array = first_side - logsumexp(log_likelihood + second, axis=-1) + partition.log_odds
+    return result
 
 
 def partition(
