@@ -319,9 +319,9 @@ def _draw(result: "Profile", path: Path) -> None:
     """The picture of a finished run, or one line that says why there is none."""
     os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would stop its import
     try:
-        from companion.figures import save_profile
+        from companion.figures import save_plot
 
-        save_profile(result, path)
+        save_plot(path, result)
     except Exception as error:
         print(f"companion: {path.name} was not drawn: {_one_line(error)}", file=sys.stderr, flush=True)
 

@@ -1,6 +1,6 @@
 """The one plot style of the book, and the two axes that every figure of a profile shares.
 
-    from companion.figures import COLOURS, figure, noise_axis, save
+    from companion.figures import COLOURS, figure, noise_axis
 
     fig, axes = figure(1, 2)
     axes[0].plot(log_snr, entropy, color=COLOURS[0])
@@ -8,12 +8,13 @@
     axes[0].set(ylabel="class entropy (nats)", title="Half of the class is decided at log-snr -0.1")
 
 Every figure's title states what it shows, every axis has its unit, and a figure never opens a window: a notebook shows
-it, `save` writes it. The panel is white in light and dark pages alike, and colours are told apart by colour-blind
+it, `savefig` writes it. The panel is white in light and dark pages alike, and colours are told apart by colour-blind
 readers (Okabe and Ito's palette).
 """
 
 import textwrap
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from companion.errors import InputError
 from companion.estimate.result import Profile
 from companion.exact.mixtures import GaussianMixture
 from companion.exact.quadrature import density
@@ -36,12 +38,11 @@ __all__ = [
     "TRUTH",
     "draw_certificate",
     "draw_paths",
-    "draw_profile",
     "figure",
     "noise_axis",
+    "plot",
     "plot_with_error",
-    "save",
-    "save_profile",
+    "save_plot",
 ]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
@@ -168,43 +169,59 @@ def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, co
     axes.fill_between(x, middle - half, middle + half, color=color, alpha=0.25, linewidth=0.0)
 
 
-def draw_profile(axes: Any, profile: Profile, color: str = COLOURS[0]) -> None:
-    """One profile on two panels: entropy with its floor and half-entropy level, production with its window.
+def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+    """Profiles on two panels: entropy with its bands, floor and half-entropy level, and production with its window.
 
-    `axes` are two axes of one figure. The entropy has two 95% bands, dark at each level by itself and light at all
-    levels at once; the production's is two standard errors on either side.
+    The entropy has two 95% bands, dark at each level by itself and light at all levels at once; the production's is two
+    standard errors on either side. `axes` are two axes of one figure, a new one without them; both are returned, so
+    that more can be drawn on them. Several profiles have a legend.
 
-    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import profile
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> fig, axes = figure(1, 2)
-    >>> draw_profile(axes, profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50))
-    >>> axes[0].get_ylabel()
-    'class entropy (nats)'
+    >>> from companion.entropy import parse_partition
+    >>> line = isotropic_mixture([[-1.0], [1.0], [3.0]], 0.0)
+    >>> left, right = plot(*(profile(line, parse_partition(line, pair), samples=50) for pair in ("0|1", "0|2")))
+    >>> left.get_ylabel(), [text.get_text() for text in left.get_legend().get_texts()]
+    ('class entropy (nats)', ['0|1', '0|2'])
     """
-    left, right = axes
-    name = _title(profile.partition, "")
-    left.plot(profile.log_snr, profile.entropy, color=color, label=name)
-    for simultaneous, opacity in ((True, 0.15), (False, 0.25)):
-        left.fill_between(profile.log_snr, *profile.band(simultaneous), color=color, alpha=opacity, linewidth=0.0)
-    plot_with_error(right, profile.log_snr, profile.production, profile.production_se, color, name)
-    half = profile.half_entropy.value
-    if profile.floor > 0.0:
-        left.axhline(profile.floor, color=TRUTH, linestyle=":", linewidth=1.0, label=f"floor {profile.floor:.4f}")
+    if not profiles:
+        raise InputError("profiles", profiles, "at least one profile")
+    left, right = figure(1, 2)[1] if axes is None else axes
+    alone = len(profiles) == 1
+    for row, each in enumerate(profiles):
+        color, name = COLOURS[row % len(COLOURS)], _title(each.partition, "")
+        left.plot(each.log_snr, each.entropy, color=color, label=None if alone else name)
+        for simultaneous, opacity in ((True, 0.15), (False, 0.25)):
+            left.fill_between(each.log_snr, *each.band(simultaneous), color=color, alpha=opacity, linewidth=0.0)
+        plot_with_error(right, each.log_snr, each.production, each.production_se, color, name)
+        if each.floor > 0.0:
+            said = f"floor {each.floor:.4f}" if alone else None
+            left.axhline(each.floor, color=TRUTH if alone else color, linestyle=":", linewidth=1.0, label=said)
+        if alone and None not in (edges := [edge.value for edge in each.window]):
+            right.axvspan(*edges, color=color, alpha=0.08, linewidth=0.0)
+    if not alone or profiles[0].floor > 0.0:
         left.legend()
-    left.set_title(
-        "half decided: not reached" if half is None else _title(profile.partition, f": half decided at {half:.2f}")
-    )
+    half = _ends([each.half_entropy.value for each in profiles])
+    said = "half decided: not reached" if half is None else f"half decided {half}"
+    left.set_title(_title(profiles[0].partition, f": {said}") if alone and half is not None else said)
+    starts, ends = ([each.window[edge].value for each in profiles] for edge in (0, 1))
+    if (window := _ends([*starts, *ends])) is not None:
+        right.set_title(f"decided {window}")
     left.set_ylabel("class entropy (nats)")
-    edges = [edge.value for edge in profile.window]
-    if edges[0] is not None and edges[1] is not None:
-        right.axvspan(edges[0], edges[1], color=color, alpha=0.08, linewidth=0.0)
-        right.set_title(f"decided between {edges[0]:.2f} and {edges[1]:.2f}")
     right.set_ylabel("production (nats per unit log-snr)")
     for panel in (left, right):
         panel.set_ylim(bottom=0.0)
         noise_axis(panel, sigma=False)
+    return left, right
+
+
+def _ends(levels: Sequence[float | None]) -> str | None:
+    """Where levels lie, in words; None where one of them is not known."""
+    known = [level for level in levels if level is not None]
+    if len(known) < len(levels):
+        return None
+    least, most = f"{min(known):.2f}", f"{max(known):.2f}"
+    return f"at {least}" if least == most else f"between {least} and {most}"
 
 
 def _title(partition: str, said: str) -> str:
@@ -215,19 +232,18 @@ def _title(partition: str, said: str) -> str:
     return f" {lines}" if lines.startswith("_") else lines  # matplotlib leaves such a name out of a legend
 
 
-def save_profile(profile: Profile, path: Path | str) -> None:
-    """Writes the picture of a profile, whole or not at all, whatever settings and backend matplotlib was left with.
+def save_plot(path: Path | str, *profiles: Profile) -> None:
+    """Writes the picture of profiles, whole or not at all, whatever settings and backend matplotlib was left with.
 
     A character that the font lacks is drawn as a box. Raises OSError where no file can be written.
 
     >>> import tempfile
-    >>> from companion.entropy import partition
     >>> from companion.estimate.profile import profile
     >>> from companion.exact.mixtures import isotropic_mixture
+    >>> from companion.entropy import parse_partition
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_profile(found, Path(folder) / "profile.png")
+    ...     save_plot(Path(folder) / "profile.png", profile(pair, parse_partition(pair, "0|1"), samples=50))
     ...     (Path(folder) / "profile.png").is_file()
     True
     """
@@ -236,7 +252,7 @@ def save_profile(profile: Profile, path: Path | str) -> None:
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         fig = Figure(figsize=(7.2, 2.9))
-        draw_profile(fig.subplots(1, 2), profile)
+        plot(*profiles, axes=fig.subplots(1, 2))
         fig.savefig(unfinished)
 
 
@@ -276,19 +292,3 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
     axes.set_yticks(range(len(checks)), [check.name for check in checks])
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("times the limit")
-
-
-def save(fig: Figure, path: Path | str) -> None:
-    """Writes a figure, in the format of the path's ending, and releases it.
-
-    >>> import tempfile
-    >>> fig, axes = figure()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(fig, Path(folder) / "figure.png")
-    ...     (Path(folder) / "figure.png").stat().st_size > 0
-    True
-    """
-    import matplotlib.pyplot as plt
-
-    fig.savefig(path)
-    plt.close(fig)

@@ -25,7 +25,7 @@ from companion import cli
 from companion.errors import InputError
 from companion.estimate.profile import profile
 from companion.estimate.result import Estimate, Profile
-from companion.figures import save_profile
+from companion.figures import save_plot
 from companion.models.checks import JUDGED
 from companion.models.trained import TrainedDenoiser
 from derivations.bring_your_own_model.tiny import save_tiny
@@ -607,8 +607,8 @@ def test_names_that_a_font_lacks_and_long_prompts_stay_in_their_panel(finished, 
     monkeypatch.setattr("os.replace", lambda *_: None)
     prompt = "a photograph of an astronaut riding a horse on the moon, in the style of a woodcut, very detailed"
     for name in ("你好|さようなら", f"{prompt}|{prompt}", "$a|b_$\\", "_a|^b\n{", "x" * 300 + "|" + "y" * 300, "|||||"):
-        save_profile(
-            replace(result, partition=name, half_entropy=Estimate(-1.0, None, None), floor=0.1), tmp_path / "p.png"
+        save_plot(
+            tmp_path / "p.png", replace(result, partition=name, half_entropy=Estimate(-1.0, None, None), floor=0.1)
         )
         fig = drawn.pop()
         left, right = (axes.title if axes.title.get_text() else axes._left_title for axes in fig.axes)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from companion.figures import COLOURS, figure, noise_axis, plot_with_error, save
+from companion.figures import COLOURS, figure, noise_axis, plot_with_error
 from derivations.kit.measured import read
 from tools.book import ROOT
 
@@ -24,7 +24,7 @@ def main() -> None:
     axes.set(ylabel="class entropy (nats)", ylim=(0.0, 0.75))
     axes.legend()
     noise_axis(axes, -8.0, 6.0)
-    save(fig, ROOT / "book" / "three_decisions.png")
+    fig.savefig(ROOT / "book" / "three_decisions.png")
 
 
 if __name__ == "__main__":
