@@ -87,8 +87,8 @@ def runs_of(setting: Setting, seed: int, count: int, levels: int, samples: int, 
     plan = Plan((asked,), placed, samples * count, seed, block=block, data=data, by_side=by_side)
     for number in range(plan.blocks):
         (record,) = measure_block(setting.mixture, plan, number)
-        for first in range(0, len(record["stratum"]), samples):
-            yield gather(plan, [[{name: values[first : first + samples] for name, values in record.items()}]])[0]
+        for first in plan.paths(number)[::samples]:
+            yield gather(plan, [[record.of_paths(first, first + samples)]])[0]
 
 
 def pilot_of(setting: Setting, asked: Partition, samples: int, seed: int) -> Plan:

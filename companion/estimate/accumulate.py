@@ -20,7 +20,39 @@ from companion.estimate.plan import Plan
 __all__ = ["Record", "Stretch", "Tally", "levels_together", "stretch"]
 
 Array = NDArray[np.float64]
-Record = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a block gave for one partition: the numbers and strata of the paths that it uses, (paths,), and their values
+    (paths, levels).
+
+    `entropy` and `production` have means that are the estimates, before controls; `rough_production`, `two_steps` and
+    `log_odds` are those of `Measurement`. `foreseen` and `drawn` are what the step that leads to a level adds to the
+    two controls; without controls they have no levels, (paths, 0).
+    """
+
+    path: NDArray[np.int64]
+    stratum: NDArray[np.int64]
+    entropy: Array
+    production: Array
+    rough_production: Array
+    two_steps: Array
+    log_odds: Array
+    foreseen: Array
+    drawn: Array
+
+    @staticmethod
+    def concatenate(records: Sequence["Record"]) -> "Record":
+        """The paths of all records, one after the other."""
+        return Record(
+            **{part.name: np.concatenate([getattr(each, part.name) for each in records]) for part in fields(Record)}
+        )
+
+    def of_paths(self, first: int, last: int) -> "Record":
+        """The paths whose numbers are `first` to `last` - 1."""
+        kept = (self.path >= first) & (self.path < last)
+        return Record(**{name: values[kept] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +100,7 @@ class Tally:
         owner = plan.owner[plan.paths(number).start : plan.paths(number).stop]
         columns = [plan.branches.index(branch) for branch in partition.branches]
         rows = np.flatnonzero(np.isin(owner, columns))
+        self.path = plan.paths(number).start + rows
         self.stratum = plan.strata(partition, number)
 
         def there(values: ArrayLike) -> torch.Tensor:
@@ -117,14 +150,15 @@ class Tally:
             self.values.setdefault(name, []).append(value)
 
     def record(self) -> Record:
-        """All values (paths, levels) by name, and the stratum of each path."""
+        """All values, paths first."""
         joined = {name: torch.cat(values) for name, values in self.values.items()}
         if self.control:
             for name in ("foreseen", "drawn"):  # at a level, what the step that leads there adds
                 joined[name] = torch.nn.functional.pad(joined[name], (0, 0, 1, 0))[:-1]
         start = int(self.from_nothing)  # where nothing is known there is no level
         record = {name: values[start:].T.contiguous().cpu().numpy() for name, values in joined.items()}
-        return {**record, "stratum": self.stratum.astype(np.float64)}
+        without = {} if self.control else dict.fromkeys(("foreseen", "drawn"), np.empty((len(self.path), 0)))
+        return Record(path=self.path, stratum=self.stratum, **record, **without)
 
     def _picked(self, values: torch.Tensor) -> torch.Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""

@@ -111,7 +111,7 @@ def measure(
 def measure_block(
     model: Denoiser, plan: Plan, number: int, progress: Callable[[int], None] | None = None
 ) -> list[Record]:
-    """One block of a plan: for each partition the arrays that `gather` joins, paths first, then levels.
+    """One block of a plan: what it gave for each partition.
 
     Nothing in the loop over levels waits for the model's device; that its values are finite is checked at the end.
     """
@@ -152,17 +152,16 @@ def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]
     """The measurements of all blocks together, in the order of the blocks; here the controls are fitted and applied."""
     found = []
     for index, partition in enumerate(plan.partitions):
-        joined = {name: np.concatenate([record[index][name] for record in records]) for name in records[0][index]}
-        found.append(_measured(plan, partition, joined))
+        found.append(_measured(plan, partition, Record.concatenate([record[index] for record in records])))
     return found
 
 
 def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
-    stratum, weights = record["stratum"].astype(np.int64), plan.weights(partition).sum(axis=0)
-    entropy, production = record["entropy"], record["production"]
+    stratum, weights = record.stratum, plan.weights(partition).sum(axis=0)
+    entropy, production = record.entropy, record.production
     imbalance = (entropy[:, 0] - entropy[:, -1] - simpson(production, x=plan.log_snr, axis=1))[:, None]
     if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
-        steps = np.stack([record["foreseen"], record["drawn"]])
+        steps = np.stack([record.foreseen, record.drawn])
         floor = 0.0 if NULL in partition.branches else partition.floor  # a network's null branch may lead below it
 
         def weighed(paths: NDArray[np.bool_]) -> Array:
@@ -180,10 +179,10 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
         plan.log_snr,
         entropy,
         production,
-        record["rough_production"],
-        record["two_steps"],
+        record.rough_production,
+        record.two_steps,
         imbalance,
-        record["log_odds"],
+        record.log_odds,
         stratum,
         weights,
     )

@@ -21,7 +21,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +52,7 @@ __all__ = ["Run"]
 
 Described = dict[str, Any]
 
-_FORMAT = "companion run 2"
+_FORMAT = "companion run 3"
 
 
 class _Piece(NamedTuple):
@@ -285,11 +285,8 @@ class Run:
             if about["paths"] != [piece.start, piece.stop] or about["block"] != piece.size:
                 raise InputError(f"paths in {piece.path}", about["paths"], "those of its name; remove that file")
             self.used[piece] = (float(about["seconds"]), str(about["device"]))
-            parts.append([_rows(arrays, index, first, last) for index in range(len(plan.partitions))])
-        return [
-            {name: np.concatenate([part[index][name] for part in parts]) for name in parts[0][index]}
-            for index in range(len(plan.partitions))
-        ]
+            parts.append([_record(arrays, index).of_paths(first, last) for index in range(len(plan.partitions))])
+        return [Record.concatenate(of_partition) for of_partition in zip(*parts, strict=True)]
 
 
 def _locked(path: Path) -> int | None:
@@ -436,11 +433,8 @@ def _write(
     device: str,
 ) -> None:
     arrays: dict[str, NDArray[Any]] = {}
-    owner = plan.owner[paths.start : paths.stop]
-    for index, (partition, record) in enumerate(zip(plan.partitions, records, strict=True)):
-        scored = np.isin(owner, [plan.branches.index(branch) for branch in partition.branches])
-        arrays[f"{index}.path"] = paths.start + np.flatnonzero(scored)
-        arrays |= {f"{index}.{name}": values for name, values in record.items()}
+    for index, record in enumerate(records):
+        arrays |= {f"{index}.{name}": values for name, values in vars(record).items()}
     about = {
         "run": described,
         "paths": [paths.start, paths.stop],
@@ -474,9 +468,6 @@ def _checksum(arrays: dict[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
-def _rows(arrays: dict[str, NDArray[Any]], index: int, first: int, last: int) -> Record:
-    """The rows of one partition whose paths are `first` to `last` - 1."""
-    path = arrays[f"{index}.path"]
-    kept = (path >= first) & (path < last)
-    names = [name for name in arrays if name.startswith(f"{index}.") and name != f"{index}.path"]
-    return {name.removeprefix(f"{index}."): arrays[name][kept] for name in names}
+def _record(arrays: dict[str, NDArray[Any]], index: int) -> Record:
+    """What a block's file holds of one partition."""
+    return Record(**{part.name: arrays[f"{index}.{part.name}"] for part in fields(Record)})

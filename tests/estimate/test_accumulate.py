@@ -137,12 +137,12 @@ def test_values_are_those_of_their_definitions(asked, method):
     for each, record in zip(partitions, measure_block(model, plan, 0), strict=True):
         paths = [n for n in range(plan.samples) if plan.branches[plan.owner[n]] in each.branches]
         strata = [each.branches.index(plan.branches[plan.owner[n]]) for n in paths]
-        assert record["stratum"].tolist() == ([n % 2 for n in paths] if plan.by_side else strata)
+        assert record.stratum.tolist() == ([n % 2 for n in paths] if plan.by_side else strata)
         for row in range(0, len(paths), 3):
             defined = by_definition(model, plan, each, paths[row])
-            assert set(record) == {*defined, "stratum"}
+            assert record.path.tolist() == paths and record.foreseen.shape[1] == len(LEVELS) * plan.controlled
             for name, values in defined.items():
-                np.testing.assert_allclose(record[name][row], values, rtol=0.0, atol=1e-9, err_msg=name)
+                np.testing.assert_allclose(getattr(record, name)[row], values, rtol=0.0, atol=1e-9, err_msg=name)
 
 
 def test_against_all_of_two_classes_falls_to_the_floor():
@@ -152,7 +152,7 @@ def test_against_all_of_two_classes_falls_to_the_floor():
     asked = partition(points, [0], "all")
     plan = Plan((asked,), np.linspace(-6.0, 5.0, 24), 40)
     (record,) = measure_block(points, plan, 0)
-    left = plan.weights(asked).sum(axis=0) @ [record["entropy"][record["stratum"] == k, -1].mean() for k in (0, 1)]
+    left = plan.weights(asked).sum(axis=0) @ [record.entropy[record.stratum == k, -1].mean() for k in (0, 1)]
     # A path of class 1 is of the second side, one of class 0 is of the first with odds 0.5 to 0.15.
     assert left == pytest.approx(0.65 * h(np.log(0.5 / 0.15)), abs=1e-9)
     assert asked.floor == pytest.approx(left, abs=1e-9)

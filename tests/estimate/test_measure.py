@@ -4,7 +4,7 @@ Seeds are fixed, so that a test that passes keeps passing. A bound of z standard
 rate stated beside it.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from benchmarks.mixture_coverage import SETTINGS, covered
 from companion.denoiser import FunctionDenoiser
 from companion.entropy import NULL, Partition, binary_entropy, log_odds, partition
 from companion.errors import InputError
+from companion.estimate.accumulate import Record
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.noise import path_noise
@@ -270,7 +271,7 @@ def test_a_pilot_has_other_noise_than_its_run():
     assert pilot.stream != plan.stream
     levels = log_snr_levels(6, -3.0, 2.0)
     run, before = (
-        np.concatenate([measure_block(PAIR, each, k)[0]["log_odds"] for k in range(each.blocks)])
+        np.concatenate([measure_block(PAIR, each, k)[0].log_odds for k in range(each.blocks)])
         for each in (replace(plan, log_snr=levels), replace(pilot, samples=400, log_snr=levels))
     )
     run, before = (values * np.where(plan.owner == 0, 1.0, -1.0)[:, None] for values in (run, before))
@@ -286,10 +287,9 @@ BY_HAND = Plan((Partition("0|1", {0: 1.0}, {1: 1.0}, 0.3),), FOUR_LEVELS, 100, m
 
 def gathered(plan, seed=0, **values):
     """The one measurement of a record of which these values are given and all others zero; in two blocks."""
-    zero = {name: np.zeros((100, 4)) for name in ("entropy", "production", "rough_production", "two_steps", "log_odds")}
-    record = {**zero, "stratum": np.repeat([0.0, 1.0], COUNTS), "foreseen": np.zeros((100, 4)), **values}
-    halves = [[{name: array[rows] for name, array in record.items()}] for rows in (slice(30), slice(30, 100))]
-    (found,) = gather(plan, halves)
+    zero = {part.name: np.zeros((100, 4)) for part in fields(Record)}
+    record = Record(**{**zero, "path": np.arange(100), "stratum": np.repeat([0, 1], COUNTS), **values})
+    (found,) = gather(plan, [[record.of_paths(*paths)] for paths in ((0, 30), (30, 100))])
     assert found.partition is plan.partitions[0] and found.log_snr is plan.log_snr
     return found
 
@@ -378,10 +378,11 @@ def test_a_branch_of_two_paths_has_no_part_in_the_coefficients_without_one_of_th
     asked = Partition("even|odd", dict.fromkeys(range(0, 26, 2), half), dict.fromkeys(range(1, 26, 2), half), 0.5)
     plan = Plan((asked,), FOUR_LEVELS, 52, method=replace(DEFAULT, weighed=False))
     foreseen, drawn = normal(2, 52, 4)
-    zero = {name: np.zeros((52, 4)) for name in ("entropy", "rough_production", "two_steps", "log_odds")}
-    record = {**zero, "foreseen": foreseen, "drawn": drawn, "stratum": plan.strata(asked, 0).astype(float)}
+    zero = {part.name: np.zeros((52, 4)) for part in fields(Record)}
+    given = {"foreseen": foreseen, "drawn": drawn, "production": np.cumsum(2.0 * foreseen - drawn, axis=1)}
+    record = Record(**{**zero, **given, "path": np.arange(52), "stratum": plan.strata(asked, 0)})
     assert np.bincount(plan.strata(asked, 0)).tolist() == [2] * 26
-    (found,) = gather(plan, [[{**record, "production": np.cumsum(2.0 * foreseen - drawn, axis=1)}]])
+    (found,) = gather(plan, [[record]])
     np.testing.assert_allclose(found.production_of_path, 0.0, atol=1e-9)
 
 

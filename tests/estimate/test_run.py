@@ -370,8 +370,8 @@ def measured_or_refused(folder):
         return True
     (expected,) = Run(folder.parent / "right").blocks(THREE, pilot, [0])
     for one, other in zip(records[0], expected, strict=True):
-        for name in other:
-            np.testing.assert_array_equal(one[name], other[name])
+        for name, values in vars(other).items():
+            np.testing.assert_array_equal(getattr(one, name), values)
     return False
 
 
