@@ -1,5 +1,5 @@
 # Two commands: `make book` to read, `make test` to check. Both make their own environment on the first run.
-.PHONY: book test kernels editions address colab screenshots clean
+.PHONY: book test kernels editions lock address colab screenshots clean
 
 book:          ## run every chapter once and build the pages
 	@sh tools/run.sh book
@@ -13,6 +13,9 @@ kernels:       ## the tests of networks under other processors' arithmetic, one 
 editions:      ## write the Colab edition of every chapter from its text
 	@sh tools/run.sh editions
 
+lock:          ## pin every package of the book and its tests in requirements.txt, from pyproject.toml
+	@sh tools/run.sh lock
+
 address:       ## make address URL=https://github.com/OWNER/NAME writes the published address everywhere
 	@sh tools/run.sh address '$(URL)'
 
@@ -23,4 +26,4 @@ screenshots:   ## every built page, light and dark, in _build/screenshots
 	@sh tools/run.sh screenshots
 
 clean:         ## remove the environment and everything built
-	@rm -rf .venv .nbrun .cache _build companion.egg-info
+	@rm -rf .venv .nbrun .cache _build *.egg-info

@@ -58,6 +58,9 @@ KERNELS = {
 }
 NETWORKS = ("tests/models", "tests/estimate", "tests/test_cli.py", "companion/models", "companion/estimate")
 
+# import-linter's command has no name that `python -m` knows, and its script begins with a path that may have a space.
+_FLOORS = "from importlinter.cli import lint_imports_command as lint; lint()"
+
 # A chapter imports after its set-up cell, and how long a line may be is judged on the page.
 _CHAPTER_RULES = ("--select=E,F,W,B,UP,NPY", "--ignore=E402,E501")
 
@@ -77,13 +80,14 @@ def make_book() -> None:
 def make_test() -> None:
     """Lint, types, chapters, pages, then every test; pytest's own closing lines are the last."""
     for step, command in (
-        ("lint", ["ruff", "check", "."]),
-        ("lint of the chapters' code", ["ruff", "check", "--isolated", *_CHAPTER_RULES, *_notebooks()]),
-        ("format", ["ruff", "format", "--check", "."]),
-        ("types", ["mypy"]),
+        ("lint", ["-m", "ruff", "check", "."]),
+        ("lint of the chapters' code", ["-m", "ruff", "check", "--isolated", *_CHAPTER_RULES, *_notebooks()]),
+        ("format", ["-m", "ruff", "format", "--check", "."]),
+        ("types", ["-m", "mypy"]),
+        ("floors", ["-c", _FLOORS, "--no-cache", "--no-logo"]),
     ):
         print(f"== {step}", flush=True)
-        if _python("-m", *command):
+        if _python(*command):
             sys.exit(f"{step} failed")
     built = _execute_and_build(_fingerprint())
     if REPORT.exists() and built:
@@ -115,6 +119,13 @@ def make_editions() -> None:
     """The Colab edition and the set-up cell of every chapter."""
     changed = editions.write()
     print("\n".join(changed) if changed else "Every edition is up to date.")
+
+
+def make_lock() -> None:
+    """Pins in requirements.txt what pyproject.toml asks for: today's versions where they still fit, and wheels only."""
+    asked = ("pyproject.toml", "--all-extras", "--group", "pyproject.toml:book", "--group", "pyproject.toml:dev")
+    settings = ("--output-file", "requirements.txt", "--only-binary", ":all:", "--no-annotate", "--quiet")
+    sys.exit(_python("-m", "uv", "pip", "compile", *asked, *settings, UV_CUSTOM_COMPILE_COMMAND="make lock"))
 
 
 def _notebooks() -> list[str]:
@@ -229,6 +240,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "kernels": make_kernels,
     "editions": make_editions,
     "address": address.write,
+    "lock": make_lock,
     "colab": colab.run_chapters,
     "screenshots": lambda: pages.screenshots(HTML),
 }

@@ -1,5 +1,6 @@
 """Every chapter: its two editions agree, it ran, and nothing in it would reach a reader as raw markup."""
 
+import ast
 import json
 import os
 import re
@@ -47,6 +48,36 @@ def test_the_colab_edition_shows_no_raw_markup(page):
 def test_no_code_cell_installs_by_a_bare_name_or_reads_a_file_beside_it(page):
     for cell in book.read_cells(page).cells:
         assert "pip install companion" not in cell.source
+
+
+def imported(code: str) -> set[str]:
+    """Every module or name that code imports, dotted in full."""
+    found = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {
+        f"{node.module}.{name.name}" if isinstance(node, ast.ImportFrom) else name.name
+        for node in found
+        for name in node.names
+    }
+
+
+def not_its_own(page: book.Page, names: set[str]) -> set[str]:
+    """What a chapter imports of the repository beyond the package, the kit and its own folder."""
+    own = ("companion.", "derivations.kit.", f"derivations.{page.source.stem}.")
+    ours = {path.name for path in ROOT.iterdir() if any(path.glob("*.py"))}
+    return {name for name in names if name.split(".")[0] in ours and not f"{name}.".startswith(own)}
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_chapter_imports_the_package_the_kit_and_its_own_folder_only(page):
+    notebook = nbformat.reads(page.source.with_suffix(".ipynb").read_text(encoding="utf-8"), as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert not not_its_own(page, imported(code))
+
+
+def test_an_import_from_another_chapter_is_noticed():
+    first, other = (page.source.stem for page in book.chapters()[:2])
+    code = f"from derivations import {other}, {first}, kit\nimport numpy, tools.book\nfrom companion import forward"
+    assert not_its_own(book.chapters()[0], imported(code)) == {f"derivations.{other}", "tools.book"}
 
 
 @built

@@ -10,6 +10,7 @@ import tomllib
 import jsonschema
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import companion
 from tools import address, book, set_up
@@ -75,9 +76,12 @@ def test_the_lock_pins_everything_and_torch_without_a_variant():
     lines = [line for line in read("requirements.txt").splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
     assert "torch==2.13.0" in lines
-    project = tomllib.loads(read("pyproject.toml"))["project"]
-    locked = {line.split("==")[0].lower() for line in lines}
-    assert {re.split(r"[<>=]", needed)[0].lower() for needed in project["dependencies"]} <= locked
+    settings = tomllib.loads(read("pyproject.toml"))
+    extras, groups = settings["project"]["optional-dependencies"], settings["dependency-groups"]
+    asked = [settings["project"]["dependencies"], *extras.values(), *groups.values()]
+    locked = dict(line.split("==") for line in lines)
+    for needed in (Requirement(each) for some in asked for each in some):
+        assert needed.specifier.contains(locked[needed.name]), f"{needed}: run `make lock`"
 
 
 def test_the_citation_file_is_complete():
