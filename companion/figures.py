@@ -197,8 +197,9 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
         if each.floor > 0.0:
             said = f"floor {each.floor:.4f}" if alone else None
             left.axhline(each.floor, color=TRUTH if alone else color, linestyle=":", linewidth=1.0, label=said)
-        if alone and None not in (edges := [edge.value for edge in each.window]):
-            right.axvspan(*edges, color=color, alpha=0.08, linewidth=0.0)
+        first, last = (edge.value for edge in each.window)
+        if alone and first is not None and last is not None:
+            right.axvspan(first, last, color=color, alpha=0.08, linewidth=0.0)
     if not alone or profiles[0].floor > 0.0:
         left.legend()
     half = _ends([each.half_entropy.value for each in profiles])

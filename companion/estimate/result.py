@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +29,22 @@ from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 from companion.files import write_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["Estimate", "Profile", "assemble"]
 
 Array = NDArray[np.float64]
 
 _FORMAT = "companion profile 2"
+_PAPER = """@misc{entropic_signature,
+  author        = {Handke, Florian and Stančević, Dejan and Koulischer, Felix and Demeester, Thomas
+                   and Ambrogioni, Luca},
+  title         = {The Entropic Signature of Class Speciation in Diffusion Models},
+  year          = {2026},
+  eprint        = {2602.09651},
+  archiveprefix = {arXiv}
+}"""
 _CURVES = ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se")
 
 
@@ -146,6 +157,37 @@ class Profile:
         except (TypeError, ValueError, IndexError) as error:
             raise InputError("path", path, f"a whole file of the format {_FORMAT!r}") from error
         return Profile(**values)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas table with a row a level, by `log_snr`: curves, standard errors and both bands of the entropy.
+
+        What is no curve is in its `attrs`, as `as_dict` has it. Raises InputError where pandas is missing.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise InputError("pandas", "missing", "the package pandas: pip install pandas") from None
+        bands = {"pointwise": self.band(), "simultaneous": self.band(simultaneous=True)}
+        ends = {
+            f"{kind}_{end}": band[row] for kind, band in bands.items() for row, end in enumerate(("lower", "upper"))
+        }
+        frame = pd.DataFrame({name: getattr(self, name) for name in _CURVES} | ends).set_index("log_snr")
+        frame.attrs = {name: value for name, value in self.as_dict().items() if name not in _CURVES}
+        return frame
+
+    def bibtex(self) -> str:
+        """What to cite for this profile, as BibTeX: the paper of the method, and the package that carried it out."""
+        year, version = "2026", self.versions["companion"]
+        note = (
+            f"Python package, version {version}; {self.method} estimator, seed {self.seed}, model {self.model_digest}"
+        )
+        ours = {
+            "author": "{The companion's contributors}",
+            "title": "When does a diffusion model decide?",
+            "year": year,
+        }
+        lines = "".join(f",\n  {name:6s} = {{{value}}}" for name, value in (ours | {"note": note}).items())
+        return f"{_PAPER}\n\n@misc{{companion{lines}\n}}\n"
 
     def summary(self) -> str:
         """A few lines that a person reads, none longer than 80 characters but for a long name."""
