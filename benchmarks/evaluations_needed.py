@@ -50,7 +50,6 @@ from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
 from companion.estimate.profile import in_memory, planned
 from companion.exact.empirical import finite_data
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
 from companion.models.unet import load
@@ -281,7 +280,7 @@ def on_a_line(classes: int, distance: float, widths: str, **runs: int) -> Settin
 def on_mixture(name: str, mixture: Any, sides: list[list[int]], **runs: int) -> Setting:
     """The truth is a spline through 400 exact values: its error is far below a thousandth of the target."""
     fine = np.linspace(-13.0, 13.0, 400)
-    truth = CubicSpline(fine, exact_entropy(mixture.regroup(sides, True), fine))
+    truth = CubicSpline(fine, mixture.regroup(sides, True).entropy(fine))
     return Setting(name, mixture, partition(mixture, *sides), truth, **runs)
 
 

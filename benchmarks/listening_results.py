@@ -23,7 +23,6 @@ from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import edm_levels, linear, log_snr_levels, time_levels
 from derivations.kit.measured import FOLDER
 
@@ -57,7 +56,7 @@ def improvements() -> tuple[dict, int]:
     """Bias at the worst level, and largest deviation at 300 samples, of each step from the published rule to ours."""
     rows, total, log_snr = {}, 0, edm_levels(64)
     for name, mixture in cases().items():
-        truth = exact_entropy(mixture, log_snr)
+        truth = mixture.entropy(log_snr)
         found: dict[str, list[float]] = {"bias": [], "deviation_of_300": []}
         for method in STEPS:
             bias = expected_entropy(mixture, log_snr, np.arange(64), method) - truth
@@ -72,7 +71,7 @@ def improvements() -> tuple[dict, int]:
 def samples() -> tuple[dict, int]:
     """Error at the worst level against the number of paths, 64 levels, near classes: mean and its error over seeds."""
     mixture, log_snr = cases()["near"], edm_levels(64)
-    truth = exact_entropy(mixture, log_snr)
+    truth = mixture.entropy(log_snr)
     rows, total = {}, 0
     for method in (PUBLISHED, DEFAULT):
         errors = np.zeros((len(SAMPLES), SEEDS))
@@ -102,7 +101,7 @@ def orders() -> tuple[dict, int]:
             found: dict[str, list[float]] = {}
             for count in COUNTS:
                 at = np.arange(0, count, (count - 1) // SHARED)
-                truth = exact_entropy(mixture, make(count)[at])
+                truth = mixture.entropy(make(count)[at])
                 for method in (PUBLISHED, AVERAGED, DEFAULT):
                     bias = expected_entropy(mixture, make(count), at, method) - truth
                     found.setdefault(method.name, []).append(float(bias[np.abs(bias).argmax()]))
@@ -125,7 +124,7 @@ def grids() -> tuple[dict, int]:
     for grid, log_snr in made.items():
         rows[grid] = {}
         for name, mixture in cases().items():
-            truth, every = exact_entropy(mixture, log_snr), np.arange(64)
+            truth, every = mixture.entropy(log_snr), np.arange(64)
             rows[grid][name] = {}
             for method in (PUBLISHED, AVERAGED, DEFAULT):
                 bias = expected_entropy(mixture, log_snr, every, method) - truth

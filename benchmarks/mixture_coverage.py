@@ -25,7 +25,6 @@ from companion.entropy import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.estimate.profile import profile
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.files import write_text
 from companion.forward import edm_levels, linear, time_levels
 
@@ -47,7 +46,7 @@ class Setting:
 
     def truth(self, log_snr: np.ndarray) -> np.ndarray:
         others = [k for k in range(len(self.mixture.classes)) if k not in self.first]
-        return exact_entropy(self.mixture.regroup([self.first, others], self.prior == "balanced"), log_snr)
+        return self.mixture.regroup([self.first, others], self.prior == "balanced").entropy(log_snr)
 
 
 def apart(distance: float, dimension: int) -> torch.Tensor:

@@ -27,8 +27,7 @@ from numpy.typing import ArrayLike
 
 from companion.errors import InputError
 from companion.estimate.result import Profile
-from companion.exact.mixtures import GaussianMixture
-from companion.exact.quadrature import density
+from companion.exact.mixtures import GaussianMixture, density
 from companion.files import written_whole
 from companion.forward import noise_of, ornstein_uhlenbeck
 

@@ -2,12 +2,12 @@
 
 The production -dH/dlambda of class entropy, in nats per unit of log-snr, is three different integrals:
 
-    the slope of the entropy               differences of `exact_entropy`: posteriors, on a grid around each component
+    the slope of the entropy               differences of `entropy`: posteriors, on a grid around each component
     the mean squared gap of the scores     (sigma^2/2) sum_i pi_i E_i |s_i - s|^2: precision matrices, Gauss and Hermite
     the difference of denoising errors     (snr/2) (E|x_0 - D|^2 - E|x_0 - D_Z|^2): gain matrices, one box for all
 
-The frame is the variance-exploding one, and every component is a class of its own. `exact_production` is the number to
-use; these are here so that it, and the identity, can be doubted.
+The frame is the variance-exploding one, and every component is a class of its own. The mixture's `production` is the
+number to use; these are here so that it, and the identity, can be doubted.
 """
 
 import math
@@ -21,7 +21,6 @@ from scipy.special import roots_hermitenorm
 from companion.arguments import finite_levels, whole_number
 from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture, full_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import noise_of
 
 __all__ = [
@@ -84,9 +83,9 @@ def drawn_mixture(
 
 
 def production_from_entropy(mixture: GaussianMixture, log_snr: float) -> float:
-    """-dH/dlambda by central differences of order eight of `exact_entropy`, to about 1e-10. Source: ES 7.
+    """-dH/dlambda by central differences of order eight of `GaussianMixture.entropy`, to about 1e-10. Source: ES 7.
 
-    Raises as `exact_entropy` does.
+    Raises as `GaussianMixture.entropy` does.
 
     >>> round(production_from_entropy(random_mixture(2, 1, seed=0), 0.0), 8)
     0.09494786
@@ -94,7 +93,7 @@ def production_from_entropy(mixture: GaussianMixture, log_snr: float) -> float:
     if finite_levels(log_snr).ndim > 0:
         raise InputError("log_snr", log_snr, "one log-snr")
     steps = _DIFFERENCE_STEP * np.arange(1, len(_DIFFERENCES) + 1)
-    fallen = exact_entropy(mixture, log_snr - steps) - exact_entropy(mixture, log_snr + steps)
+    fallen = mixture.entropy(log_snr - steps) - mixture.entropy(log_snr + steps)
     return float(fallen @ np.array(_DIFFERENCES) / _DIFFERENCE_STEP)
 
 

@@ -30,7 +30,6 @@ from sympy import (
 )
 
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import variance_exploding
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import (
@@ -79,7 +78,7 @@ def _sides(balanced: bool, at: float) -> World:
     line = isotropic_mixture([[-1.5], [-0.2], [0.4], [1.9], [3.0]], 0.4, [0.1, 0.3, 0.15, 0.25, 0.2])
     mixture = line.regroup([[0, 2], [1, 3]], balanced=balanced)
     world = on_mixture(mixture, variance_exploding(), at)
-    values = {**world.values, of_partition: exact_entropy(mixture, -2.0 * np.log(at))}
+    values = {**world.values, of_partition: mixture.entropy(-2.0 * np.log(at))}
     numbers = {A: Integer(1), B: Integer(2)}
     return replace(world, values=values, prepare=lambda expression: expression.xreplace(numbers))
 
@@ -125,10 +124,8 @@ _ANY_CLASS = (_class_and_rest(0, 1), _class_and_rest(1, 3))
 def _all_rests(at: float) -> World:
     mixture = isotropic_mixture([[-1.5], [-0.2], [0.4]], 0.4, [0.5, 0.3, 0.2])
     world, level = on_mixture(mixture, variance_exploding(), at), -2.0 * np.log(at)
-    entropies = [exact_entropy(_against_rest(mixture, k), level) for k in range(3)]
-    return replace(
-        world, values={**world.values, of_all: exact_entropy(mixture, level), against_rest: np.array(entropies)}
-    )
+    entropies = [_against_rest(mixture, k).entropy(level) for k in range(3)]
+    return replace(world, values={**world.values, of_all: mixture.entropy(level), against_rest: np.array(entropies)})
 
 
 def _against_rest(mixture: GaussianMixture, k: int) -> GaussianMixture:
@@ -193,7 +190,7 @@ def _equidistant(at_kappa: float, first_side: int, share: float = 0.3) -> World:
 
 def _entropy_of_triangle(kappa: float) -> Array:
     # Unit vectors are sqrt(2) apart, so kappa = 2 snr.
-    return exact_entropy(isotropic_mixture(torch.eye(3), 0.0), np.log(0.5 * kappa))
+    return isotropic_mixture(torch.eye(3), 0.0).entropy(np.log(0.5 * kappa))
 
 
 def _slope(kappa: float) -> Array:

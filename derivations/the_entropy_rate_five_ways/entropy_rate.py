@@ -17,7 +17,6 @@ from torch import Tensor
 from companion.arguments import finite_levels, number
 from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture
-from companion.exact.quadrature import exact_production
 from companion.forward import noise_of
 
 __all__ = ["Forms", "entropy_rate", "forms_of", "half_losses", "posterior_covariance", "slopes_of", "stretching_rates"]
@@ -33,8 +32,8 @@ def entropy_rate(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
 
         R = P + (1/2) sum_c w_c sum_j lambda_cj^2 / (lambda_cj^2 + sigma^2)
 
-    P is the production of the entropy of components (`exact_production`), the other term what is open in each of them;
-    lambda_cj are its deviations. Raises InputError as `exact_production` does.
+    P is the production of the entropy of components (`GaussianMixture.production`), the other term what is open in
+    each of them; lambda_cj are its deviations. Raises InputError as `GaussianMixture.production` does.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> one = isotropic_mixture([[-1e-9, 0.0], [1e-9, 0.0]], 1.0)                # a Gaussian, in two dimensions
@@ -48,7 +47,7 @@ def entropy_rate(mixture: GaussianMixture, log_snr: ArrayLike) -> Array:
     kept = variances / (variances + noise_of(levels)[..., None, None] ** 2)
     directions = mixture.shape[0] / variances.shape[1]  # isotropic components have one deviation for all of them
     inside = 0.5 * directions * kept.sum(axis=-1) @ mixture.component_weights.numpy()
-    return np.asarray(exact_production(apart, levels) + inside)
+    return np.asarray(apart.production(levels) + inside)
 
 
 def half_losses(model: Call, clean: Tensor, noise: Tensor, log_snr: float, condition: Tensor | None = None) -> Array:

@@ -20,7 +20,6 @@ from sympy import Derivative, Expr, Matrix, cosh, exp, log, oo, sqrt, tanh
 
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import Process, noise_of, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, alpha, class_entropy, diffusion, drift, prior, sigma, t, width
@@ -218,8 +217,8 @@ def _two_classes(process: Process, d: int, separation: float, s: float, time: fl
         clear: high,
         vp_window if vp else ve_window: first - last,
         log_snr_window: level_of(high) - level_of(low),
-        Derivative(class_entropy(t), t): _slope(lambda x: exact_entropy(mixture, process.log_snr(np.asarray(x))), time),
-        Derivative(class_entropy(lam), lam): _slope(lambda x: exact_entropy(mixture, x), level),
+        Derivative(class_entropy(t), t): _slope(lambda x: mixture.entropy(process.log_snr(np.asarray(x))), time),
+        Derivative(class_entropy(lam), lam): _slope(lambda x: mixture.entropy(x), level),
         Derivative(class_entropy(kappa), kappa): _slope(two_gaussians.entropy, control(level)),
     }
     return World({word: np.asarray(number, dtype=np.float64) for word, number in numbers.items()}, tolerance=1e-8)

@@ -13,15 +13,15 @@ from companion.exact import (
     equidistant,
     gaussian_pairs,
     landmarks,
+    laws,
     power_laws,
-    quadrature,
     reverse_paths,
     shared_covariance,
     speciation,
     two_gaussians,
 )
 from companion.exact.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
-from companion.exact.mixtures import full_mixture, isotropic_mixture
+from companion.exact.mixtures import density, full_mixture, isotropic_mixture
 from companion.forward import (
     cosine,
     edm_levels,
@@ -407,18 +407,18 @@ CALLS = [
         },
     ),
     *(
-        (function, {"mixture": POINTS, "log_snr": 0.0}, {"log_snr": (*NO_NUMBERS, INF, -INF, 1e4)})
-        for function in (quadrature.exact_entropy, quadrature.exact_production)
+        (function, {"log_snr": 0.0}, {"log_snr": (*NO_NUMBERS, INF, -INF, 1e4)})
+        for function in (POINTS.entropy, POINTS.production)
     ),
-    (quadrature.production_in_time, {"mixture": POINTS, "process": OU, "t": 1.0}, {"t": (*TIME, 0.0, INF)}),
+    (laws.production_in_time, {"law": POINTS, "process": OU, "t": 1.0}, {"t": (*TIME, 0.0, INF)}),
     (
-        quadrature.density,
+        density,
         {"mixture": POINTS, "process": OU, "t": 1.0, "x": 0.0},
         {"t": TIME, "x": (*NO_NUMBERS, INF)},
     ),
     (
-        quadrature.monte_carlo_entropy,
-        {"model": POINTS, "log_snr": 0.0, "count": 5, "generator": GENERATOR},
+        laws.monte_carlo_entropy,
+        {"law": POINTS, "log_snr": 0.0, "count": 5, "generator": GENERATOR},
         {"log_snr": (*NO_NUMBERS, INF, -INF, 1e4), "count": (*NOT_WHOLE, 1)},
     ),
     (

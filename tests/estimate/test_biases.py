@@ -10,7 +10,6 @@ from companion.estimate.measure import measure
 from companion.estimate.plan import PUBLISHED
 from companion.exact import equidistant, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 
 LEVELS = np.linspace(-6.0, 6.0, 13)
 QUADRATURE = 1e-7  # what two entropies by quadrature may differ by; the bounds are kept by far more almost everywhere
@@ -46,9 +45,9 @@ def test_eq_biases_three():
 def test_prop_biases_balance(seed):
     generator = np.random.default_rng(seed)
     means, widths = generator.normal(0.0, 2.0, (2, 1)).tolist(), generator.uniform(0.1, 1.5, 2).tolist()
-    even = exact_entropy(isotropic_mixture(means, widths), LEVELS)
+    even = isotropic_mixture(means, widths).entropy(LEVELS)
     for prior in (0.5, 0.3, 0.05, 0.005):
-        entropy = exact_entropy(isotropic_mixture(means, widths, [prior, 1.0 - prior]), LEVELS)
+        entropy = isotropic_mixture(means, widths, [prior, 1.0 - prior]).entropy(LEVELS)
         assert (2.0 * prior * even <= entropy + QUADRATURE).all()
         assert (entropy <= 2.0 * (1.0 - prior) * even + QUADRATURE).all()
 
@@ -69,10 +68,10 @@ def test_prop_biases_whole(seed):
     for q in (0.5, 0.2, 0.02):
         rest = [0.3 * (1.0 - q), 0.7 * (1.0 - q)]
         others = isotropic_mixture(means, widths, [0.5, 0.5 * rest[0] / (1.0 - q), 0.5 * rest[1] / (1.0 - q)])
-        even = exact_entropy(others.regroup([[0], [1, 2]]), LEVELS)
+        even = others.regroup([[0], [1, 2]]).entropy(LEVELS)
         # The class stands twice: once as itself and once inside the whole.
         whole = isotropic_mixture([means[0], *means], [widths[0], *widths], [0.5, 0.5 * q, *(0.5 * np.array(rest))])
-        term = exact_entropy(whole.regroup([[0], [1, 2, 3]]), LEVELS) - even
+        term = whole.regroup([[0], [1, 2, 3]]).entropy(LEVELS) - even
         assert (q * (np.log(2.0) - even) <= term + QUADRATURE).all()
         assert (term <= floor_of(q) + q * even + QUADRATURE).all()
 
@@ -105,7 +104,7 @@ def test_prop_biases_samples():
     mean, error = np.mean(few, axis=0), np.std(few, axis=0, ddof=1) / 300**0.5
     assert (np.abs(mean - chain)[1:] < 4.0 * error[1:]).all()
     # From the fifth level on the steps cost 0.05 nats and more.
-    assert (np.abs(chain - exact_entropy(pair, levels))[4:] > 5.0 * error[4:]).all()
+    assert (np.abs(chain - pair.entropy(levels))[4:] > 5.0 * error[4:]).all()
     # At the first level: what the start leaves out, exactly.
     assert np.allclose(mean[0], np.log(2.0), atol=1e-12)
 
@@ -142,7 +141,7 @@ def test_eq_subset_cross_entropy():
 
     weights = [prior, *[(1.0 - prior) / 3.0] * 3]
     mixture = isotropic_mixture([[mean] for mean in means], width, weights).regroup([[0], [1, 2, 3]])
-    truth = float(exact_entropy(mixture, np.array([40.0]))[0])  # next to no noise: the densities above
+    truth = float(mixture.entropy(np.array([40.0]))[0])  # next to no noise: the densities above
     assert abs(cross_entropy(predictor([1, 2, 3])) - truth) < 1e-7
     for wrong in (predictor([1, 2]), predictor([2, 3]), predictor([1, 2, 3], 0.5)):
         assert cross_entropy(wrong) > truth + 1e-3

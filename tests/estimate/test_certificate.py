@@ -17,7 +17,6 @@ from companion.estimate.plan import PUBLISHED, Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 ASKED = partition(PAIR, [0], [1])
@@ -51,7 +50,7 @@ def test_truncation_fails_where_the_first_level_comes_too_late():
     late = profile(PAIR, ASKED, np.linspace(0.0, 8.0, 64), samples=300)
     assert not late.certificate["truncation"].passed
     assert "truncation" in str(late.certificate)
-    lost = np.log(2.0) - exact_entropy(PAIR, np.array([-3.0]))[0]
+    lost = np.log(2.0) - PAIR.entropy(np.array([-3.0]))[0]
     published = profile(PAIR, ASKED, np.linspace(-3.0, 8.0, 64), 300, method=PUBLISHED).certificate["truncation"]
     assert not published.passed
     assert published.value > 0.9 * lost  # what a start at log-snr -3 with even odds leaves out
@@ -65,7 +64,7 @@ def test_discretisation_fails_on_few_levels_and_tells_the_size_of_the_error(mixt
     many = profile(mixture, asked, samples=600)
     assert not few.certificate["discretisation"].passed
     assert many.certificate["discretisation"].passed
-    wrong = np.abs(few.entropy - exact_entropy(mixture, few.log_snr)) - 4.0 * few.entropy_se
+    wrong = np.abs(few.entropy - mixture.entropy(few.log_snr)) - 4.0 * few.entropy_se
     assert np.max(wrong) < 2.0 * few.certificate["discretisation"].value
     assert many.certificate["discretisation"].value < 0.5 * few.certificate["discretisation"].value
 

@@ -14,7 +14,6 @@ from companion.estimate.held_out import against_data, calibration, drawn_samples
 from companion.estimate.plan import BLOCK, Data
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import log_snr_levels
 
 THREE = isotropic_mixture([[-2.0, 0.0], [0.0, 1.0], [3.0, 0.0]], [0.5, 1.0, 0.5], [0.5, 0.3, 0.2])
@@ -49,7 +48,7 @@ def test_exact_model_is_calibrated():
 def test_posterior_entropy_is_the_truth():
     """Three deviations of 0.6 / sqrt(600), the largest a posterior's entropy can have, and 0.01 for the steps."""
     found = held_out(THREE)
-    error = found.posterior_entropy[::32] - exact_entropy(THREE, LEVELS[::32])
+    error = found.posterior_entropy[::32] - THREE.entropy(LEVELS[::32])
     assert np.all(np.abs(error) <= 3.0 * 0.6 / np.sqrt(600.0) + 0.01)
     data, labels = THREE.sample(600, torch.Generator().manual_seed(0))  # the same as in held_out
     best = THREE.posterior(data, torch.full((600,), np.exp(-3.5), dtype=torch.float64)).argmax(dim=1)

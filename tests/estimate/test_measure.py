@@ -26,7 +26,6 @@ from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
 from companion.estimate.profile import planned, profile, profiles
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import edm_levels, linear, log_snr_levels, noise_of, time_levels
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
@@ -61,7 +60,7 @@ def test_published_rule_is_that_sum_with_noise():
     found = profile(PAIR, partition(PAIR, [0], [1]), levels, 4000, 0, PUBLISHED)
     expected = two_gaussians.entropy(sum_without_noise(levels))
     assert np.all(np.abs(found.entropy - expected) <= 4.0 * found.entropy_se + 1e-9)
-    truth = exact_entropy(PAIR, levels)
+    truth = PAIR.entropy(levels)
     assert np.max(np.abs(expected - truth)) > 0.03
     assert np.max(np.abs(found.entropy - truth) - 4.0 * found.entropy_se) > 0.0
 
@@ -108,8 +107,8 @@ def test_many_partitions_from_one_run_are_each_the_truth():
         (partition(FIVE, [2], "others"), [[2], [0, 1, 3, 4]]),
     ]
     asked = [each for each, _ in pairs + groups] + [partition(FIVE, [0], "all"), partition(FIVE, [2], "all")]
-    truths = [exact_entropy(FIVE.regroup(sides, balanced=True), LEVELS) for _, sides in pairs + groups]
-    truths += [exact_entropy(against_all(0), LEVELS), exact_entropy(against_all(2), LEVELS)]
+    truths = [FIVE.regroup(sides, balanced=True).entropy(LEVELS) for _, sides in pairs + groups]
+    truths += [against_all(0).entropy(LEVELS), against_all(2).entropy(LEVELS)]
     for found, truth in zip(profiles(FIVE, asked, LEVELS, 1000, seed=1), truths, strict=True):
         error = np.abs(found.entropy - truth)
         assert np.all(error <= 4.0 * found.entropy_se + 0.012), (found.partition, error.max())
@@ -122,7 +121,7 @@ def test_class_entropy_of_three_classes_by_grouping():
         three, [partition(three, [0], "others", "true"), partition(three, [1], [2], "true")], LEVELS, 2000, seed=2
     )
     total, error = outer.entropy + 0.5 * inner.entropy, outer.entropy_se + 0.5 * inner.entropy_se
-    assert np.all(np.abs(total - exact_entropy(three, LEVELS)) <= 3.0 * error + 0.012)
+    assert np.all(np.abs(total - three.entropy(LEVELS)) <= 3.0 * error + 0.012)
 
 
 @pytest.mark.parametrize(("apart", "widths"), [(1.0, [0.5, 1.0]), (4.0, 1.0)])
@@ -132,7 +131,7 @@ def test_production_is_that_of_quadrature(apart, widths):
     mixture = isotropic_mixture([[-0.5 * apart], [0.5 * apart]], widths)
     levels = log_snr_levels(128, -8.0, 6.0)
     found = profile(mixture, partition(mixture, [0], [1]), levels, 4000, 0)
-    truth = exact_production(mixture, levels)
+    truth = mixture.production(levels)
     assert np.all(np.abs(found.production - truth) <= 4.0 * found.production_se + 0.002 * truth.max())
 
 

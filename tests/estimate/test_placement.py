@@ -13,7 +13,6 @@ from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_sam
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 
@@ -34,8 +33,8 @@ def test_the_largest_fall_between_two_levels_is_small(scale):
     """32 levels: no step loses more than 0.09 nats; equal spacing loses up to 0.19 (kappa spans few of its steps)."""
     pair = isotropic_mixture([[-2.0 * scale], [2.0 * scale]], 0.2 * scale)
     found = profile(pair, partition(pair, [0], [1]), samples=160, levels=32)
-    placed = np.max(-np.diff(exact_entropy(pair, found.log_snr)))
-    equal = np.max(-np.diff(exact_entropy(pair, default_levels(pair, 32))))
+    placed = np.max(-np.diff(pair.entropy(found.log_snr)))
+    equal = np.max(-np.diff(pair.entropy(default_levels(pair, 32))))
     assert placed < 0.09 < 0.1 < equal
 
 

@@ -25,7 +25,6 @@ from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Estimate, Profile, assemble
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.exact.two_gaussians import control_parameter, production
 from companion.forward import log_snr_levels
 
@@ -279,7 +278,7 @@ def test_truncation_covers_what_the_top_level_drops(method):
     """From log-snr -3, where 0.08 nats are known: the published rule drops them and says how many; ours counts them."""
     levels = log_snr_levels(16, -3.0, 3.0)
     found = profile(PAIR, ASKED, levels, 2000, 0, method)
-    truth = exact_entropy(PAIR, levels[0])
+    truth = PAIR.entropy(levels[0])
     assert abs(found.entropy[0] - truth) <= 3.0 * found.entropy_se[0] + found.truncation
     if method is PUBLISHED:
         variance = np.exp(3.0)  # production of undecided paths: snr |D_A - D_B|^2 / 8, D_A - D_B = 4 v / (1 + v)

@@ -18,7 +18,6 @@ from companion.estimate.paths import trajectories
 from companion.estimate.plan import DEFAULT, Data, Plan, owners
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import log_snr_levels
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
@@ -53,7 +52,7 @@ def test_data_of_an_exact_mixture_give_the_exact_entropy(mixture, first, prior):
     else:
         truth_of = mixture
     others = [k for k in range(len(mixture.classes)) if k != first]
-    truth = exact_entropy(truth_of.regroup([[first], others], balanced=prior == "balanced"), LEVELS)
+    truth = truth_of.regroup([[first], others], balanced=prior == "balanced").entropy(LEVELS)
     assert found.paths == "data"
     assert np.all(np.abs(found.entropy - truth) <= 4.0 * found.entropy_se + 0.005)
     assert found.certificate["calibration"].verdict != "fails"

@@ -18,7 +18,6 @@ from companion.estimate.plan import Data, Plan, owners_by_side
 from companion.estimate.profile import profile
 from companion.estimate.run import Run
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import log_snr_levels
 
 LEVELS = np.linspace(-6.0, 6.0, 12)
@@ -65,7 +64,7 @@ def test_sixty_classes_from_eighty_paths():
     for the steps, and where 0.05 < H < 0.65, where many paths count, the standard error is the spread over seeds within
     0.45, three deviations of that ratio. Two a branch would be 7320 paths: the smallest weight is 1/1830."""
     levels = log_snr_levels(48, -2.0, 9.0)
-    truth = exact_entropy(SIXTY.regroup(SIDES, True), levels)
+    truth = SIXTY.regroup(SIDES, True).entropy(levels)
     runs = []
     for seed in range(24):
         (found,), _ = measure(SIXTY, [ASKED], levels, 80, seed)

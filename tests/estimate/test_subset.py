@@ -20,7 +20,6 @@ from companion.estimate.omitted_classes import allowances, left_out
 from companion.estimate.subset import bracket
 from companion.exact.equidistant import partition_entropy
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 
 FORTY = isotropic_mixture(np.eye(40) / np.sqrt(2.0), 0.0)  # one apart: kappa is the snr
 KAPPA = np.array([2.0, 8.0, 16.0, 32.0, 64.0])
@@ -31,7 +30,7 @@ ON_LINE = isotropic_mixture(LINE[:, None], 0.0)
 
 def against_others(mixture, first, log_snr):
     others = [k for k in range(len(mixture.classes)) if k != first]
-    return exact_entropy(mixture.regroup([[first], others], balanced=True), log_snr)
+    return mixture.regroup([[first], others], balanced=True).entropy(log_snr)
 
 
 def on_line(sigma, classes, count=4000):
@@ -67,7 +66,7 @@ def test_left_out_is_the_mean_cross_entropy_of_every_draw(sigma, prior):
         integrand = prior * densities[:, 0] * np.log(posterior) + (1.0 - prior) * others * np.log1p(-posterior)
         expected.append(-np.trapezoid(integrand, x))
     assert np.mean(found) == pytest.approx(np.mean(expected), abs=2e-4)
-    truth = exact_entropy(ON_LINE.regroup([[0], [1, 2, 3, 4, 5]], balanced=True), -2.0 * np.log(sigma))
+    truth = ON_LINE.regroup([[0], [1, 2, 3, 4, 5]], balanced=True).entropy(-2.0 * np.log(sigma))
     assert prior != 0.5 or np.mean(expected) > truth + 0.02
 
 
@@ -178,7 +177,7 @@ def test_all_classes_are_the_entropy_itself():
     levels = np.linspace(-6.0, 4.0, 64)
     found = bracket(wide, 1, 3, levels, 1000, prior="true")
     assert found.prior == 0.25
-    truth = exact_entropy(wide.regroup([[1], [0, 2, 3]]), levels)
+    truth = wide.regroup([[1], [0, 2, 3]]).entropy(levels)
     assert np.all(np.abs(found.lower - truth) <= 4.0 * found.lower_se + 0.012)  # the steps, as in test_entropy
 
 

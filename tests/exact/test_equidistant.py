@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import equidistant, shared_covariance, two_gaussians
+from companion.exact.laws import monte_carlo_entropy
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production, monte_carlo_entropy
 from companion.forward import noise_of
 
 ROWS = json.loads((Path(__file__).parent / "reference_values.json").read_text())["rows"]
@@ -43,9 +43,9 @@ def test_three_classes_are_the_quadrature_in_the_plane():
     for deviation in (0.0, 0.3):
         triangle = isotropic_mixture(CORNERS, deviation)
         kappa = two_gaussians.control_parameter(1.0, noise_of(LEVELS), math.sqrt(2.0), deviation)
-        np.testing.assert_allclose(equidistant.entropy(kappa, 3), exact_entropy(triangle, LEVELS), atol=1e-10)
+        np.testing.assert_allclose(equidistant.entropy(kappa, 3), triangle.entropy(LEVELS), atol=1e-10)
         per_log_snr = kappa * equidistant.production(kappa, 3) / (1.0 + deviation**2 * np.exp(LEVELS))
-        np.testing.assert_allclose(per_log_snr, exact_production(triangle, LEVELS), atol=1e-10)
+        np.testing.assert_allclose(per_log_snr, triangle.production(LEVELS), atol=1e-10)
 
 
 @pytest.mark.parametrize("weight", [0.5, 0.1])
@@ -59,7 +59,7 @@ def test_partitions_of_three_classes_are_the_quadrature_in_the_plane(weight, fir
     mixture = isotropic_mixture(CORNERS[first + second], 0.0, weights, sides)
     shared = len({*first} & {*second})
     computed = equidistant.partition_entropy(2.0 * np.exp(LEVELS), len(first), len(second), weight, shared)
-    np.testing.assert_allclose(computed, exact_entropy(mixture, LEVELS), atol=1e-10)
+    np.testing.assert_allclose(computed, mixture.entropy(LEVELS), atol=1e-10)
 
 
 @pytest.mark.parametrize(("classes", "kappa"), [(3, 40.0), (17, 0.3), (1000, 20.0), (10**6, 6.0)])

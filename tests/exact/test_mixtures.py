@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
-from companion.exact.mixtures import GaussianMixture, full_mixture, isotropic_mixture
-from companion.exact.quadrature import density
+from companion.exact.mixtures import GaussianMixture, density, full_mixture, isotropic_mixture
 from companion.forward import cosine, linear, ornstein_uhlenbeck, rectified_flow, scaled_linear, variance_exploding
 
 DOUBLE = torch.float64

@@ -7,7 +7,6 @@ import torch
 from companion.errors import InputError
 from companion.exact import equidistant, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.exact.shared_covariance import monte_carlo
 from companion.forward import noise_of
 
@@ -28,8 +27,8 @@ def seeded(seed=0):
 def test_means_in_the_plane_with_any_weights_and_groups(groups):
     truth = PLANE if groups is None else PLANE.regroup(groups)
     result = monte_carlo(SQUARES, SCALE, 50_000, seeded(), WEIGHTS, groups)
-    assert np.all(np.abs(result.entropy - exact_entropy(truth, LEVELS)) < 4.0 * result.entropy_se)
-    error = np.abs(result.production * PER_LOG_SNR - exact_production(truth, LEVELS))
+    assert np.all(np.abs(result.entropy - truth.entropy(LEVELS)) < 4.0 * result.entropy_se)
+    error = np.abs(result.production * PER_LOG_SNR - truth.production(LEVELS))
     assert np.all(error < 4.0 * result.production_se)
     assert np.all(result.entropy_se < 0.005) and np.all(result.production_se < 0.005)
 

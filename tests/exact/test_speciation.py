@@ -12,8 +12,8 @@ from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.profile import profile
 from companion.exact import landmarks, two_gaussians
+from companion.exact.laws import monte_carlo_entropy, production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, monte_carlo_entropy, production_in_time
 from companion.exact.speciation import (
     decision_time,
     entropy,
@@ -52,7 +52,7 @@ def test_entropy_and_production_are_those_of_the_mixture(process, s):
     mixture = pair(5, 2.0, s)
     apart = 2.0 * np.sqrt(5.0)
     # Both sides are quadratures that claim 1e-10; the production is multiplied by rates up to 40.
-    truth = exact_entropy(mixture, process.log_snr(t))
+    truth = mixture.entropy(process.log_snr(t))
     np.testing.assert_allclose(entropy(process, t, apart, s), truth, atol=1e-10, rtol=0.0)
     truth = production_in_time(mixture, process, t)
     np.testing.assert_allclose(production(process, t, apart, s), truth, atol=1e-9, rtol=0.0)

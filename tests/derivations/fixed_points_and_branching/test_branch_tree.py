@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from companion.exact.laws import half_level
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_half_level
 from derivations.fixed_points_and_branching.branch_tree import branch_tree, found_from_noise
 from derivations.fixed_points_and_branching.data_in_noise import point_set
 from tests.derivations.fixed_points_and_branching.test_fixed_points import scanned
@@ -40,7 +40,7 @@ def test_pairs_merge_in_the_order_of_their_entropies(widths):
     mergers = branch_tree(point_set(places)).mergers
     mixture = isotropic_mixture(places.tolist(), 0.0)
     groups = {((0,), (1,)): [[0], [1]], ((2,), (3,)): [[2], [3]], ((0, 1), (2, 3)): [[0, 1], [2, 3]]}
-    levels = [exact_half_level(mixture.regroup(groups[merger.groups])) for merger in mergers]
+    levels = [half_level(mixture.regroup(groups[merger.groups])) for merger in mergers]
     assert len(levels) == 3
     assert levels == sorted(levels, reverse=True)
     assert np.abs(np.array(levels) + 2.0 * np.log([merger.sigma for merger in mergers])).max() < 0.3

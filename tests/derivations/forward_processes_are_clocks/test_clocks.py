@@ -10,7 +10,6 @@ from scipy import stats
 from sympy import Derivative
 
 from companion.exact.mixtures import full_mixture, isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import (
     cosine,
     linear,
@@ -92,9 +91,7 @@ def test_cor_one_entropy(name, log_snr):
     zero = torch.zeros_like(line)
     joint = torch.stack([w * diffused.log_density(line[:, None], zero, k).exp() for k, w in enumerate(mixture.weights)])
     surprise = -torch.special.xlogy(joint, joint / joint.sum(dim=0).clamp(min=1e-300))
-    assert float(surprise.sum() * (line[1] - line[0])) == pytest.approx(
-        float(exact_entropy(mixture, log_snr)), abs=1e-9
-    )
+    assert float(surprise.sum() * (line[1] - line[0])) == pytest.approx(float(mixture.entropy(log_snr)), abs=1e-9)
 
 
 def test_thm_natural_variable():
@@ -141,7 +138,7 @@ def test_thm_natural_variable_to_two_observers():
     product = (beyond - (of_class - of_all) * (later - snr)) * classes[:, None]
     assert abs(product.mean()) < 4.0 * product.std() / count**0.5
     hidden = beyond * (of_class - of_all) / (later - snr)
-    expected = 2.0 * float(exact_production(mixture, math.log(snr))) / snr
+    expected = 2.0 * float(mixture.production(math.log(snr))) / snr
     assert abs(hidden.mean() - expected) < 4.0 * hidden.std() / count**0.5
     assert hidden.mean() > 20.0 * hidden.std() / count**0.5  # to who knows the class it is no Brownian motion
 
@@ -174,9 +171,7 @@ def test_prop_no_clock():
     assert len(clocks.benes_kernel().steps) > 1
     assert len(clocks.benes_equation().steps) > 1
     time = 0.5
-    entropies = [
-        float(exact_entropy(benes_pair(points, time), -math.log(time))) for points in ((-1.0, 1.0), (0.0, 2.0))
-    ]
+    entropies = [float(benes_pair(points, time).entropy(-math.log(time))) for points in ((-1.0, 1.0), (0.0, 2.0))]
     assert entropies[1] - entropies[0] > 0.01
     generator = np.random.default_rng(0)  # the same class entropies from simulated paths: Euler's rule, 1000 steps
     for points, expected in zip(((-1.0, 1.0), (0.0, 2.0)), entropies, strict=True):

@@ -11,7 +11,6 @@ from scipy import stats
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_production
 from derivations.gaussian_mixtures import bounds
 
 KAPPA = np.geomspace(1e-4, 1e4, 321)
@@ -98,7 +97,7 @@ def test_thm_three_regimes(seed, count, log_snr):
     squared = ((means[:, None] - means[None, :]) ** 2).sum(axis=-1)
     kappa = squared * math.exp(log_snr)
     mixture = isotropic_mixture(means.tolist(), 0.0, weights.tolist())
-    exact = float(exact_production(mixture, log_snr))
+    exact = float(mixture.production(log_snr))
     before, after = bounds.production_bounds(kappa, weights)
     pairs = bounds.pair_bound(kappa, weights)
     assert exact <= pairs + 1e-10  # the quadrature's promise
@@ -112,8 +111,8 @@ def test_three_regimes_are_tight_at_their_ends():
     mixture = isotropic_mixture(means.tolist(), 0.0, weights.tolist())
     early, late = -9.0, 4.0
     _, after = bounds.production_bounds(squared * math.exp(early), weights)
-    assert float(exact_production(mixture, early)) == pytest.approx(after, rel=0.01)
-    assert float(exact_production(mixture, late)) == pytest.approx(
+    assert float(mixture.production(early)) == pytest.approx(after, rel=0.01)
+    assert float(mixture.production(late)) == pytest.approx(
         bounds.pair_bound(squared * math.exp(late), weights), rel=0.05
     )
 

@@ -8,8 +8,8 @@ import torch
 from scipy.optimize import brentq
 
 from companion.exact import landmarks, two_gaussians
+from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production, production_in_time
 from companion.forward import Process, linear, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.gaussian_mixtures import proofs
 from derivations.kit.identity import survivors
@@ -126,10 +126,10 @@ def test_thm_binary_curve():
     mixture = isotropic_mixture([[0.0, 0.0, 0.0, 0.0], [1.0, 2.0, -2.0, 0.0]], 0.5, [0.3, 0.7])
     log_snr = np.array([-3.0, -1.0, 1.0])
     kappa = two_gaussians.control_parameter(1.0, np.exp(-0.5 * log_snr), 3.0, 0.5)
-    np.testing.assert_allclose(two_gaussians.entropy(kappa, 0.3), exact_entropy(mixture, log_snr), rtol=1e-10)
+    np.testing.assert_allclose(two_gaussians.entropy(kappa, 0.3), mixture.entropy(log_snr), rtol=1e-10)
     share = 1.0 - kappa * 0.25 / 9.0  # dlog kappa/dlambda = sigma^2/v
     np.testing.assert_allclose(
-        kappa * two_gaussians.production(kappa, 0.3) * share, exact_production(mixture, log_snr), rtol=1e-10
+        kappa * two_gaussians.production(kappa, 0.3) * share, mixture.production(log_snr), rtol=1e-10
     )
 
 

@@ -16,7 +16,6 @@ from companion.exact import two_gaussians
 from companion.exact.affinity import LINE, entropy_on_line, production_on_line
 from companion.exact.gaussian_pairs import gaussian_pair
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import noise_of, ornstein_uhlenbeck
 from derivations.general_classes import parity_classes, proofs
 from derivations.general_classes.decision_times import crossing_time, half_time, peak_time
@@ -202,14 +201,14 @@ def test_thm_general_affinity():
         kept = (first > 0.0) & (second > 0.0)
         tilted = np.exp(LINE[:, None] * np.log(first[kept]) + (1.0 - LINE[:, None]) * np.log(second[kept]))
         affinity = tilted.sum(axis=1) * (x[1] - x[0])
-        assert entropy_on_line(np.log(affinity)) == pytest.approx(float(exact_entropy(mixture, level)), abs=1e-9)
+        assert entropy_on_line(np.log(affinity)) == pytest.approx(float(mixture.entropy(level)), abs=1e-9)
         # D = x + sigma^2 s, and the score of a class is the slope of its bells over their sum.
         slopes = bells * (np.array(points)[:, None] - x) / width**2
         scores = [slopes[group].sum(axis=0) / bells[group].sum(axis=0) for group in (slice(0, 3), slice(3, 5))]
         apart = noise_of(level) ** 4 * (scores[0] - scores[1])[kept] ** 2
         rate = 0.5 * np.exp(level) * (tilted @ apart) / tilted.sum(axis=1)
         production = production_on_line(np.log(affinity), rate)
-        assert production == pytest.approx(float(exact_production(mixture, level)), abs=1e-9)
+        assert production == pytest.approx(float(mixture.production(level)), abs=1e-9)
 
 
 @pytest.mark.parametrize("dimension", [1, 40])

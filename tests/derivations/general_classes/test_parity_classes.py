@@ -10,7 +10,6 @@ from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import noise_of
 from derivations.general_classes.parity_classes import (
     control_parameter,
@@ -38,8 +37,8 @@ def test_one_tuple_is_the_mixture_by_quadrature(order, correlation):
     pair = sign_pair(order, order, correlation)
     mixture = as_mixture(pair)
     # 1e-10 is what the quadrature of mixtures promises
-    np.testing.assert_allclose(entropy(pair, LEVELS), exact_entropy(mixture, LEVELS), rtol=0.0, atol=1e-10)
-    np.testing.assert_allclose(production(pair, LEVELS), exact_production(mixture, LEVELS), rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(entropy(pair, LEVELS), mixture.entropy(LEVELS), rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(production(pair, LEVELS), mixture.production(LEVELS), rtol=0.0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("dimension", "order"), [(60, 2), (60, 3), (60, 4), (4096, 2)])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sympy import Derivative, Function, exp, log, symbols
 
+from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, production_in_time
 from companion.forward import cosine, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit.algebra import same_identity, vanishes
 from derivations.kit.identity import Identity, Proof, mutants, survivors
@@ -46,7 +46,7 @@ def test_a_world_on_a_mixture_knows_what_quadrature_knows(process):
     mixture = isotropic_mixture([[-1.0], [0.3], [1.2]], 0.4, [0.2, 0.5, 0.3])
     time = 0.4
     world = on_mixture(mixture, process, time)
-    entropy = float(exact_entropy(mixture, process.log_snr(np.array(time))))
+    entropy = float(mixture.entropy(process.log_snr(np.array(time))))
     assert float(world.value(class_entropy(t))) == pytest.approx(entropy, abs=1e-9)
     rate = float(production_in_time(mixture, process, time))
     # 1e-8 is the accuracy that quadrature promises and the tolerance of this world.

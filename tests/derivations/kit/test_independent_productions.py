@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from companion.errors import InputError
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_production
 from derivations.kit.independent_productions import (
     production_from_entropy,
     production_from_errors,
@@ -31,20 +30,20 @@ ENOUGH = 1e-8  # the slowest to converge, the Hermite rule, misses 1e-9 on these
 def test_the_routes_agree_on_a_line_and_in_a_plane(components, dimension, seed, log_snr):
     mixture = random_mixture(components, dimension, seed)
     values = [route(mixture, log_snr) for route in ROUTES]
-    np.testing.assert_allclose(values, float(exact_production(mixture, log_snr)), atol=ENOUGH, rtol=0.0)
+    np.testing.assert_allclose(values, float(mixture.production(log_snr)), atol=ENOUGH, rtol=0.0)
 
 
 @pytest.mark.parametrize("components", [2, 3, 4, 5])
 def test_the_routes_agree_in_space(components):
     mixture = random_mixture(components, 3, seed=3)
     values = [route(mixture, 0.2) for route in ROUTES]
-    np.testing.assert_allclose(values, float(exact_production(mixture, 0.2)), atol=ENOUGH, rtol=0.0)
+    np.testing.assert_allclose(values, float(mixture.production(0.2)), atol=ENOUGH, rtol=0.0)
 
 
 def test_points_in_a_plane_have_no_covariance_and_agree():
     triangle = isotropic_mixture([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]], 0.0, [0.5, 0.3, 0.2])
     values = [route(triangle, 0.0) for route in ROUTES]
-    np.testing.assert_allclose(values, float(exact_production(triangle, 0.0)), atol=ENOUGH, rtol=0.0)
+    np.testing.assert_allclose(values, float(triangle.production(0.0)), atol=ENOUGH, rtol=0.0)
 
 
 def test_random_mixtures_are_what_they_say():

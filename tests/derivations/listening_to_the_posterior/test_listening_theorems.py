@@ -22,7 +22,6 @@ from companion.estimate.plan import DEFAULT, PUBLISHED
 from companion.estimate.profile import profile
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import edm_levels, log_snr_levels, noise_of
 
 NEAR = isotropic_mixture([[-2.0], [2.0]], 1.0)
@@ -83,10 +82,10 @@ def test_prop_partition_production(weights):
         apart = mixture(x, sigma, torch.zeros(count).long()) - mixture(x, sigma, torch.ones(count).long())
         values = 0.5 * np.exp(log_snr) * (posterior.prod(dim=1) * apart.square().sum(dim=1)).numpy()
         step = 1e-4
-        slope = exact_entropy(mixture, log_snr - step) - exact_entropy(mixture, log_snr + step)
+        slope = mixture.entropy(log_snr - step) - mixture.entropy(log_snr + step)
         error = values.std() / np.sqrt(count)
         assert abs(values.mean() - slope / (2.0 * step)) < 4.0 * error  # four standard errors
-        assert exact_production(mixture, log_snr) == pytest.approx(slope / (2.0 * step), rel=1e-5)
+        assert mixture.production(log_snr) == pytest.approx(slope / (2.0 * step), rel=1e-5)
 
 
 @pytest.mark.parametrize("mixture", [NEAR, UNEQUAL], ids=["equal", "unequal"])
@@ -95,7 +94,7 @@ def test_prop_truncation(mixture):
     distance = float((mixture.means[0] - mixture.means[1]).norm())
     for sigma in (40.0, 80.0):
         levels = edm_levels(4, sigma_max=sigma)
-        known = np.log(2.0) - float(exact_entropy(mixture, levels[0]))
+        known = np.log(2.0) - float(mixture.entropy(levels[0]))
         # the next order is of relative size kappa and d (s_A^2 - s_B^2)^2 snr / distance^2, below 0.01 for both
         assert known == pytest.approx(distance**2 / (8.0 * sigma**2), rel=0.01)
         asked = partition(mixture, [0], [1])
@@ -141,7 +140,7 @@ def test_prop_bias_is_the_expectation_of_the_estimate(method):
     (found,), _ = measure(NEAR, [partition(NEAR, [0], [1])], levels, 4000, 5, method)
     entropy, error = weighted_mean(found.entropy_of_path, found)
     assert np.all(np.abs(entropy - expected) < 4.5 * error + 1e-12)  # 32 dependent levels, four and a half errors
-    assert np.abs(expected - exact_entropy(NEAR, levels)).max() > 0.003  # or the line above could not tell
+    assert np.abs(expected - NEAR.entropy(levels)).max() > 0.003  # or the line above could not tell
 
 
 def test_prop_bias_to_leading_order():
@@ -165,7 +164,7 @@ def test_prop_bias_is_of_first_order(grid):
         worst = []
         for count in (512, 1024):
             expected, _ = without_noise(NEAR, grid(count), method)
-            worst.append(np.abs(expected - exact_entropy(NEAR, grid(count))).max())
+            worst.append(np.abs(expected - NEAR.entropy(grid(count))).max())
         assert least < worst[0] / worst[1] < 2.1
 
 
@@ -175,7 +174,7 @@ def test_prop_two_sizes_is_of_second_order(grid):
     worst = []
     for count in (512, 1024):
         expected, _ = without_noise(NEAR, grid(count), DEFAULT)
-        worst.append(np.abs(expected - exact_entropy(NEAR, grid(count))).max())
+        worst.append(np.abs(expected - NEAR.entropy(grid(count))).max())
     assert 3.8 < worst[0] / worst[1] < 4.2
 
 
@@ -253,9 +252,7 @@ def test_lem_predicted_paths_of_unequal_covariances():
         worst = []
         for count in (129, 257):
             levels, at = log_snr_levels(count, -10.0, 10.0), np.arange(0, count, (count - 1) // 16)
-            worst.append(
-                np.abs(entropy_on_paths(mixture, levels, at, method) - exact_entropy(mixture, levels[at])).max()
-            )
+            worst.append(np.abs(entropy_on_paths(mixture, levels, at, method) - mixture.entropy(levels[at])).max())
         assert least < worst[0] / worst[1] < most
 
 
@@ -265,7 +262,7 @@ def test_the_expected_estimate_is_the_mean_of_the_estimates(case, method):
     """4000 paths of 24 levels; ten dependent levels, each within four and a half standard errors."""
     mixture, levels, at = cases()[case], edm_levels(24), np.arange(1, 24, 2)
     expected = expected_entropy(mixture, levels, at, method)
-    assert np.abs(expected - exact_entropy(mixture, levels[at])).max() > 0.005  # or the next line could not tell
+    assert np.abs(expected - mixture.entropy(levels[at])).max() > 0.005  # or the next line could not tell
     asked = partition(mixture, [0], [1])
     (found,), _ = measure(mixture, [asked], levels, 4000, 11, replace(method, control=True), block=2000)
     entropy, error = weighted_mean(found.entropy_of_path, found)
@@ -279,9 +276,7 @@ def test_prop_two_sizes_is_of_second_order_for_unequal_covariances():
         worst = []
         for count in (129, 257):
             levels, at = edm_levels(count), np.arange(0, count, (count - 1) // 8)
-            worst.append(
-                np.abs(expected_entropy(mixture, levels, at, method) - exact_entropy(mixture, levels[at])).max()
-            )
+            worst.append(np.abs(expected_entropy(mixture, levels, at, method) - mixture.entropy(levels[at])).max())
         assert least < worst[0] / worst[1] < most
 
 
@@ -329,7 +324,7 @@ def test_prop_two_sizes_for_unequal_covariances():
     levels = log_snr_levels(24, -4.0, 8.0)
     asked = partition(UNEQUAL, [0], [1])
     (found,), _ = measure(UNEQUAL, [asked], levels, 12000, 7, DEFAULT, block=4000)
-    truth = exact_entropy(UNEQUAL, levels)
+    truth = UNEQUAL.entropy(levels)
     two_sizes, error = weighted_mean(found.two_steps_of_path, found)
     entropy, deviation = weighted_mean(found.entropy_of_path, found)
     averaged = entropy - two_sizes - truth

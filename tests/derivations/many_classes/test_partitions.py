@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from companion.entropy import binary_entropy, partition
 from companion.exact import equidistant, two_gaussians
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from companion.forward import noise_of
 from derivations.kit.identity import mutants, survivors
 from derivations.many_classes import proofs
@@ -65,7 +64,7 @@ def test_def_partition():
     np.testing.assert_allclose(fields(mixture, 0.5)[0], sides, atol=1e-13)
     log_odds = np.log(prior / (1.0 - prior)) + np.log(sides[0] / sides[1])
     mean = STEP * (prior * sides[0] + (1.0 - prior) * sides[1]) @ binary_entropy(log_odds)
-    assert float(exact_entropy(mixture, -2.0 * math.log(0.5))) == pytest.approx(mean, abs=1e-10)
+    assert float(mixture.entropy(-2.0 * math.log(0.5))) == pytest.approx(mean, abs=1e-10)
 
 
 def test_prop_jensen_shannon():
@@ -75,7 +74,7 @@ def test_prop_jensen_shannon():
         (p, q), _ = fields(mixture, sigma)
         middle = 0.5 * (p + q)
         divergence = 0.5 * STEP * (p * np.log(p / middle) + q * np.log(q / middle)).sum()
-        entropy = float(exact_entropy(mixture, -2.0 * math.log(sigma)))
+        entropy = float(mixture.entropy(-2.0 * math.log(sigma)))
         assert entropy == pytest.approx(math.log(2.0) - divergence, abs=1e-10)
 
 
@@ -105,9 +104,9 @@ def test_prop_one_against_the_rest(means, shares, level):
     mixture = isotropic_mixture([[m] for m in means], 0.2, weights)
     classes = range(len(means))
     total = sum(
-        float(exact_entropy(mixture.regroup([[k], [other for other in classes if other != k]]), level)) for k in classes
+        float(mixture.regroup([[k], [other for other in classes if other != k]]).entropy(level)) for k in classes
     )
-    excess = total - float(exact_entropy(mixture, level))
+    excess = total - float(mixture.entropy(level))
     assert -1e-9 <= excess <= 1.0
 
 
@@ -123,7 +122,7 @@ def test_thm_equidistant():
     levels = np.linspace(-6.0, 3.0, 10)
     four = isotropic_mixture(torch.eye(4), 0.3)
     kappa = two_gaussians.control_parameter(1.0, noise_of(levels), math.sqrt(2.0), 0.3)
-    exact = exact_entropy(four, levels)  # in the three dimensions that four means span
+    exact = four.entropy(levels)  # in the three dimensions that four means span
     np.testing.assert_allclose(equidistant.entropy(kappa, 4), exact, atol=1e-8)
 
 
@@ -148,7 +147,7 @@ def test_cor_equidistant_partition():
     levels = np.linspace(-6.0, 3.0, 5)
     two_and_two = isotropic_mixture(torch.eye(4), 0.0, [0.1, 0.1, 0.4, 0.4], [0, 0, 1, 1])
     computed = equidistant.partition_entropy(2.0 * np.exp(levels), 2, 2, 0.2)
-    np.testing.assert_allclose(computed, exact_entropy(two_and_two, levels), atol=1e-8)
+    np.testing.assert_allclose(computed, two_and_two.entropy(levels), atol=1e-8)
 
 
 def test_prop_many_classes():

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from companion.errors import InputError
 from companion.exact import equidistant
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy
 from derivations.posterior_concentration import concentration
 
 NAN, INF = math.nan, math.inf
@@ -49,7 +48,7 @@ def test_thm_concentration_equidistant():
     for points in (torch.eye(3, dtype=torch.float64), torch.eye(4, dtype=torch.float64) - 0.25):
         mixture, step = isotropic_mixture(points.tolist(), 0.0), 1e-3
         for snr in (0.5, 3.0):
-            above, below = exact_entropy(mixture, np.log([snr + step, snr - step]))
+            above, below = mixture.entropy(np.log([snr + step, snr - step]))
             found = float(concentration.equidistant_points(2.0 * snr, len(points)))  # Delta^2 = 2
             assert (below - above) / (2.0 * step) == pytest.approx(0.5 * (1.0 - found), abs=1e-6)
         seen = concentration.measure(points, [-1.0, 1.0], 4000, torch.Generator().manual_seed(0))

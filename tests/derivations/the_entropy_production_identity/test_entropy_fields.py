@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from companion.errors import InputError
+from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, production_in_time
 from companion.forward import cosine, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit.independent_productions import random_mixture
 from derivations.the_entropy_production_identity.entropy_fields import (
@@ -29,7 +29,7 @@ def test_density_and_source_integrate_to_entropy_and_production(mixture, process
     times = np.array([[0.1], [0.5], [0.9]])
     step = X[1] - X[0]
     entropies = entropy_density(mixture, process, times, X).sum(axis=1) * step
-    np.testing.assert_allclose(entropies, exact_entropy(mixture, process.log_snr(times[:, 0])), atol=1e-9, rtol=0.0)
+    np.testing.assert_allclose(entropies, mixture.entropy(process.log_snr(times[:, 0])), atol=1e-9, rtol=0.0)
     rates = entropy_source(mixture, process, times, X).sum(axis=1) * step
     np.testing.assert_allclose(rates, production_in_time(mixture, process, times[:, 0]), atol=1e-9, rtol=0.0)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from companion.errors import InputError
+from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, production_in_time
 from companion.forward import ornstein_uhlenbeck
 from derivations.the_entropy_production_identity.fokker_planck import evolve, on_line
 
@@ -20,7 +20,7 @@ def test_a_linear_drift_is_the_gaussian_kernel():
     process = ornstein_uhlenbeck()
     for t, later in zip((0.1, 0.5), evolve(WIDE, lambda x: -x, 2.0, [0.1, 0.5]), strict=True):
         # 1e-10 of quadrature, and the states of density below 1e-13.
-        assert later.entropy() == pytest.approx(float(exact_entropy(mixture, process.log_snr(np.array(t)))), abs=1e-9)
+        assert later.entropy() == pytest.approx(float(mixture.entropy(process.log_snr(np.array(t)))), abs=1e-9)
         assert later.production(2.0) == pytest.approx(float(production_in_time(mixture, process, t)), abs=1e-9)
 
 

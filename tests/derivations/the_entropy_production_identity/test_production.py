@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_production, production_in_time
 from companion.forward import cosine, noise_of, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit.algebra import same_identity, vanishes
 from derivations.kit.coordinates import (
@@ -226,7 +226,7 @@ def test_thm_global_production(components, dimension, log_snr):
     mixture = random_mixture(components, dimension, seed=7)
     routes = (production_from_entropy, production_from_scores, production_from_errors)
     values = [route(mixture, log_snr) for route in routes]
-    np.testing.assert_allclose(values, float(exact_production(mixture, log_snr)), atol=1e-8, rtol=0.0)
+    np.testing.assert_allclose(values, float(mixture.production(log_snr)), atol=1e-8, rtol=0.0)
 
 
 def test_prop_runaway_drift():
@@ -307,7 +307,7 @@ def test_prop_binary_production():
     first, second = (sides.score(x, noise, torch.full((len(x),), side)) for side in (0, 1))
     values = 0.5 * gamma * (1.0 - gamma) * (first - second).square().sum(dim=1)
     error = float(values.std()) / math.sqrt(len(x))
-    assert abs(float(values.mean()) - float(exact_production(sides, 0.0))) < 4.0 * error
+    assert abs(float(values.mean()) - float(sides.production(0.0))) < 4.0 * error
 
 
 def test_prop_snr_production():

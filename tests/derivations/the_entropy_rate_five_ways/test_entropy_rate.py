@@ -13,7 +13,6 @@ from scipy.special import roots_hermitenorm
 from companion.errors import InputError
 from companion.exact.empirical import finite_data
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import noise_of
 from derivations.the_entropy_rate_five_ways.entropy_rate import (
     entropy_rate,
@@ -64,9 +63,9 @@ def test_what_is_forgotten_of_points_is_which_point_it_was():
     """Every point its own class: the rate is the production, and its integral the entropy log K."""
     points = isotropic_mixture(LINE.tolist(), 0.0)
     levels = np.linspace(-9.0, 9.0, 400)
-    np.testing.assert_allclose(entropy_rate(points, levels), exact_production(points, levels), atol=1e-12)
+    np.testing.assert_allclose(entropy_rate(points, levels), points.production(levels), atol=1e-12)
     passed = np.trapezoid(entropy_rate(points, levels), levels)
-    known = float(exact_entropy(points, -9.0) - exact_entropy(points, 9.0))
+    known = float(points.entropy(-9.0) - points.entropy(9.0))
     assert passed == pytest.approx(known, abs=1e-5)  # the trapezoid of 400 levels
 
 

@@ -10,7 +10,6 @@ from scipy.special import roots_hermitenorm, wofz
 
 from companion.exact.empirical import finite_data
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.quadrature import exact_entropy, exact_production
 from companion.forward import noise_of, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.coordinates import Divergence, Gradient, Laplacian
 from derivations.kit.identity import mutants, survivors
@@ -49,7 +48,7 @@ def test_identities_hold_and_every_slip_is_caught(label):
 def test_def_entropy_rate(log_snr):
     """The slope of the entropy of which point it was, and of the mutual information of a mixture with its states."""
     points = isotropic_mixture([[-1.0, 0.0], [0.3, 0.8], [1.2, -0.4]], 0.0, [0.2, 0.5, 0.3])
-    ends = [exact_entropy(points, log_snr - m * 0.1) - exact_entropy(points, log_snr + m * 0.1) for m in (1, 2, 3)]
+    ends = [points.entropy(log_snr - m * 0.1) - points.entropy(log_snr + m * 0.1) for m in (1, 2, 3)]
     slope = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / 6.0
     assert float(slope) == pytest.approx(float(entropy_rate(points, log_snr)), abs=1e-7)  # step 0.1, sixth order
     mixture = small_mixture(2, 2, seed=3)
@@ -103,7 +102,7 @@ def test_thm_rate_five_ways_in_the_time_of_a_process():
         t, h = 0.5, 0.005
 
         def entropy(time, process=process):
-            return float(exact_entropy(line, process.log_snr(np.array(time))))
+            return float(line.entropy(process.log_snr(np.array(time))))
 
         ends = [entropy(t + m * h) - entropy(t - m * h) for m in (1, 2, 3)]
         grown = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h)
@@ -147,7 +146,7 @@ def test_prop_rate_class():
         inside += weight * 0.5 * float((variances / (variances + 1.0)).sum())
     whole = ROUTES["divergence"](mixture, 0.0)
     assert whole - inside == pytest.approx(production_from_errors(mixture, 0.0), abs=1e-8)
-    assert whole - inside == pytest.approx(float(exact_production(mixture, 0.0)), abs=1e-8)
+    assert whole - inside == pytest.approx(float(mixture.production(0.0)), abs=1e-8)
 
 
 def test_prop_rate_constant():

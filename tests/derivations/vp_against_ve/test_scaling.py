@@ -9,7 +9,6 @@ from sympy import exp, log, sqrt
 from companion.exact import landmarks, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.exact.power_laws import power_law, scaling
-from companion.exact.quadrature import exact_production
 from companion.exact.speciation import decision_time, entropy, kappa_decided, peak, production
 from companion.forward import cosine, linear, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit.identity import mutants, survivors
@@ -164,7 +163,7 @@ def test_prop_scaling_clock(process):
         speed = process.diffusion(time) / process.sigma(time) ** 2
         per_level = production(process, time, 2.0 * np.sqrt(dimension), s) / speed
         pair = isotropic_mixture([[-np.sqrt(dimension)], [np.sqrt(dimension)]], s)
-        np.testing.assert_allclose(per_level, exact_production(pair, levels), atol=1e-9)
+        np.testing.assert_allclose(per_level, pair.production(levels), atol=1e-9)
 
 
 @pytest.mark.parametrize(
