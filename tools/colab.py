@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools import book
 
-__all__ = ["Reader", "reader", "run_chapters"]
+__all__ = ["Reader", "copy_package", "files", "reader", "run_chapters"]
 
 _EXECUTE = """
 import sys, nbclient, nbformat
@@ -71,14 +71,7 @@ def reader() -> Iterator[Reader]:
             if "companion" not in entry.name.lower() and "__pycache__" not in entry.name:
                 (site_packages / entry.name).symlink_to(entry)
         repository = top / "repository"
-        repository.mkdir()
-        for name in _PACKAGE:
-            kept = shutil.ignore_patterns("__pycache__")
-            source = book.ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, repository / name, ignore=kept)
-            else:
-                shutil.copy(source, repository)
+        copy_package(repository)
         for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "state"]):
             identity = ["-c", "user.name=reader", "-c", "user.email=reader@localhost", "-c", "commit.gpgsign=false"]
             subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
@@ -86,6 +79,22 @@ def reader() -> Iterator[Reader]:
         folder.mkdir()
         python = top / "environment" / "bin" / "python"
         yield Reader(folder, python, f"git+{repository.as_uri()}")
+
+
+def copy_package(folder: Path) -> None:
+    """What is needed to build and install the package, in a new folder."""
+    folder.mkdir()
+    for source in (book.ROOT / name for name in _PACKAGE):
+        if source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
+
+
+def files(folder: Path) -> set[str]:
+    """Every file below a folder that is shipped."""
+    found = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    return {str(file.relative_to(folder)) for file in found}
 
 
 def run_chapters() -> None:

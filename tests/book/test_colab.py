@@ -1,5 +1,7 @@
 """The set-up cell, run where a Colab reader runs it: an empty folder, torch and diffusers there, the package not."""
 
+import shutil
+
 import pytest
 
 from tools import book, colab, editions
@@ -21,17 +23,21 @@ def test_without_the_package_or_a_source_it_asks_for_one_in_one_line(reader):
         assert len(asked.stderr.strip().splitlines()) == 1
 
 
-def test_what_hides_the_package_is_no_package(reader):
+def test_what_hides_a_package_is_no_package(reader):
     """A folder of its name beside the notebook, with nothing of it inside, and then another package of that name."""
-    folder = reader.folder / "companion"
-    folder.mkdir()
-    asked = reader.run("-c", editions.setup_cell(), source="git+file:///nowhere")
-    assert asked.stderr.splitlines()[-1] == "companion could not be installed from git+file:///nowhere"
-    (folder / "__init__.py").write_text("", encoding="utf-8")
-    asked = reader.run("-c", editions.setup_cell(), source="git+file:///nowhere")
-    said = "hides the package companion: rename it, or work in another folder"
-    assert asked.stderr == f"{folder / '__init__.py'} {said}\n"
-    (folder / "__init__.py").unlink()
+    for name, part in (("companion", "forward.py"), ("derivations", "")):
+        folder = reader.folder / name
+        folder.mkdir()
+        asked = reader.run("-c", editions.setup_cell(), source="git+file:///nowhere")
+        assert asked.stderr.splitlines()[-1] == f"{name} could not be installed from git+file:///nowhere"
+        (folder / "__init__.py").write_text("", encoding="utf-8")
+        asked = reader.run("-c", editions.setup_cell(), source="git+file:///nowhere")
+        said = f"hides the package {name}: rename it, or work in another folder"
+        assert asked.stderr == f"{folder / '__init__.py'} {said}\n"
+        (folder / (part or "__init__.py")).touch()  # the first is whole now: the second is asked for
+    shutil.rmtree(reader.folder / "derivations")
+    (reader.folder / "companion" / "forward.py").unlink()
+    (reader.folder / "companion" / "__init__.py").unlink()
 
 
 @pytest.mark.slow
@@ -39,15 +45,18 @@ def test_it_installs_the_package_alone_and_the_package_imports(reader):
     """Also beside an empty folder of its name, which the test above leaves."""
     before = reader.installed()
     (reader.folder / "companion").mkdir(exist_ok=True)
-    done = reader.run("-c", f"{editions.setup_cell()}\nimport companion.forward\nprint(companion.__file__)")
+    cell = f"{editions.setup_cell()}\nimport companion.forward, derivations.kit.measured\n"
+    done = reader.run("-c", f"{cell}print(companion.__file__)\nprint(derivations.__file__)")
     assert done.returncode == 0, done.stderr
-    assert str(reader.python.parent.parent) in done.stdout
-    assert {name.split("-")[0] for name in reader.installed() - before} == {"companion"}
+    assert done.stdout.count(str(reader.python.parent.parent)) == 2
+    assert {name.split("-")[0] for name in reader.installed() - before} == {"diffusion_companion"}
     assert before <= reader.installed()
-    package = reader.python.parent.parent.glob("lib/*/site-packages/companion")
-    missing = _files(book.ROOT / "companion") - _files(next(package))
-    assert not missing, "weights and result files ship with the package: see package-data in pyproject.toml"
 
 
-def _files(folder):
-    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+@pytest.mark.slow
+def test_what_the_package_needs_and_the_machine_lacks_is_named_in_one_line(reader):
+    hidden = "import sys\nsys.modules['sklearn'] = sys.modules['sympy'] = None\n"
+    for name in ("companion", "derivations"):
+        shutil.copytree(book.ROOT / name, reader.folder / name, dirs_exist_ok=True)
+    asked = reader.run("-c", hidden + editions.setup_cell())
+    assert asked.stderr == "The book also needs scikit-learn and sympy: run %pip install scikit-learn sympy\n"
