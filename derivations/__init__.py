@@ -2,14 +2,20 @@
 
 import importlib
 import pkgutil
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from derivations.kit.identity import Identity
+if TYPE_CHECKING:
+    from derivations.kit.identity import Identity
 
 __all__ = ["identities"]
 
+if find_spec("sympy") is None:
+    raise ImportError("derivations needs sympy: install the extra [book], python -m pip install 'companion[book]'")
 
-def identities() -> dict[str, Identity]:
-    """Every displayed identity of every chapter by its label; a module lists its own in IDENTITIES.
+
+def identities() -> "dict[str, Identity]":
+    """Every displayed identity of every chapter by its label; a module lists its own in a function `identities`.
 
     Raises ValueError where two carry one label.
 
@@ -17,7 +23,8 @@ def identities() -> dict[str, Identity]:
     True
     """
     names = [module.name for module in pkgutil.walk_packages(__path__, f"{__name__}.")]
-    found = [each for name in names for each in getattr(importlib.import_module(name), "IDENTITIES", ())]
+    modules = [importlib.import_module(name) for name in names]
+    found = [identity for module in modules if hasattr(module, "identities") for identity in module.identities()]
     by_label = {identity.label: identity for identity in found}
     if len(by_label) < len(found):
         raise ValueError("two identities carry one label")

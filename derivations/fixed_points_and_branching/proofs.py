@@ -13,9 +13,9 @@ from sympy import Derivative, Expr, Function, IndexedBase, Symbol, atanh, exp, l
 from derivations.fixed_points_and_branching.data_in_noise import point_set
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import Total, j, k, posterior
-from derivations.kit.worlds import World, jets
+from derivations.kit.worlds import World, Worlds, jets
 
-__all__ = ["IDENTITIES", "curie_weiss", "interference", "posterior_slope", "score_jacobian", "sweep"]
+__all__ = ["curie_weiss", "interference", "posterior_slope", "score_jacobian", "sweep"]
 
 place = Symbol("x", real=True)  # the state along a line
 level = Symbol("sigma", positive=True)
@@ -163,36 +163,39 @@ def _simplex(count: int, kappa: float, share: float) -> World:
     return World(values)
 
 
-SIMPLEX = (_simplex(3, 5.0, 0.7), _simplex(7, 9.0, -0.1), _simplex(2, 3.0, 0.4))
+SIMPLEX = Worlds(_simplex, (3, 5.0, 0.7), (7, 9.0, -0.1), (2, 3.0, 0.4))
 PLAIN = (jets(0, lambda expression: expression.doit()), jets(1, lambda expression: expression.doit()))
 
-IDENTITIES = (
-    Identity(
-        "eq-fixed-score",
-        (level**2 * Derivative(log_density, place), guess - place, Total(posterior[j] * point[j], j) - place),
-        "ID 39, 42",
-        POINTS,
-    ),
-    posterior_slope().identity("eq-fixed-slope", "ID 40"),
-    score_jacobian().identity("eq-fixed-jacobian", "ID 40, 45"),
-    sweep().identity("eq-fixed-sweep", "none"),
-    Identity("eq-fixed-stretching", (Derivative(guess - place, place), spread / level**2 - 1), "ID 49, 50", POINTS),
-    curie_weiss().identity("eq-fixed-curie-weiss", "ID 44"),
-    Identity(
-        "eq-fixed-field",
-        (Derivative(atanh(order) - coupling * order, order), 1 / (1 - order**2) - coupling),
-        "none",
-        PLAIN,
-    ),
-    interference().identity("eq-fixed-interference", "ID 44"),
-    Identity("eq-fixed-simplex", (along, _pull), "none", SIMPLEX),
-    Identity(
-        "eq-fixed-simplex-slope",
-        (
-            Derivative(_pull, order),
-            control / 2 * classes * exp(order * control / 2) / (exp(order * control / 2) + classes - 1) ** 2,
+
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-fixed-score",
+            (level**2 * Derivative(log_density, place), guess - place, Total(posterior[j] * point[j], j) - place),
+            "ID 39, 42",
+            POINTS,
         ),
-        "none",
-        PLAIN,
-    ),
-)
+        posterior_slope().identity("eq-fixed-slope", "ID 40"),
+        score_jacobian().identity("eq-fixed-jacobian", "ID 40, 45"),
+        sweep().identity("eq-fixed-sweep", "none"),
+        Identity("eq-fixed-stretching", (Derivative(guess - place, place), spread / level**2 - 1), "ID 49, 50", POINTS),
+        curie_weiss().identity("eq-fixed-curie-weiss", "ID 44"),
+        Identity(
+            "eq-fixed-field",
+            (Derivative(atanh(order) - coupling * order, order), 1 / (1 - order**2) - coupling),
+            "none",
+            PLAIN,
+        ),
+        interference().identity("eq-fixed-interference", "ID 44"),
+        Identity("eq-fixed-simplex", (along, _pull), "none", SIMPLEX),
+        Identity(
+            "eq-fixed-simplex-slope",
+            (
+                Derivative(_pull, order),
+                control / 2 * classes * exp(order * control / 2) / (exp(order * control / 2) + classes - 1) ** 2,
+            ),
+            "none",
+            PLAIN,
+        ),
+    )

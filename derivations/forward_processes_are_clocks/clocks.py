@@ -39,10 +39,9 @@ from derivations.kit.language import (
     state,
     t,
 )
-from derivations.kit.worlds import following, jets, on_mixture, random_fields
+from derivations.kit.worlds import World, Worlds, following, jets, on_mixture, random_fields
 
 __all__ = [
-    "IDENTITIES",
     "benes_equation",
     "benes_kernel",
     "carried_covariance",
@@ -105,23 +104,23 @@ def _moved(expression: Expr) -> Expr:
 
 # The class sees the snr alone
 
-_vectors = random_fields(seed=0)
-_draw = np.random.default_rng(1)
-_x, _alpha, _sigma = (_vectors.values[word] for word in (state, alpha, sigma))
-_points = replace(
-    _vectors,
-    values={
-        **_vectors.values,
-        clean: _draw.standard_normal(_x.shape),
-        natural: _alpha * _x / _sigma**2,
-        snr: _alpha**2 / _sigma**2,
-    },
-)
+_made = symbols("a b")  # a network predicts u = a x_0 + b eps
+
+
+def _clean_and_noisy() -> World:
+    world, draw = random_fields(seed=0), np.random.default_rng(1)
+    x, signal, level = (world.values[word] for word in (state, alpha, sigma))
+    known = {clean: draw.standard_normal(x.shape), natural: signal * x / level**2, snr: signal**2 / level**2}
+    predicted = {noise: draw.standard_normal(x.shape), _made[0]: np.asarray(0.6), _made[1]: np.asarray(1.3)}
+    return replace(world, values={**world.values, **known, **predicted})
+
+
+_points = Worlds(_clean_and_noisy, ())
 
 
 def likelihood() -> Proof:
     """What a state says about a clean point, log N(x; alpha x_0, sigma^2) / N(x; 0, sigma^2)."""
-    proof = Proof(Norm2(state) / (2 * sigma**2) - Norm2(state - alpha * clean) / (2 * sigma**2), (_points,))
+    proof = Proof(Norm2(state) / (2 * sigma**2) - Norm2(state - alpha * clean) / (2 * sigma**2), _points)
     square = Norm2(state) - 2 * alpha * Dot(state, clean) + alpha**2 * Norm2(clean)
     proof.then("expand the square", (Norm2(state) - square) / (2 * sigma**2))
     pulled = proof.then(
@@ -242,56 +241,48 @@ def benes_equation() -> Proof:
 # What is displayed
 
 _log_snr = log(alpha**2 / sigma**2)
-_made = symbols("a b")  # a network predicts u = a x_0 + b eps
-_mixed = replace(
-    _points,
-    values={
-        **_points.values,
-        noise: _draw.standard_normal(_x.shape),
-        _made[0]: np.asarray(0.6),
-        _made[1]: np.asarray(1.3),
-    },
-)
-_pair = isotropic_mixture([[-1.0], [0.7]], [0.3, 0.6], [0.4, 0.6])
 
 
-IDENTITIES = (
-    kernel().identity("eq-clocks-kernel", "ES 2, 6"),
-    Identity("eq-clocks-drift", (drift, Derivative(alpha, t) / alpha), "ES 1, 6", _moving),
-    Identity(
-        "eq-clocks-diffusion",
-        (diffusion**2, Derivative(sigma**2, t) - 2 * drift * sigma**2, -(sigma**2) * Derivative(_log_snr, t)),
-        "ES 1, 6",
-        _moving,
-    ),
-    Identity(
-        "eq-clocks-frame",
-        (Norm2(state - alpha * clean) / sigma**2, Norm2(state / alpha - clean) / (sigma / alpha) ** 2),
-        "none",
-        (_points,),
-    ),
-    likelihood().identity("eq-clocks-likelihood", "none"),
-    natural_drift().identity("eq-clocks-natural-drift", "none"),
-    natural_noise().identity("eq-clocks-natural-noise", "none"),
-    carried_covariance().identity("eq-clocks-carried", "none"),
-    natural_covariance().identity("eq-clocks-natural-covariance", "none"),
-    Identity(
-        "eq-clocks-tweedie",
-        (mixture_score, _tweedie),
-        "ID 11",
-        tuple(on_mixture(_pair, process, 0.4) for process in (ornstein_uhlenbeck(), rectified_flow())),
-    ),
-    reverse_drift().identity("eq-clocks-reverse", "ES 3, ID 10"),
-    Identity(
-        "eq-clocks-predictions",
-        (
-            clean,
-            (_made[1] * (alpha * clean + sigma * noise) - sigma * (_made[0] * clean + _made[1] * noise))
-            / (_made[1] * alpha - _made[0] * sigma),
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    pair = isotropic_mixture([[-1.0], [0.7]], [0.3, 0.6], [0.4, 0.6])
+    return (
+        kernel().identity("eq-clocks-kernel", "ES 2, 6"),
+        Identity("eq-clocks-drift", (drift, Derivative(alpha, t) / alpha), "ES 1, 6", _moving),
+        Identity(
+            "eq-clocks-diffusion",
+            (diffusion**2, Derivative(sigma**2, t) - 2 * drift * sigma**2, -(sigma**2) * Derivative(_log_snr, t)),
+            "ES 1, 6",
+            _moving,
         ),
-        "ID 11",
-        (_mixed,),
-    ),
-    velocity().identity("eq-clocks-velocity", "none"),
-    benes_kernel().identity("eq-clocks-benes", "none"),
-)
+        Identity(
+            "eq-clocks-frame",
+            (Norm2(state - alpha * clean) / sigma**2, Norm2(state / alpha - clean) / (sigma / alpha) ** 2),
+            "none",
+            _points,
+        ),
+        likelihood().identity("eq-clocks-likelihood", "none"),
+        natural_drift().identity("eq-clocks-natural-drift", "none"),
+        natural_noise().identity("eq-clocks-natural-noise", "none"),
+        carried_covariance().identity("eq-clocks-carried", "none"),
+        natural_covariance().identity("eq-clocks-natural-covariance", "none"),
+        Identity(
+            "eq-clocks-tweedie",
+            (mixture_score, _tweedie),
+            "ID 11",
+            [on_mixture(pair, process, 0.4) for process in (ornstein_uhlenbeck(), rectified_flow())],
+        ),
+        reverse_drift().identity("eq-clocks-reverse", "ES 3, ID 10"),
+        Identity(
+            "eq-clocks-predictions",
+            (
+                clean,
+                (_made[1] * (alpha * clean + sigma * noise) - sigma * (_made[0] * clean + _made[1] * noise))
+                / (_made[1] * alpha - _made[0] * sigma),
+            ),
+            "ID 11",
+            _points,
+        ),
+        velocity().identity("eq-clocks-velocity", "none"),
+        benes_kernel().identity("eq-clocks-benes", "none"),
+    )

@@ -33,11 +33,10 @@ from sympy import (
 
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import alpha, diffusion, drift, sigma, t
-from derivations.kit.worlds import World
+from derivations.kit.worlds import World, Worlds
 
 __all__ = [
     "CLOCKS",
-    "IDENTITIES",
     "Clock",
     "lam",
     "noise_of_clock",
@@ -143,9 +142,14 @@ def _solved(clock: Clock, at: float) -> World:
 
 
 _times = {"VP, constant rate": (0.3, 1.1), "VE, EDM": (0.6, 1.7)}  # elsewhere the process ends at 1
-_worlds = {name: tuple(_solved(clock, at) for at in _times.get(name, (0.3, 0.7))) for name, clock in CLOCKS.items()}
-_every = tuple(world for worlds in _worlds.values() for world in worlds)
-_vp = tuple(world for name, clock in CLOCKS.items() if clock.preserving for world in _worlds[name])
+_worlds = {
+    name: Worlds(_solved, *((clock, at) for at in _times.get(name, (0.3, 0.7)))) for name, clock in CLOCKS.items()
+}
+
+
+def _worlds_of(preserving: bool) -> list[World]:
+    """Those of every process, or of all that preserve the variance."""
+    return [world for name, clock in CLOCKS.items() if clock.preserving >= preserving for world in _worlds[name]]
 
 
 def _past(integrand: Expr) -> Integral:
@@ -166,7 +170,7 @@ def signal_of_clock(name: str) -> Proof:
 
 def preserved() -> Proof:
     """sigma^2 of every process with g^2 = -2 f."""
-    proof = Proof(sigma**2, _vp)
+    proof = Proof(sigma**2, _worlds_of(preserving=True))
     proof.then(r"solve $(\sigma^2)' = 2 f \sigma^2 + g^2$ from $0$", alpha**2 * _past(diffusion**2 / alpha**2))
     proof.then(r"$g^2 = -2 f = -2 \alpha'/\alpha$", alpha**2 * _past(-2 * Derivative(alpha, t) / alpha**3))
     whole = proof.then("a whole derivative", alpha**2 * _past(Derivative(alpha**-2, t)))
@@ -203,30 +207,33 @@ def _of(name: str, label: str, left: Expr, right: Expr, source: str = "none") ->
     return Identity(f"eq-clocks-{label}", (left, right), source, _worlds[name])
 
 
-IDENTITIES = (
-    Identity("eq-clocks-signal", (alpha, exp(_past(drift))), "ES 6", _every),
-    Identity("eq-clocks-noise", (sigma**2, alpha**2 * _past(diffusion**2 / alpha**2)), "ES 6", _every),
-    preserved().identity("eq-clocks-preserved", "ES 4.3"),
-    Identity("eq-clocks-vp-log-snr", (lam, -log(exp(B) - 1)), "none", _vp),
-    Identity("eq-clocks-vp-inverse", (B, log(1 + exp(-lam))), "none", _vp),
-    _of("VP, constant rate", "ou", alpha, exp(-t), "ES 4.3"),
-    _of("VP, constant rate", "ou-time", t, log(1 + exp(-lam)) / 2),
-    _of("VP, linear rate", "linear", B, _linear),
-    _of("VP, linear rate", "linear-time", t, (sqrt(first**2 + 2 * B * (last - first)) - first) / (last - first)),
-    _of("VP, scaled linear rate", "scaled", B, _scaled),
-    _of(
-        "VP, scaled linear rate",
-        "scaled-time",
-        t,
-        (cbrt(root_first**3 + 3 * B * _slope) - root_first) / _slope,
-    ),
-    _of("VP, cosine", "cosine", alpha, CLOCKS["VP, cosine"].signal),
-    _of("VP, cosine", "cosine-time", t, (acos(cos(angle) * exp(-B / 2)) - angle) / rate),
-    _of("VE, EDM", "ve", sigma**2, t**2, "ES 4.3"),
-    _of("VE, EDM", "ve-log-snr", lam, -2 * log(t)),
-    _of("VE, EDM", "ve-time", t, exp(-lam / 2)),
-    _of("rectified flow", "flow", alpha, 1 - t),
-    _of("rectified flow", "flow-noise", sigma**2, t**2),
-    _of("rectified flow", "flow-log-snr", lam, 2 * log(1 - t) - 2 * log(t)),
-    _of("rectified flow", "flow-time", t, exp(-lam / 2) / (1 + exp(-lam / 2))),
-)
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    every, vp = _worlds_of(preserving=False), _worlds_of(preserving=True)
+    return (
+        Identity("eq-clocks-signal", (alpha, exp(_past(drift))), "ES 6", every),
+        Identity("eq-clocks-noise", (sigma**2, alpha**2 * _past(diffusion**2 / alpha**2)), "ES 6", every),
+        preserved().identity("eq-clocks-preserved", "ES 4.3"),
+        Identity("eq-clocks-vp-log-snr", (lam, -log(exp(B) - 1)), "none", vp),
+        Identity("eq-clocks-vp-inverse", (B, log(1 + exp(-lam))), "none", vp),
+        _of("VP, constant rate", "ou", alpha, exp(-t), "ES 4.3"),
+        _of("VP, constant rate", "ou-time", t, log(1 + exp(-lam)) / 2),
+        _of("VP, linear rate", "linear", B, _linear),
+        _of("VP, linear rate", "linear-time", t, (sqrt(first**2 + 2 * B * (last - first)) - first) / (last - first)),
+        _of("VP, scaled linear rate", "scaled", B, _scaled),
+        _of(
+            "VP, scaled linear rate",
+            "scaled-time",
+            t,
+            (cbrt(root_first**3 + 3 * B * _slope) - root_first) / _slope,
+        ),
+        _of("VP, cosine", "cosine", alpha, CLOCKS["VP, cosine"].signal),
+        _of("VP, cosine", "cosine-time", t, (acos(cos(angle) * exp(-B / 2)) - angle) / rate),
+        _of("VE, EDM", "ve", sigma**2, t**2, "ES 4.3"),
+        _of("VE, EDM", "ve-log-snr", lam, -2 * log(t)),
+        _of("VE, EDM", "ve-time", t, exp(-lam / 2)),
+        _of("rectified flow", "flow", alpha, 1 - t),
+        _of("rectified flow", "flow-noise", sigma**2, t**2),
+        _of("rectified flow", "flow-log-snr", lam, 2 * log(1 - t) - 2 * log(t)),
+        _of("rectified flow", "flow-time", t, exp(-lam / 2) / (1 + exp(-lam / 2))),
+    )

@@ -50,7 +50,6 @@ from derivations.kit.language import (
 )
 
 __all__ = [
-    "IDENTITIES",
     "covariance_of_log_odds",
     "entropy_in_kappa",
     "linear_log_odds",
@@ -163,80 +162,84 @@ def _saturating(power: Expr) -> Expr:
     return control**power * (1 - width**2 / distance**2 * control)
 
 
-IDENTITIES = (
-    linear_log_odds().identity("eq-linear-log-odds", "ES 13, 48"),
-    Identity(
-        "eq-evidence",
-        (
-            log_odds[i, j],
-            log(prior[i] / prior[j]) + kappa[i, j] / 2 + alpha / sqrt(total_variance) * Dot(mean[i] - mean[j], noise),
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        linear_log_odds().identity("eq-linear-log-odds", "ES 13, 48"),
+        Identity(
+            "eq-evidence",
+            (
+                log_odds[i, j],
+                log(prior[i] / prior[j])
+                + kappa[i, j] / 2
+                + alpha / sqrt(total_variance) * Dot(mean[i] - mean[j], noise),
+            ),
+            "ES 14, 49",
+            PLANE,
         ),
-        "ES 14, 49",
-        PLANE,
-    ),
-    covariance_of_log_odds().identity("eq-log-odds-covariance", "ES 16, 17, 50"),
-    Identity(
-        "eq-score-gap",
-        (
-            Norm2(score[i] - score[j]),
-            alpha**2 / total_variance**2 * Norm2(mean[i] - mean[j]),
-            kappa[i, j] / total_variance,
+        covariance_of_log_odds().identity("eq-log-odds-covariance", "ES 16, 17, 50"),
+        Identity(
+            "eq-score-gap",
+            (
+                Norm2(score[i] - score[j]),
+                alpha**2 / total_variance**2 * Norm2(mean[i] - mean[j]),
+                kappa[i, j] / total_variance,
+            ),
+            "ES 18, 47",
+            PLANE,
         ),
-        "ES 18, 47",
-        PLANE,
-    ),
-    production_in_kappa().identity("eq-kappa-production", "ES 52"),
-    Identity("eq-competing-mass", (prior[i] * E(i, posterior[j]), E(posterior[i] * posterior[j])), "none", PLANE),
-    Identity(
-        "eq-kappa-clock",
-        (Derivative(kappa_in(t), t), -(diffusion**2) / total_variance * control),
-        "none",
-        moving(alpha**2 * distance**2 / (alpha**2 * width**2 + sigma**2), t),
-    ),
-    Identity(
-        "eq-log-odds-diffusion",
-        (
-            Derivative(law, control),
-            Derivative(law, (evidence, 2)) / 2 - Derivative(tanh(evidence / 2) * law, evidence) / 2,
+        production_in_kappa().identity("eq-kappa-production", "ES 52"),
+        Identity("eq-competing-mass", (prior[i] * E(i, posterior[j]), E(posterior[i] * posterior[j])), "none", PLANE),
+        Identity(
+            "eq-kappa-clock",
+            (Derivative(kappa_in(t), t), -(diffusion**2) / total_variance * control),
+            "none",
+            moving(alpha**2 * distance**2 / (alpha**2 * width**2 + sigma**2), t),
         ),
-        "none",
-        LAW,
-    ),
-    Identity("eq-binary-entropy", (class_entropy(control), E(posterior_entropy)), "ES 7, 14", LINE),
-    entropy_in_kappa().identity("eq-binary-production", "ES 52"),
-    Identity(
-        "eq-binary-curvature",
-        (Derivative(class_entropy(control), (control, 2)), E(certainty**2 * (1 - certainty) ** 2) / 2),
-        "none",
-        LINE,
-    ),
-    Identity(
-        "eq-variance-slope",
-        (
-            Derivative(variance_of_entropy, control),
-            E(evidence**2 * certainty**2 * (1 - certainty) ** 2)
-            - E(certainty * (1 - certainty) * (posterior_entropy - E(posterior_entropy))),
+        Identity(
+            "eq-log-odds-diffusion",
+            (
+                Derivative(law, control),
+                Derivative(law, (evidence, 2)) / 2 - Derivative(tanh(evidence / 2) * law, evidence) / 2,
+            ),
+            "none",
+            LAW,
         ),
-        "none",
-        LINE,
-    ),
-    slope_at_the_midpoint().identity("eq-midpoint-slope", "ID 44, 45"),
-    Identity(
-        "eq-vp-rate",
-        (Derivative(kappa_in(t), t), -2 * control * (1 + (1 - width**2) / distance**2 * control)),
-        "ES 19",
-        moving(distance**2 / (exp(2 * t) - 1 + width**2), t),
-    ),
-    Identity(
-        "eq-ve-rate",
-        (Derivative(kappa_in(t), t), -2 / distance * sqrt(_saturating(3))),
-        "ES 71",
-        moving(distance**2 / (width**2 + t**2), t),
-    ),
-    Identity(
-        "eq-log-snr-rate",
-        (Derivative(kappa_in(log_snr), log_snr), _saturating(1)),
-        "ES 15",
-        moving(distance**2 / (width**2 + exp(-log_snr)), log_snr),
-    ),
-)
+        Identity("eq-binary-entropy", (class_entropy(control), E(posterior_entropy)), "ES 7, 14", LINE),
+        entropy_in_kappa().identity("eq-binary-production", "ES 52"),
+        Identity(
+            "eq-binary-curvature",
+            (Derivative(class_entropy(control), (control, 2)), E(certainty**2 * (1 - certainty) ** 2) / 2),
+            "none",
+            LINE,
+        ),
+        Identity(
+            "eq-variance-slope",
+            (
+                Derivative(variance_of_entropy, control),
+                E(evidence**2 * certainty**2 * (1 - certainty) ** 2)
+                - E(certainty * (1 - certainty) * (posterior_entropy - E(posterior_entropy))),
+            ),
+            "none",
+            LINE,
+        ),
+        slope_at_the_midpoint().identity("eq-midpoint-slope", "ID 44, 45"),
+        Identity(
+            "eq-vp-rate",
+            (Derivative(kappa_in(t), t), -2 * control * (1 + (1 - width**2) / distance**2 * control)),
+            "ES 19",
+            moving(distance**2 / (exp(2 * t) - 1 + width**2), t),
+        ),
+        Identity(
+            "eq-ve-rate",
+            (Derivative(kappa_in(t), t), -2 / distance * sqrt(_saturating(3))),
+            "ES 71",
+            moving(distance**2 / (width**2 + t**2), t),
+        ),
+        Identity(
+            "eq-log-snr-rate",
+            (Derivative(kappa_in(log_snr), log_snr), _saturating(1)),
+            "ES 15",
+            moving(distance**2 / (width**2 + exp(-log_snr)), log_snr),
+        ),
+    )

@@ -16,10 +16,9 @@ from companion.exact.mixtures import isotropic_mixture
 from companion.forward import ornstein_uhlenbeck
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, Norm2, alpha, density, i, j, log_odds, mean, prior, score, t
-from derivations.kit.worlds import World, following, jets, on_mixture
+from derivations.kit.worlds import World, Worlds, following, jets, on_mixture
 
 __all__ = [
-    "IDENTITIES",
     "affinity_flow",
     "divergence_flow",
     "expansion",
@@ -90,8 +89,8 @@ def _noised(number: Expr | int) -> Expr:
     return 1 + epsilon * (clean[number] - 1)
 
 
-_LINE = tuple(_world([[centre] for centre in _MEANS], time) for time in (0.3, 1.1))
-_PLANE = (_world([[-0.6, 0.2], [0.9, 0.0]], 0.5),)
+_LINE = Worlds(_world, ([[centre] for centre in _MEANS], 0.3), ([[centre] for centre in _MEANS], 1.1))
+_PLANE = Worlds(_world, ([[-0.6, 0.2], [0.9, 0.0]], 0.5))
 _FAR = (World({clean: np.asarray(_CLEAN), mean: np.asarray(_MEANS)}, prepare=_limits_taken),)
 
 
@@ -258,24 +257,24 @@ def isotropic_log_odds() -> Proof:
     return proof
 
 
-_DECOMPOSITION = Identity(
-    "eq-general-log-odds",
-    (log_odds[i, j], log(prior[i] / prior[j]) + dimension * gap + sqrt(dimension) * fluctuation),
-    "ES 24, 81-83",
-    _PLANE,
-)
-
-IDENTITIES = (
-    _DECOMPOSITION,
-    gaussian_mean().identity("eq-general-mean", "none"),
-    gaussian_variance().identity("eq-general-variance", "none"),
-    gaussian_score_gap().identity("eq-general-score-gap", "none"),
-    expansion("mean").identity("eq-general-mean-expansion", "ES 86"),
-    expansion("variance").identity("eq-general-variance-expansion", "ES 87"),
-    expansion("score gap").identity("eq-general-score-expansion", "ES 89, 90"),
-    divergence_flow().identity("eq-general-divergence-flow", "none"),
-    affinity_flow().identity("eq-general-affinity-flow", "none"),
-    kernel_equation().identity("eq-general-kernel", "none"),
-    gaussian_affinity().identity("eq-general-gaussian-affinity", "none"),
-    isotropic_log_odds().identity("eq-general-isotropic", "none"),
-)
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-general-log-odds",
+            (log_odds[i, j], log(prior[i] / prior[j]) + dimension * gap + sqrt(dimension) * fluctuation),
+            "ES 24, 81-83",
+            _PLANE,
+        ),
+        gaussian_mean().identity("eq-general-mean", "none"),
+        gaussian_variance().identity("eq-general-variance", "none"),
+        gaussian_score_gap().identity("eq-general-score-gap", "none"),
+        expansion("mean").identity("eq-general-mean-expansion", "ES 86"),
+        expansion("variance").identity("eq-general-variance-expansion", "ES 87"),
+        expansion("score gap").identity("eq-general-score-expansion", "ES 89, 90"),
+        divergence_flow().identity("eq-general-divergence-flow", "none"),
+        affinity_flow().identity("eq-general-affinity-flow", "none"),
+        kernel_equation().identity("eq-general-kernel", "none"),
+        gaussian_affinity().identity("eq-general-gaussian-affinity", "none"),
+        isotropic_log_odds().identity("eq-general-isotropic", "none"),
+    )

@@ -53,7 +53,7 @@ from derivations.kit.language import (
     t,
 )
 
-__all__ = ["IDENTITIES", "entropy_of_the_tube", "gaussian_rate", "spectrum_of_the_sphere", "subspace_rate"]
+__all__ = ["entropy_of_the_tube", "gaussian_rate", "spectrum_of_the_sphere", "subspace_rate"]
 
 _speed = diffusion**2 / (2 * sigma**2)  # -(1/2) dlambda/dt
 
@@ -141,59 +141,66 @@ def entropy_of_the_tube() -> Proof:
     return proof
 
 
-IDENTITIES = (
-    Identity(
-        "eq-bandwidth-dimension",
-        (dimension, alpha**2 / sigma**2 * E(spread), ambient - sigma**2 * E(Norm2(mixture_score))),
-        "ID 19, 33",
-        MIXTURE,
-    ),
-    Identity("eq-bandwidth-rate", (Derivative(class_entropy(t), t), _speed * dimension), "ID 19, 33, 62", MIXTURE),
-    Identity("eq-bandwidth-log-snr", (-Derivative(class_entropy(log_snr), log_snr), dimension / 2), "none", MIXTURE),
-    gaussian_rate().identity("eq-bandwidth-gaussian", "ID 35, 36, 61"),
-    subspace_rate().identity("eq-bandwidth-subspace", "ID 36, 38"),
-    Identity(
-        "eq-bandwidth-score-norm",
-        (
-            E(Norm2(mixture_score)),
-            manifold / (alpha**2 * width**2 + sigma**2) + (ambient - manifold) / sigma**2,
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-bandwidth-dimension",
+            (dimension, alpha**2 / sigma**2 * E(spread), ambient - sigma**2 * E(Norm2(mixture_score))),
+            "ID 19, 33",
+            MIXTURE,
         ),
-        "ID 37",
-        SHEET,
-    ),
-    Identity(
-        "eq-bandwidth-fisher",
-        (
-            -Derivative(log_posterior, (place, 2)),
-            1 / noise**2 - 1 / (rho + noise**2),
-            rho / (noise**2 * (rho + noise**2)),
+        Identity("eq-bandwidth-rate", (Derivative(class_entropy(t), t), _speed * dimension), "ID 19, 33, 62", MIXTURE),
+        Identity(
+            "eq-bandwidth-log-snr", (-Derivative(class_entropy(log_snr), log_snr), dimension / 2), "none", MIXTURE
         ),
-        "ID 61",
-        LINE,
-    ),
-    Identity(
-        "eq-bandwidth-riccati",
-        (Derivative(ratio, kappa), 1 - ratio**2 - manifold / kappa * ratio),
-        "none",
-        SPHERE,
-    ),
-    Identity(
-        "eq-bandwidth-sphere",
-        (
-            dimension,
-            radius**2 / noise**2 * (1 - E(ratio**2)),
-            manifold * E(radius * ratio / observed) + radius**2 / noise**2 * E(Derivative(ratio, kappa)),
+        gaussian_rate().identity("eq-bandwidth-gaussian", "ID 35, 36, 61"),
+        subspace_rate().identity("eq-bandwidth-subspace", "ID 36, 38"),
+        Identity(
+            "eq-bandwidth-score-norm",
+            (
+                E(Norm2(mixture_score)),
+                manifold / (alpha**2 * width**2 + sigma**2) + (ambient - manifold) / sigma**2,
+            ),
+            "ID 37",
+            SHEET,
         ),
-        "none",
-        SPHERE,
-    ),
-    Identity(
-        "eq-bandwidth-sphere-limit", (excess, manifold * (3 - 2 * manifold) / (2 * radius**2)), "none", SPHERES_LIMIT
-    ),
-    Identity(
-        "eq-bandwidth-curvature",
-        (excess, Rational(3, 2) * E(Norm2(bend)) - E(Norm2(trace)) - E(Norm2(log_density_slope))),
-        "none",
-        CURVED,
-    ),
-)
+        Identity(
+            "eq-bandwidth-fisher",
+            (
+                -Derivative(log_posterior, (place, 2)),
+                1 / noise**2 - 1 / (rho + noise**2),
+                rho / (noise**2 * (rho + noise**2)),
+            ),
+            "ID 61",
+            LINE,
+        ),
+        Identity(
+            "eq-bandwidth-riccati",
+            (Derivative(ratio, kappa), 1 - ratio**2 - manifold / kappa * ratio),
+            "none",
+            SPHERE,
+        ),
+        Identity(
+            "eq-bandwidth-sphere",
+            (
+                dimension,
+                radius**2 / noise**2 * (1 - E(ratio**2)),
+                manifold * E(radius * ratio / observed) + radius**2 / noise**2 * E(Derivative(ratio, kappa)),
+            ),
+            "none",
+            SPHERE,
+        ),
+        Identity(
+            "eq-bandwidth-sphere-limit",
+            (excess, manifold * (3 - 2 * manifold) / (2 * radius**2)),
+            "none",
+            SPHERES_LIMIT,
+        ),
+        Identity(
+            "eq-bandwidth-curvature",
+            (excess, Rational(3, 2) * E(Norm2(bend)) - E(Norm2(trace)) - E(Norm2(log_density_slope))),
+            "none",
+            CURVED,
+        ),
+    )

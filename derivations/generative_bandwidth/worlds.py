@@ -10,6 +10,7 @@ SPHERES_LIMIT, CURVED    limits of small noise on spheres and on an ellipse, by 
 TUBE         normal offsets nu from a point with a random second fundamental form, noise 1
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ from derivations.kit.language import (
     state,
     t,
 )
-from derivations.kit.worlds import World, jets, on_mixture
+from derivations.kit.worlds import World, Worlds, jets, on_mixture
 
 __all__ = [
     "CURVED",
@@ -134,7 +135,7 @@ def _slope(function: Callable[[float], float], x: float) -> float:
     return float((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step))
 
 
-MIXTURE = (_mixture_world(ornstein_uhlenbeck(), 0.4), _mixture_world(variance_exploding(), 0.9))
+MIXTURE = Worlds(_mixture_world, (ornstein_uhlenbeck(), 0.4), (variance_exploding(), 0.9))
 
 
 def _in_time(entropy: Expr) -> tuple[World, World]:
@@ -185,7 +186,7 @@ def _sheet_world(wide: float, signal: float, level: float) -> World:
     return World(known, 1, np.full(len(scores), cell), densities[None, :, None], tolerance=1e-8)
 
 
-SHEET = (_sheet_world(0.8, 0.7, 0.9), _sheet_world(1.3, 1.0, 1.1))
+SHEET = Worlds(_sheet_world, (0.8, 0.7, 0.9), (1.3, 1.0, 1.1))
 
 
 def _normal(expression: Expr) -> Expr:
@@ -226,7 +227,7 @@ def _sphere_world(m: int, size: float, level: float) -> World:
     return World({**known, prior: np.ones(1)}, 1, np.full(len(r), step), densities, tolerance=1e-7)
 
 
-SPHERE = (_sphere_world(2, 1.3, 0.5), _sphere_world(5, 0.8, 0.3))
+SPHERE = Worlds(_sphere_world, (2, 1.3, 0.5), (5, 0.8, 0.3))
 
 
 def _limit(dimension_at: Callable[[float], float], m: int, level: float) -> float:
@@ -261,7 +262,7 @@ def _curved(m: int, value: float, second: Array, traced: Array, slope: Array, sh
     return World(known, 1, shares, np.ones((1, len(shares), 1)), tolerance=1e-3)
 
 
-CURVED = (_curved_sphere(1, 0.7), _curved_sphere(3, 1.2), _ellipse())
+CURVED = Worlds(operator.call, (_curved_sphere, 1, 0.7), (_curved_sphere, 3, 1.2), (_ellipse,))
 
 
 def _with_radius(m: int, size: float) -> World:
@@ -269,7 +270,7 @@ def _with_radius(m: int, size: float) -> World:
     return replace(world, values={**world.values, radius: np.asarray(size)}, tolerance=1e-5)
 
 
-SPHERES_LIMIT = (_with_radius(1, 0.7), _with_radius(2, 1.2), _with_radius(4, 0.9))
+SPHERES_LIMIT = Worlds(_with_radius, (1, 0.7), (2, 1.2), (4, 0.9))
 
 
 def _tube(seed: int, m: int, codim: int) -> World:
@@ -285,4 +286,4 @@ def _tube(seed: int, m: int, codim: int) -> World:
     return World(known, 1, weights, np.ones((1, len(grid), 1)))
 
 
-TUBE = (_tube(0, 3, 2), _tube(1, 2, 3))
+TUBE = Worlds(_tube, (0, 3, 2), (1, 2, 3))

@@ -33,7 +33,7 @@ from derivations.kit.language import (
     t,
     width,
 )
-from derivations.kit.worlds import World, jets, on_mixture
+from derivations.kit.worlds import World, Worlds, jets, on_mixture
 
 __all__ = [
     "LAW",
@@ -99,10 +99,7 @@ def _gaussian_world(process: Process, time: float, classes: tuple[int, int, int]
     return replace(world, values=values, prepare=assigned)
 
 
-PLANE = (
-    _gaussian_world(ornstein_uhlenbeck(), 0.4, (1, 2, 3)),
-    _gaussian_world(variance_exploding(), 0.9, (3, 1, 2)),
-)
+PLANE = Worlds(_gaussian_world, (ornstein_uhlenbeck(), 0.4, (1, 2, 3)), (variance_exploding(), 0.9, (3, 1, 2)))
 
 
 def _line_world(at: float, prior_log_odds: float) -> World:
@@ -151,7 +148,7 @@ def _line_world(at: float, prior_log_odds: float) -> World:
     )
 
 
-LINE = (_line_world(3.0, 0.0), _line_world(1.7, 0.8))
+LINE = Worlds(_line_world, (3.0, 0.0), (1.7, 0.8))
 
 
 def _with_the_law(expression: Expr) -> Expr:

@@ -31,7 +31,7 @@ class Identity:
     label: str
     sides: tuple[Expr, ...]
     source: str
-    worlds: tuple[World, ...]
+    worlds: Sequence[World]
 
     @property
     def tex(self) -> str:
@@ -65,7 +65,7 @@ class Proof:
     """
 
     def __init__(self, start: Expr, worlds: Sequence[World]) -> None:
-        self.worlds = tuple(worlds)
+        self.worlds = worlds
         self.steps: list[tuple[str, Expr]] = [("", start)]
 
     @property

@@ -14,8 +14,11 @@ chance of the order of the tolerance; and one that differs in a sign, a coeffici
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import starmap
+from typing import Any
 
 import numpy as np
 import sympy
@@ -29,7 +32,7 @@ from companion.exact.mixtures import GaussianMixture
 from companion.forward import Process
 from derivations.kit import language as words
 
-__all__ = ["World", "following", "jets", "on_mixture", "random_fields"]
+__all__ = ["World", "Worlds", "following", "jets", "on_mixture", "random_fields"]
 
 Array = NDArray[np.float64]
 
@@ -127,6 +130,28 @@ class World:
         else:
             density = np.tensordot(self.values[words.prior], self.densities, axes=1)
         return np.asarray((self.weights[:, None] * density * values).sum(axis=0))
+
+
+class Worlds(Sequence[World]):
+    """Worlds that are made when the first of them is asked for: by one function, of each of some tuples of arguments.
+
+    >>> fields = Worlds(random_fields, (0,), (1, 4))
+    >>> [world.classes for world in fields]
+    [3, 4]
+    """
+
+    def __init__(self, make: Callable[..., World], *arguments: Iterable[Any]) -> None:
+        self._make, self._arguments = make, arguments
+
+    @cached_property
+    def _made(self) -> tuple[World, ...]:
+        return tuple(starmap(self._make, self._arguments))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._made[index]
+
+    def __len__(self) -> int:
+        return len(self._arguments)
 
 
 _FUNCTIONS: dict[type, Callable[..., Array]] = {

@@ -45,10 +45,9 @@ from derivations.kit.language import (
     posterior,
     prior,
 )
-from derivations.kit.worlds import World, on_mixture, random_fields
+from derivations.kit.worlds import World, Worlds, on_mixture, random_fields
 
 __all__ = [
-    "IDENTITIES",
     "equidistant_entropy",
     "equidistant_production",
     "jensen_shannon",
@@ -83,8 +82,8 @@ def _sides(balanced: bool, at: float) -> World:
     return replace(world, values=values, prepare=lambda expression: expression.xreplace(numbers))
 
 
-_TRUE = tuple(_sides(False, at) for at in (0.5, 1.3))
-_BALANCED = tuple(_sides(True, at) for at in (0.5, 1.3))
+_TRUE = Worlds(_sides, (False, 0.5), (False, 1.3))
+_BALANCED = Worlds(_sides, (True, 0.5), (True, 1.3))
 
 
 def jensen_shannon() -> Proof:
@@ -118,7 +117,7 @@ def _class_and_rest(seed: int, of: int) -> World:
     )
 
 
-_ANY_CLASS = (_class_and_rest(0, 1), _class_and_rest(1, 3))
+_ANY_CLASS = Worlds(_class_and_rest, (0, 1), (1, 3))
 
 
 def _all_rests(at: float) -> World:
@@ -132,7 +131,7 @@ def _against_rest(mixture: GaussianMixture, k: int) -> GaussianMixture:
     return mixture.regroup([[k], [other for other in range(len(mixture.classes)) if other != k]])
 
 
-_RESTS = tuple(_all_rests(at) for at in (0.5, 1.3))
+_RESTS = Worlds(_all_rests, (0.5,), (1.3,))
 
 
 def one_against_the_rest() -> Proof:
@@ -217,7 +216,7 @@ def _integrated(integral: Integral, world: World, a: float) -> Float:
     return Float(0.25 * float((heights * nodes)[held].sum()))
 
 
-_TRIANGLES = (_equidistant(1.1, first_side=1), _equidistant(0.6, first_side=2))
+_TRIANGLES = Worlds(_equidistant, (1.1, 1), (0.6, 2))
 _SHIFTED, _PLAIN = laplace(u * exp(control / 2)), laplace(u)
 
 
@@ -270,66 +269,69 @@ def _number(value: float) -> World:
 
 _one_side = _SHIFTED * _PLAIN ** (first - 1) * (1 - laplace(odds * u) ** second) / u
 
-IDENTITIES = (
-    Identity(
-        "eq-side-log-odds",
-        (log_odds[A, B], log(prior[A] / prior[B]) + log(density[A] / density[B])),
-        "ES 102",
-        _TRUE,
-    ),
-    Identity(
-        "eq-partition-entropy",
-        (
-            of_partition,
-            prior[A] * E(A, log(1 + exp(-log_odds[A, B]))) + prior[B] * E(B, log(1 + exp(log_odds[A, B]))),
+
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-side-log-odds",
+            (log_odds[A, B], log(prior[A] / prior[B]) + log(density[A] / density[B])),
+            "ES 102",
+            _TRUE,
         ),
-        "ES 26, 99",
-        _TRUE,
-    ),
-    jensen_shannon().identity("eq-jensen-shannon", "ES 104"),
-    Identity(
-        "eq-against-others",
-        (
-            density[c] / (density[c] + rest),
-            (1 - prior[c]) * posterior[c] / ((1 - prior[c]) * posterior[c] + prior[c] * (1 - posterior[c])),
+        Identity(
+            "eq-partition-entropy",
+            (
+                of_partition,
+                prior[A] * E(A, log(1 + exp(-log_odds[A, B]))) + prior[B] * E(B, log(1 + exp(log_odds[A, B]))),
+            ),
+            "ES 26, 99",
+            _TRUE,
         ),
-        "ES 103",
-        _ANY_CLASS,
-    ),
-    Identity(
-        "eq-against-all",
-        (density[c] / (density[c] + mixture_density), posterior[c] / (posterior[c] + prior[c])),
-        "ES 105",
-        _ANY_CLASS,
-    ),
-    Identity(
-        "eq-saturation",
-        (mixture_density / density[c], prior[c] + (1 - prior[c]) * rest / density[c]),
-        "none",
-        _ANY_CLASS,
-    ),
-    one_against_the_rest().identity("eq-one-against-the-rest", "none"),
-    Identity(
-        "eq-frullani",
-        (log(z), Integral((exp(-u) - exp(-u * z)) / u, (u, 0, oo))),
-        "none",
-        (_number(0.4), _number(2.7)),
-    ),
-    equidistant_entropy().identity("eq-equidistant-entropy", "none"),
-    Identity(
-        "eq-equidistant-production",
-        (
-            -Derivative(class_entropy(control), control),
-            E(1, 1 - posterior[1]) / 4,
-            (count - 1) * exp(control / 4) * Integral(_SHIFTED**2 * _PLAIN ** (count - 2), (u, 0, oo)) / 4,
+        jensen_shannon().identity("eq-jensen-shannon", "ES 104"),
+        Identity(
+            "eq-against-others",
+            (
+                density[c] / (density[c] + rest),
+                (1 - prior[c]) * posterior[c] / ((1 - prior[c]) * posterior[c] + prior[c] * (1 - posterior[c])),
+            ),
+            "ES 103",
+            _ANY_CLASS,
         ),
-        "none",
-        _TRIANGLES,
-    ),
-    Identity(
-        "eq-equidistant-partition",
-        (E(A, log(1 + exp(-log_odds[A, B]))), Integral(_one_side, (u, 0, oo))),
-        "none",
-        _TRIANGLES,
-    ),
-)
+        Identity(
+            "eq-against-all",
+            (density[c] / (density[c] + mixture_density), posterior[c] / (posterior[c] + prior[c])),
+            "ES 105",
+            _ANY_CLASS,
+        ),
+        Identity(
+            "eq-saturation",
+            (mixture_density / density[c], prior[c] + (1 - prior[c]) * rest / density[c]),
+            "none",
+            _ANY_CLASS,
+        ),
+        one_against_the_rest().identity("eq-one-against-the-rest", "none"),
+        Identity(
+            "eq-frullani",
+            (log(z), Integral((exp(-u) - exp(-u * z)) / u, (u, 0, oo))),
+            "none",
+            (_number(0.4), _number(2.7)),
+        ),
+        equidistant_entropy().identity("eq-equidistant-entropy", "none"),
+        Identity(
+            "eq-equidistant-production",
+            (
+                -Derivative(class_entropy(control), control),
+                E(1, 1 - posterior[1]) / 4,
+                (count - 1) * exp(control / 4) * Integral(_SHIFTED**2 * _PLAIN ** (count - 2), (u, 0, oo)) / 4,
+            ),
+            "none",
+            _TRIANGLES,
+        ),
+        Identity(
+            "eq-equidistant-partition",
+            (E(A, log(1 + exp(-log_odds[A, B]))), Integral(_one_side, (u, 0, oo))),
+            "none",
+            _TRIANGLES,
+        ),
+    )

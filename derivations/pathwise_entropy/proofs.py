@@ -34,9 +34,9 @@ from derivations.kit.language import (
     snr,
     width,
 )
-from derivations.kit.worlds import World, jets, on_mixture
+from derivations.kit.worlds import World, Worlds, jets, on_mixture
 
-__all__ = ["IDENTITIES", "entropy_drift", "variance_production"]
+__all__ = ["entropy_drift", "variance_production"]
 
 place = Symbol("y", real=True)
 share = Function("p_i")(place, snr)  # the posterior of class i as a function of the state
@@ -103,11 +103,10 @@ def _mixture_world(mixture: GaussianMixture, process: Process, t: float) -> Worl
     return replace(world, values={**world.values, **known})
 
 
-MIXTURE = (
-    _mixture_world(
-        isotropic_mixture([[-1.3], [0.4], [1.9]], [0.4, 0.7, 0.5], [0.5, 0.3, 0.2]), ornstein_uhlenbeck(), 0.5
-    ),
-    _mixture_world(isotropic_mixture([[-1.0, 0.3], [0.9, -0.6]], [0.6, 0.8], [0.6, 0.4]), variance_exploding(), 0.9),
+MIXTURE = Worlds(
+    _mixture_world,
+    (isotropic_mixture([[-1.3], [0.4], [1.9]], [0.4, 0.7, 0.5], [0.5, 0.3, 0.2]), ornstein_uhlenbeck(), 0.5),
+    (isotropic_mixture([[-1.0, 0.3], [0.9, -0.6]], [0.6, 0.8], [0.6, 0.4]), variance_exploding(), 0.9),
 )
 
 
@@ -171,38 +170,40 @@ def variance_production() -> Proof:
     return proof
 
 
-IDENTITIES = (
-    Identity(
-        "eq-posterior-martingale",
-        (
-            Derivative(share, snr),
-            -mixture_denoiser * Derivative(share, place) - Rational(1, 2) * Derivative(share, (place, 2)),
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-posterior-martingale",
+            (
+                Derivative(share, snr),
+                -mixture_denoiser * Derivative(share, place) - Rational(1, 2) * Derivative(share, (place, 2)),
+            ),
+            "none",
+            LIKELIHOODS,
         ),
-        "none",
-        LIKELIHOODS,
-    ),
-    Identity(
-        "eq-posterior-slope",
-        (Derivative(share, place), posterior[i] * (denoiser[i] - mixture_denoiser)),
-        "none",
-        LIKELIHOODS,
-    ),
-    entropy_drift().identity("eq-entropy-drift", "ID 65"),
-    Identity(
-        "eq-entropy-slope",
-        (
-            Derivative(entropy, place),
-            -Total(posterior[i] * log(posterior[i]) * (denoiser[i] - mixture_denoiser), i),
+        Identity(
+            "eq-posterior-slope",
+            (Derivative(share, place), posterior[i] * (denoiser[i] - mixture_denoiser)),
+            "none",
+            LIKELIHOODS,
         ),
-        "ID 65",
-        LIKELIHOODS,
-    ),
-    variance_production().identity("eq-variance-production", "ID 66, 78"),
-    Identity(
-        "eq-remaining-evidence",
-        (gap**2 / spread, distance**2 * sigma**2 / (width**2 * total_variance), clean_control - control),
-        "ID 69, 90",
-        WIDTH,
-    ),
-    Identity("eq-effective-snr", (effective, dimension / (dimension**ratio - 1)), "ID 73, 85", SPECIATION),
-)
+        entropy_drift().identity("eq-entropy-drift", "ID 65"),
+        Identity(
+            "eq-entropy-slope",
+            (
+                Derivative(entropy, place),
+                -Total(posterior[i] * log(posterior[i]) * (denoiser[i] - mixture_denoiser), i),
+            ),
+            "ID 65",
+            LIKELIHOODS,
+        ),
+        variance_production().identity("eq-variance-production", "ID 66, 78"),
+        Identity(
+            "eq-remaining-evidence",
+            (gap**2 / spread, distance**2 * sigma**2 / (width**2 * total_variance), clean_control - control),
+            "ID 69, 90",
+            WIDTH,
+        ),
+        Identity("eq-effective-snr", (effective, dimension / (dimension**ratio - 1)), "ID 73, 85", SPECIATION),
+    )

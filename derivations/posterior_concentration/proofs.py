@@ -29,9 +29,9 @@ from derivations.kit.language import (
     snr,
     state,
 )
-from derivations.kit.worlds import World
+from derivations.kit.worlds import World, Worlds
 
-__all__ = ["IDENTITIES", "norm_of_the_score", "spread_of_equidistant_points"]
+__all__ = ["norm_of_the_score", "spread_of_equidistant_points"]
 
 Array = NDArray[np.float64]
 
@@ -75,18 +75,23 @@ def _turned(seed: int, dimension: int) -> Array:
     return np.asarray(np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))[0])
 
 
-ANY = (
-    _any(0, np.random.default_rng(7).standard_normal((4, 3)), {}),
-    _any(1, np.random.default_rng(8).standard_normal((5, 2)), {}),
+ANY = Worlds(
+    lambda seed, count, d: _any(seed, np.random.default_rng(7 + seed).standard_normal((count, d)), {}),
+    (0, 4, 3),
+    (1, 5, 2),
 )
 # Points of one distance need not lie on a sphere about the origin.
-SIMPLEX = (
-    _any(2, 0.9 * _turned(2, 4) + [0.3, -1.0, 0.2, 0.4], {distance: 0.9 * np.sqrt(2.0)}),
-    _any(3, 1.7 * _turned(3, 5)[:3] - 0.4, {distance: 1.7 * np.sqrt(2.0)}),
+SIMPLEX = Worlds(
+    lambda seed, d, count, length, centre: _any(
+        seed, length * _turned(seed, d)[:count] + centre, {distance: length * np.sqrt(2.0)}
+    ),
+    (2, 4, 4, 0.9, [0.3, -1.0, 0.2, 0.4]),
+    (3, 5, 3, 1.7, -0.4),
 )
-ORTHOGONAL = (
-    _any(4, 1.3 * _turned(4, 3), {radius: 1.3}),
-    _any(5, 0.6 * _turned(5, 6)[:4], {radius: 0.6}),
+ORTHOGONAL = Worlds(
+    lambda seed, d, count, length: _any(seed, length * _turned(seed, d)[:count], {radius: length}),
+    (4, 3, 3, 1.3),
+    (5, 6, 4, 0.6),
 )
 
 
@@ -97,7 +102,7 @@ def _tree(seed: int, groups: list[int], outer_length: float, inner_length: float
     return _any(seed, points, {outer: outer_length, inner: inner_length}, groups)
 
 
-TREE = (_tree(6, [0, 0, 1, 1, 1], 1.4, 0.6), _tree(7, [0, 1, 1, 2], 0.7, 1.1))
+TREE = Worlds(_tree, (6, [0, 0, 1, 1, 1], 1.4, 0.6), (7, [0, 1, 1, 2], 0.7, 1.1))
 
 
 def spread_of_equidistant_points() -> Proof:
@@ -171,14 +176,12 @@ def _slope(function: Callable[[Array], Array], at: Array, step: Array) -> Array:
 
 
 _TRIANGLE = [[1.2, -0.5], [-0.3, np.sqrt(0.75) - 0.5], [-0.3, -np.sqrt(0.75) - 0.5]]
-FIELDS = (
-    _noisy([[-1.0, 0.3], [0.4, 0.9], [1.2, -0.7]], 0.8, {}, [0.5, 0.3, 0.2]),
-    _noisy([[-1.4], [0.1], [0.7], [2.0]], 0.6, {}, [0.1, 0.2, 0.3, 0.4]),
+FIELDS = Worlds(
+    _noisy,
+    ([[-1.0, 0.3], [0.4, 0.9], [1.2, -0.7]], 0.8, {}, [0.5, 0.3, 0.2]),
+    ([[-1.4], [0.1], [0.7], [2.0]], 0.6, {}, [0.1, 0.2, 0.3, 0.4]),
 )
-EQUIDISTANT = (
-    _noisy(_TRIANGLE, 0.9, {distance: np.sqrt(3.0)}),
-    _noisy([[0.3], [1.7]], 0.7, {distance: 1.4}),
-)
+EQUIDISTANT = Worlds(_noisy, (_TRIANGLE, 0.9, {distance: np.sqrt(3.0)}), ([[0.3], [1.7]], 0.7, {distance: 1.4}))
 
 
 def norm_of_the_score() -> Proof:
@@ -204,53 +207,61 @@ def norm_of_the_score() -> Proof:
     return proof
 
 
-IDENTITIES = (
-    Identity(
-        "eq-concentration-score",
-        (mixture_score, Total(posterior[i] * (place[i] - state), i) / noise**2, (mixture_denoiser - state) / noise**2),
-        "ID 22",
-        FIELDS,
-    ),
-    Identity("eq-concentration-mean", (Norm2(mixture_denoiser), radius**2 * concentration), "ID 24", ORTHOGONAL),
-    Identity(
-        "eq-concentration-expanded",
-        (
-            E(Norm2(mixture_score)),
-            (E(Norm2(mixture_denoiser)) - 2 * E(Dot(state, mixture_denoiser)) + E(Norm2(state))) / noise**4,
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-concentration-score",
+            (
+                mixture_score,
+                Total(posterior[i] * (place[i] - state), i) / noise**2,
+                (mixture_denoiser - state) / noise**2,
+            ),
+            "ID 22",
+            FIELDS,
         ),
-        "ID 25",
-        FIELDS,
-    ),
-    Identity("eq-concentration-cross", (E(Dot(state, mixture_denoiser)), size), "ID 27", FIELDS),
-    Identity("eq-concentration-state", (E(Norm2(state)), size + dimension * noise**2), "ID 28", FIELDS),
-    norm_of_the_score().identity("eq-concentration-norm", "ID 25, 27, 28"),
-    Identity(
-        "eq-concentration-pairs",
-        (spread, Total(Total(posterior[i] * posterior[j] * Norm2(place[i] - place[j]), j), i) / 2),
-        "none",
-        ANY,
-    ),
-    spread_of_equidistant_points().identity("eq-concentration-spread", "ID 24, 26"),
-    Identity(
-        "eq-concentration-equidistant",
-        (
-            E(Norm2(mixture_score)),
-            dimension / noise**2 - distance**2 / (2 * noise**4) * (1 - E(concentration)),
+        Identity("eq-concentration-mean", (Norm2(mixture_denoiser), radius**2 * concentration), "ID 24", ORTHOGONAL),
+        Identity(
+            "eq-concentration-expanded",
+            (
+                E(Norm2(mixture_score)),
+                (E(Norm2(mixture_denoiser)) - 2 * E(Dot(state, mixture_denoiser)) + E(Norm2(state))) / noise**4,
+            ),
+            "ID 25",
+            FIELDS,
         ),
-        "ID 29",
-        EQUIDISTANT,
-    ),
-    Identity("eq-concentration-overlap", (E(concentration), Total(prior[i] * E(i, posterior[i]), i)), "ID 31", FIELDS),
-    Identity(
-        "eq-concentration-production",
-        (-Derivative(class_entropy(snr), snr), distance**2 / 4 * (1 - E(concentration))),
-        "ID 19, 29",
-        EQUIDISTANT,
-    ),
-    Identity(
-        "eq-concentration-levels",
-        (spread, outer**2 * (1 - Total(group[j] ** 2, j)) + inner**2 * (1 - concentration)),
-        "none",
-        TREE,
-    ),
-)
+        Identity("eq-concentration-cross", (E(Dot(state, mixture_denoiser)), size), "ID 27", FIELDS),
+        Identity("eq-concentration-state", (E(Norm2(state)), size + dimension * noise**2), "ID 28", FIELDS),
+        norm_of_the_score().identity("eq-concentration-norm", "ID 25, 27, 28"),
+        Identity(
+            "eq-concentration-pairs",
+            (spread, Total(Total(posterior[i] * posterior[j] * Norm2(place[i] - place[j]), j), i) / 2),
+            "none",
+            ANY,
+        ),
+        spread_of_equidistant_points().identity("eq-concentration-spread", "ID 24, 26"),
+        Identity(
+            "eq-concentration-equidistant",
+            (
+                E(Norm2(mixture_score)),
+                dimension / noise**2 - distance**2 / (2 * noise**4) * (1 - E(concentration)),
+            ),
+            "ID 29",
+            EQUIDISTANT,
+        ),
+        Identity(
+            "eq-concentration-overlap", (E(concentration), Total(prior[i] * E(i, posterior[i]), i)), "ID 31", FIELDS
+        ),
+        Identity(
+            "eq-concentration-production",
+            (-Derivative(class_entropy(snr), snr), distance**2 / 4 * (1 - E(concentration))),
+            "ID 19, 29",
+            EQUIDISTANT,
+        ),
+        Identity(
+            "eq-concentration-levels",
+            (spread, outer**2 * (1 - Total(group[j] ** 2, j)) + inner**2 * (1 - concentration)),
+            "none",
+            TREE,
+        ),
+    )

@@ -5,6 +5,8 @@ identity. The local ones hold for an abstract drift, diffusion and densities; th
 checked on noised mixtures, where dH/dt is a difference of entropies. Other forms are in `production_forms`.
 """
 
+from collections.abc import Sequence
+
 from sympy import Derivative, log
 
 from derivations.kit.coordinates import (
@@ -43,7 +45,6 @@ from derivations.the_entropy_production_identity.worlds import (
 )
 
 __all__ = [
-    "IDENTITIES",
     "density_entropy",
     "entropy_gradient",
     "fisher",
@@ -79,7 +80,7 @@ def density_entropy() -> Proof:
     return proof
 
 
-def local_production(worlds: tuple[World, ...] = LOCAL) -> Proof:
+def local_production(worlds: Sequence[World] = LOCAL) -> Proof:
     """dh/dt for the density h = p H(Z | X = x) of class entropy."""
     proof = Proof(Derivative(entropy_density, t), worlds)
     moved = half_g2 * Laplacian(entropy_density) - Divergence(velocity * entropy_density)
@@ -136,63 +137,65 @@ def global_production() -> Proof:
     return proof
 
 
-IDENTITIES = (
-    Identity(
-        "eq-production-lemma",
-        (
-            Derivative(its_entropy, t),
-            half_g2 * Laplacian(its_entropy)
-            - Divergence(velocity * its_entropy)
-            + any_density * Divergence(velocity)
-            + half_g2 * Norm2(Gradient(any_density)) / any_density,
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-production-lemma",
+            (
+                Derivative(its_entropy, t),
+                half_g2 * Laplacian(its_entropy)
+                - Divergence(velocity * its_entropy)
+                + any_density * Divergence(velocity)
+                + half_g2 * Norm2(Gradient(any_density)) / any_density,
+            ),
+            "none",
+            LOCAL,
         ),
-        "none",
-        LOCAL,
-    ),
-    Identity(
-        "eq-production-local",
-        (
-            Derivative(entropy_density, t),
-            half_g2 * Laplacian(entropy_density)
-            - Divergence(velocity * entropy_density)
-            + half_g2 * Total(joint * Norm2(score[i] - mixture_score), i),
+        Identity(
+            "eq-production-local",
+            (
+                Derivative(entropy_density, t),
+                half_g2 * Laplacian(entropy_density)
+                - Divergence(velocity * entropy_density)
+                + half_g2 * Total(joint * Norm2(score[i] - mixture_score), i),
+            ),
+            "none",
+            LOCAL,
         ),
-        "none",
-        LOCAL,
-    ),
-    Identity(
-        "eq-production-current",
-        (
-            entropy_current,
-            velocity * entropy_density - half_g2 * Gradient(entropy_density),
-            velocity * entropy_density + half_g2 * Total(joint * log(posterior[i]) * score[i], i),
+        Identity(
+            "eq-production-current",
+            (
+                entropy_current,
+                velocity * entropy_density - half_g2 * Gradient(entropy_density),
+                velocity * entropy_density + half_g2 * Total(joint * log(posterior[i]) * score[i], i),
+            ),
+            "none",
+            LOCAL,
         ),
-        "none",
-        LOCAL,
-    ),
-    Identity(
-        "eq-production-chain",
-        (class_entropy(t), prior_entropy + entropy_in_class - entropy_of_states),
-        "ES 27",
-        MIXTURES,
-    ),
-    Identity(
-        "eq-production-states",
-        (
-            Derivative(entropy_of_states, t),
-            E(Divergence(velocity)) + half_g2 * E(Norm2(mixture_score)),
+        Identity(
+            "eq-production-chain",
+            (class_entropy(t), prior_entropy + entropy_in_class - entropy_of_states),
+            "ES 27",
+            MIXTURES,
         ),
-        "ES 32",
-        MIXTURES,
-    ),
-    Identity(
-        "eq-production-states-in-class",
-        (
-            Derivative(entropy_in_class, t),
-            Total(prior[i] * (E(i, Divergence(velocity)) + half_g2 * E(i, Norm2(score[i]))), i),
+        Identity(
+            "eq-production-states",
+            (
+                Derivative(entropy_of_states, t),
+                E(Divergence(velocity)) + half_g2 * E(Norm2(mixture_score)),
+            ),
+            "ES 32",
+            MIXTURES,
         ),
-        "ES 29-31",
-        MIXTURES,
-    ),
-    Identity("eq-production-global", (rate, half_g2 * fisher, half_g2 * gap), "ES 33", MIXTURES),
-)
+        Identity(
+            "eq-production-states-in-class",
+            (
+                Derivative(entropy_in_class, t),
+                Total(prior[i] * (E(i, Divergence(velocity)) + half_g2 * E(i, Norm2(score[i]))), i),
+            ),
+            "ES 29-31",
+            MIXTURES,
+        ),
+        Identity("eq-production-global", (rate, half_g2 * fisher, half_g2 * gap), "ES 33", MIXTURES),
+    )

@@ -44,7 +44,6 @@ from derivations.the_entropy_production_identity.worlds import (
 )
 
 __all__ = [
-    "IDENTITIES",
     "approximate_gap",
     "binary_production",
     "log_odds_production",
@@ -145,74 +144,78 @@ def snr_production() -> Proof:
     return proof
 
 
-IDENTITIES = (
-    Identity("eq-production-score", (mixture_score, Total(posterior[j] * score[j], j)), "ES 34", LOCAL),
-    Identity(
-        "eq-production-gap",
-        (Gradient(log(posterior[i])), score[i] - mixture_score, pairwise_gap),
-        "ES 36",
-        LOCAL,
-    ),
-    Identity(
-        "eq-production-pairwise",
-        (rate, half_g2 * Total(prior[i] * E(i, Norm2(pairwise_gap)), i)),
-        "ES 8, 9, 35",
-        MIXTURES,
-    ),
-    Identity(
-        "eq-production-pairs",
-        (
-            Total(posterior[i] * Norm2(score[i] - mixture_score), i),
-            Total(Others(posterior[i] * posterior[j] * Norm2(score[i] - score[j]), j, i), i) / 2,
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity("eq-production-score", (mixture_score, Total(posterior[j] * score[j], j)), "ES 34", LOCAL),
+        Identity(
+            "eq-production-gap",
+            (Gradient(log(posterior[i])), score[i] - mixture_score, pairwise_gap),
+            "ES 36",
+            LOCAL,
         ),
-        "none",
-        FIELDS,
-    ),
-    Identity(
-        "eq-production-pair-sum",
-        (
-            rate,
-            diffusion**2 / 4 * Total(Others(E(posterior[i] * posterior[j] * Norm2(score[i] - score[j])), j, i), i),
+        Identity(
+            "eq-production-pairwise",
+            (rate, half_g2 * Total(prior[i] * E(i, Norm2(pairwise_gap)), i)),
+            "ES 8, 9, 35",
+            MIXTURES,
         ),
-        "none",
-        MIXTURES,
-    ),
-    Identity("eq-production-softmax", (posterior[j], softmax), "ES 40, 41", tuple(naming(w, i=1, j=2) for w in FIELDS)),
-    Identity("eq-production-odds-slope", (Gradient(log_odds[i, j]), score[i] - score[j]), "none", LOCAL),
-    Identity(
-        "eq-production-log-odds",
-        (rate, half_g2 * Total(prior[i] * E(i, Norm2(Others(softmax * (score[i] - score[j]), j, i))), i)),
-        "ES 39, 42",
-        MIXTURES,
-    ),
-    Identity(
-        "eq-production-binary",
-        (
-            rate,
-            half_g2
-            * (prior[A] * E(A, Norm2(score[A] - mixture_score)) + prior[B] * E(B, Norm2(score[B] - mixture_score))),
-            half_g2 * E(posterior[A] * posterior[B] * Norm2(score[A] - score[B])),
+        Identity(
+            "eq-production-pairs",
+            (
+                Total(posterior[i] * Norm2(score[i] - mixture_score), i),
+                Total(Others(posterior[i] * posterior[j] * Norm2(score[i] - score[j]), j, i), i) / 2,
+            ),
+            "none",
+            FIELDS,
         ),
-        "ES 37, 38",
-        SIDES,
-    ),
-    Identity(
-        "eq-production-error",
-        (
-            Total(prior[i] * E(i, Norm2(score[i] - mixture_score - mixture_slip)), i),
-            gap + E(Norm2(mixture_slip)),
+        Identity(
+            "eq-production-pair-sum",
+            (
+                rate,
+                diffusion**2 / 4 * Total(Others(E(posterior[i] * posterior[j] * Norm2(score[i] - score[j])), j, i), i),
+            ),
+            "none",
+            MIXTURES,
         ),
-        "none",
-        SLIPS,
-    ),
-    Identity(
-        "eq-production-snr",
-        (
-            -rate_in_snr,
-            Total(prior[i] * E(i, Norm2(denoiser[i])), i) / 2 - E(Norm2(mixture_denoiser)) / 2,
-            Total(prior[i] * E(i, Norm2(denoiser[i] - mixture_denoiser)), i) / 2,
+        Identity(
+            "eq-production-softmax", (posterior[j], softmax), "ES 40, 41", [naming(world, i=1, j=2) for world in FIELDS]
         ),
-        "ES 33 in snr",
-        MIXTURES,
-    ),
-)
+        Identity("eq-production-odds-slope", (Gradient(log_odds[i, j]), score[i] - score[j]), "none", LOCAL),
+        Identity(
+            "eq-production-log-odds",
+            (rate, half_g2 * Total(prior[i] * E(i, Norm2(Others(softmax * (score[i] - score[j]), j, i))), i)),
+            "ES 39, 42",
+            MIXTURES,
+        ),
+        Identity(
+            "eq-production-binary",
+            (
+                rate,
+                half_g2
+                * (prior[A] * E(A, Norm2(score[A] - mixture_score)) + prior[B] * E(B, Norm2(score[B] - mixture_score))),
+                half_g2 * E(posterior[A] * posterior[B] * Norm2(score[A] - score[B])),
+            ),
+            "ES 37, 38",
+            SIDES,
+        ),
+        Identity(
+            "eq-production-error",
+            (
+                Total(prior[i] * E(i, Norm2(score[i] - mixture_score - mixture_slip)), i),
+                gap + E(Norm2(mixture_slip)),
+            ),
+            "none",
+            SLIPS,
+        ),
+        Identity(
+            "eq-production-snr",
+            (
+                -rate_in_snr,
+                Total(prior[i] * E(i, Norm2(denoiser[i])), i) / 2 - E(Norm2(mixture_denoiser)) / 2,
+                Total(prior[i] * E(i, Norm2(denoiser[i] - mixture_denoiser)), i) / 2,
+            ),
+            "ES 33 in snr",
+            MIXTURES,
+        ),
+    )

@@ -18,7 +18,7 @@ from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.coordinates import Divergence, in_coordinates, velocity
 from derivations.kit.language import i, j, k, mixture_score, state, t
-from derivations.kit.worlds import World, on_mixture, random_fields
+from derivations.kit.worlds import World, Worlds, on_mixture, random_fields
 
 __all__ = [
     "FIELDS",
@@ -73,22 +73,20 @@ def naming(world: World, **classes: int) -> World:
     return replace(world, prepare=lambda expression: expression.xreplace(names))
 
 
-LOCAL = (in_coordinates(1, classes=2), in_coordinates(1, classes=3), in_coordinates(2, classes=2))
-FIELDS = (random_fields(0), random_fields(1, classes=4, dimension=3))
-SLIPS = tuple(
-    replace(
-        world,
-        values={
-            **world.values,
-            mixture_slip: np.random.default_rng(2).standard_normal(world.values[mixture_score].shape),
-        },
-    )
-    for world in FIELDS
-)
+def _slipped(*fields: int) -> World:
+    world = random_fields(*fields)
+    slip = np.random.default_rng(2).standard_normal(world.values[mixture_score].shape)
+    return replace(world, values={**world.values, mixture_slip: slip})
+
+
+def _two_sides(mixture: GaussianMixture, process: Process) -> World:
+    return naming(on_mixture(mixture.regroup([[0, 2], [1]]), process, 0.4), A=1, B=2)
+
+
+LOCAL = Worlds(in_coordinates, (1, 2), (1, 3), (2, 2))
+FIELDS = Worlds(random_fields, (0,), (1, 4, 3))
+SLIPS = Worlds(_slipped, (0,), (1, 4, 3))
 _LINE = isotropic_mixture([[-1.0], [0.2], [1.3]], [0.3, 0.5, 0.4], [0.2, 0.5, 0.3])
 _PLANE = isotropic_mixture([[-1.0, 0.0], [0.4, 0.9], [0.6, -0.8]], [0.5, 0.7, 0.6], [0.3, 0.3, 0.4])
-MIXTURES = (noised(_LINE, ornstein_uhlenbeck(), 0.4), noised(_PLANE, variance_exploding(), 0.6))
-SIDES = tuple(
-    naming(on_mixture(mixture.regroup([[0, 2], [1]]), process, 0.4), A=1, B=2)
-    for mixture, process in ((_LINE, ornstein_uhlenbeck()), (_PLANE, variance_exploding()))
-)
+MIXTURES = Worlds(noised, (_LINE, ornstein_uhlenbeck(), 0.4), (_PLANE, variance_exploding(), 0.6))
+SIDES = Worlds(_two_sides, (_LINE, ornstein_uhlenbeck()), (_PLANE, variance_exploding()))

@@ -27,7 +27,7 @@ from derivations.the_entropy_rate_five_ways.worlds import (
     noise,
 )
 
-__all__ = ["IDENTITIES", "as_printed", "implicit_loss", "loss_of_a_network", "smallest_loss"]
+__all__ = ["as_printed", "implicit_loss", "loss_of_a_network", "smallest_loss"]
 
 
 def smallest_loss() -> Proof:
@@ -95,17 +95,19 @@ def as_printed() -> dict[str, Identity]:
     }
 
 
-IDENTITIES = (
-    Identity(
-        "eq-rate-constant",
-        (
-            smallest,
-            alpha**2 / sigma**2 * error,
-            2 * sigma**2 / diffusion**2 * rate,
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-rate-constant",
+            (
+                smallest,
+                alpha**2 / sigma**2 * error,
+                2 * sigma**2 / diffusion**2 * rate,
+            ),
+            "ID 15, 16",
+            CHANNELS,
         ),
-        "ID 15, 16",
-        CHANNELS,
-    ),
-    loss_of_a_network().identity("eq-rate-loss", "ID 13, 14, 34"),
-    implicit_loss().identity("eq-rate-implicit", "none"),
-)
+        loss_of_a_network().identity("eq-rate-loss", "ID 13, 14, 34"),
+        implicit_loss().identity("eq-rate-implicit", "none"),
+    )

@@ -49,7 +49,6 @@ from derivations.the_entropy_rate_five_ways.worlds import (
 )
 
 __all__ = [
-    "IDENTITIES",
     "by_parts",
     "class_part",
     "error",
@@ -155,89 +154,92 @@ def class_part() -> Proof:
 
 _trace = -Given(Laplacian(log_posterior))
 
-IDENTITIES = (
-    Identity(
-        "eq-rate-five",
-        (rate, by_norm, by_error, by_divergence, by_fisher, by_exponents),
-        "ID 19, 33, 56, 62, 64",
-        CHANNELS,
-    ),
-    Identity(
-        "eq-rate-tweedie",
-        (mixture_score, -Given(noise) / sigma, (alpha * mixture_denoiser - state) / sigma**2),
-        "ID 11, 22",
-        CHANNELS,
-    ),
-    Identity(
-        "eq-rate-slope",
-        (
-            Along(second, Dot(first, mixture_denoiser)),
-            alpha
-            / sigma**2
-            * (
-                Given(Dot(first, clean) * Dot(second, clean))
-                - Dot(first, mixture_denoiser) * Dot(second, mixture_denoiser)
+
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity(
+            "eq-rate-five",
+            (rate, by_norm, by_error, by_divergence, by_fisher, by_exponents),
+            "ID 19, 33, 56, 62, 64",
+            CHANNELS,
+        ),
+        Identity(
+            "eq-rate-tweedie",
+            (mixture_score, -Given(noise) / sigma, (alpha * mixture_denoiser - state) / sigma**2),
+            "ID 11, 22",
+            CHANNELS,
+        ),
+        Identity(
+            "eq-rate-slope",
+            (
+                Along(second, Dot(first, mixture_denoiser)),
+                alpha
+                / sigma**2
+                * (
+                    Given(Dot(first, clean) * Dot(second, clean))
+                    - Dot(first, mixture_denoiser) * Dot(second, mixture_denoiser)
+                ),
             ),
+            "ID 60",
+            CHANNELS,
         ),
-        "ID 60",
-        CHANNELS,
-    ),
-    by_parts().identity("eq-rate-parts", "ID 56"),
-    Identity(
-        "eq-rate-states",
-        (
-            Derivative(states, t),
-            half_g2 * size + dimension * drift,
-            -half_g2 * bend + dimension * drift,
+        by_parts().identity("eq-rate-parts", "ID 56"),
+        Identity(
+            "eq-rate-states",
+            (
+                Derivative(states, t),
+                half_g2 * size + dimension * drift,
+                -half_g2 * bend + dimension * drift,
+            ),
+            "ID 57",
+            CHANNELS,
         ),
-        "ID 57",
-        CHANNELS,
-    ),
-    Identity(
-        "eq-rate-kernel",
-        (
-            Derivative(states_given_sample, t),
-            half_g2 * dimension / sigma**2 + dimension * drift,
+        Identity(
+            "eq-rate-kernel",
+            (
+                Derivative(states_given_sample, t),
+                half_g2 * dimension / sigma**2 + dimension * drift,
+            ),
+            "ID 53, 54",
+            CHANNELS,
         ),
-        "ID 53, 54",
-        CHANNELS,
-    ),
-    Identity(
-        "eq-rate-fisher",
-        (
-            _trace,
-            Given(Norm2(Gradient(log_posterior))),
-            dimension / sigma**2 + Divergence(mixture_score),
-            alpha**2 / sigma**4 * Given(Norm2(clean - mixture_denoiser)),
+        Identity(
+            "eq-rate-fisher",
+            (
+                _trace,
+                Given(Norm2(Gradient(log_posterior))),
+                dimension / sigma**2 + Divergence(mixture_score),
+                alpha**2 / sigma**4 * Given(Norm2(clean - mixture_denoiser)),
+            ),
+            "ID 59, 60",
+            CHANNELS,
         ),
-        "ID 59, 60",
-        CHANNELS,
-    ),
-    Identity(
-        "eq-rate-spectrum",
-        (rate, diffusion**2 / (2 * sigma**2) * (dimension + sigma**2 * Directions(E(exponent[j]), j))),
-        "ID 63",
-        CHANNELS,
-    ),
-    Identity(
-        "eq-rate-per-level",
-        (
-            -snr * Derivative(hidden_in_snr, snr),
-            smallest / 2,
-            Directions(1 + sigma**2 * E(exponent[j]), j) / 2,
+        Identity(
+            "eq-rate-spectrum",
+            (rate, diffusion**2 / (2 * sigma**2) * (dimension + sigma**2 * Directions(E(exponent[j]), j))),
+            "ID 63",
+            CHANNELS,
         ),
-        "ID 15, 64",
-        CHANNELS,
-    ),
-    Identity("eq-rate-snr", (-Derivative(hidden_in_snr, snr), error / 2), "ID 33 in snr", CHANNELS),
-    Identity(
-        "eq-rate-class",
-        (
-            Derivative(class_entropy(t), t),
-            rate - Derivative(hidden_given_class, t),
-            class_part().last,
+        Identity(
+            "eq-rate-per-level",
+            (
+                -snr * Derivative(hidden_in_snr, snr),
+                smallest / 2,
+                Directions(1 + sigma**2 * E(exponent[j]), j) / 2,
+            ),
+            "ID 15, 64",
+            CHANNELS,
         ),
-        "ES 33",
-        CHANNELS,
-    ),
-)
+        Identity("eq-rate-snr", (-Derivative(hidden_in_snr, snr), error / 2), "ID 33 in snr", CHANNELS),
+        Identity(
+            "eq-rate-class",
+            (
+                Derivative(class_entropy(t), t),
+                rate - Derivative(hidden_given_class, t),
+                class_part().last,
+            ),
+            "ES 33",
+            CHANNELS,
+        ),
+    )

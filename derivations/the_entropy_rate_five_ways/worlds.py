@@ -22,7 +22,7 @@ from companion.forward import Process, ornstein_uhlenbeck, rectified_flow, varia
 from derivations.kit import language as words
 from derivations.kit.coordinates import Divergence, Gradient, Laplacian
 from derivations.kit.language import Dot, Total, snr, t
-from derivations.kit.worlds import World
+from derivations.kit.worlds import World, Worlds
 
 __all__ = [
     "CHANNELS",
@@ -294,8 +294,9 @@ _PLANE = (
     np.array([0.3, 0.2, 0.4, 0.1]),
     np.array([0, 1, 1, 2]),
 )
-CHANNELS = (
-    channel(*_LINE, ornstein_uhlenbeck(), 0.4),
-    channel(*_PLANE, variance_exploding(), 0.8),
-    channel(*_PLANE, rectified_flow(), 0.4),
+CHANNELS = Worlds(
+    channel,
+    (*_LINE, ornstein_uhlenbeck(), 0.4),
+    (*_PLANE, variance_exploding(), 0.8),
+    (*_PLANE, rectified_flow(), 0.4),
 )

@@ -16,9 +16,9 @@ from companion.exact.mixtures import isotropic_mixture
 from companion.forward import variance_exploding
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, Norm2, Total, class_entropy, i, mixture_denoiser, prior, snr
-from derivations.kit.worlds import World, on_mixture
+from derivations.kit.worlds import World, Worlds, on_mixture
 
-__all__ = ["IDENTITIES", "drop_of_a_question", "weak_answers"]
+__all__ = ["drop_of_a_question", "weak_answers"]
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def _game(seed: int, things: int, asked: int, questions: int = 5) -> World:
     return World(values, 1, np.ones(things), np.full((1, things, 1), 1.0 / things))
 
 
-GAMES = (_game(0, 17, 2), _game(1, 22, 3))
+GAMES = Worlds(_game, (0, 17, 2), (1, 22, 3))
 
 
 def _surprise(probability: Expr) -> Expr:
@@ -134,7 +134,7 @@ def _sets(seed: int, things: int, at: float, questions: int = 4) -> World:
     return World(values, questions, weights(at), np.ones((1, len(sets), 1)), tolerance=1e-9)
 
 
-SETS = (_sets(0, 11, 0.3), _sets(1, 9, 0.8))
+SETS = Worlds(_sets, (0, 11, 0.3), (1, 9, 0.8))
 
 
 # Answers that are hardly answers
@@ -173,7 +173,7 @@ def _noisy(delta: float, mean: float) -> World:
     return World(values, tolerance=1e-7)
 
 
-NOISY = (_noisy(0.35, 0.2), _noisy(0.8, -0.6))
+NOISY = Worlds(_noisy, (0.35, 0.2), (0.8, -0.6))
 
 
 def _entropy_defect(x: Expr) -> Expr:
@@ -207,36 +207,40 @@ def _plane(elements: list[list[float]], at: float) -> World:
     return replace(world, values={**world.values, questions: np.asarray(2.0)})
 
 
-PLANE = (
-    _plane([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], 0.9),
-    _plane([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], 1.6),
+PLANE = Worlds(
+    _plane,
+    ([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], 0.9),
+    ([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], 1.6),
 )
 
-IDENTITIES = (
-    Identity("eq-questions-entropy", (left_after, -E(log(given_answers)), E(log(after))), "ID 1", GAMES),
-    drop_of_a_question().identity("eq-questions-drop", "none"),
-    Identity(
-        "eq-questions-sizes",
-        (
-            left_before - left_after,
-            E(log(before) - if_no / before * log(if_no) - if_yes / before * log(if_yes)),
+
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity("eq-questions-entropy", (left_after, -E(log(given_answers)), E(log(after))), "ID 1", GAMES),
+        drop_of_a_question().identity("eq-questions-drop", "none"),
+        Identity(
+            "eq-questions-sizes",
+            (
+                left_before - left_after,
+                E(log(before) - if_no / before * log(if_no) - if_yes / before * log(if_yes)),
+            ),
+            "ID 2",
+            GAMES,
         ),
-        "ID 2",
-        GAMES,
-    ),
-    Identity("eq-questions-oracle", (chance_before * after / before, after / everything, chance), "ID 4", GAMES),
-    Identity(
-        "eq-questions-noisy",
-        (information, _entropy_defect(reliability) - _entropy_defect(reliability * lean)),
-        "none",
-        NOISY,
-    ),
-    weak_answers().identity("eq-questions-weak", "none"),
-    Identity("eq-questions-masking", (-Derivative(masked, revealed), Total(E(worth[i]), i)), "none", SETS),
-    Identity(
-        "eq-questions-gaussian",
-        (-Derivative(class_entropy(snr), snr), E(questions - Norm2(mixture_denoiser)) / 2),
-        "none",
-        PLANE,
-    ),
-)
+        Identity("eq-questions-oracle", (chance_before * after / before, after / everything, chance), "ID 4", GAMES),
+        Identity(
+            "eq-questions-noisy",
+            (information, _entropy_defect(reliability) - _entropy_defect(reliability * lean)),
+            "none",
+            NOISY,
+        ),
+        weak_answers().identity("eq-questions-weak", "none"),
+        Identity("eq-questions-masking", (-Derivative(masked, revealed), Total(E(worth[i]), i)), "none", SETS),
+        Identity(
+            "eq-questions-gaussian",
+            (-Derivative(class_entropy(snr), snr), E(questions - Norm2(mixture_denoiser)) / 2),
+            "none",
+            PLANE,
+        ),
+    )

@@ -23,10 +23,9 @@ from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, noise_of, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, alpha, class_entropy, diffusion, drift, prior, sigma, t, width
-from derivations.kit.worlds import World, following, jets
+from derivations.kit.worlds import World, Worlds, following, jets
 
 __all__ = [
-    "IDENTITIES",
     "LOG_SNR",
     "LOG_SNR_WINDOW",
     "VE",
@@ -165,7 +164,7 @@ def ve_production() -> Proof:
     return proof
 
 
-def _produced(worlds: tuple[World, ...]) -> tuple[Proof, Expr]:
+def _produced(worlds: Worlds) -> tuple[Proof, Expr]:
     slope = -kappa * Derivative(class_entropy(kappa), kappa)
     proof = Proof(Derivative(class_entropy(t), t), worlds)
     proof.then("H depends on t through κ alone, and d log κ/dt = −g²/v", diffusion**2 / _variance * slope)
@@ -244,32 +243,32 @@ def _on_a_line(at: float) -> World:
     return World(values, 1, np.full(len(nodes), nodes[1, 0] - nodes[0, 0]), bell[None], tolerance=1e-8)
 
 
-_VP_WORLDS = (
-    _two_classes(ornstein_uhlenbeck(), 5, 1.7, 0.6, 0.9),
-    _two_classes(ornstein_uhlenbeck(), 12, 2.3, 1.4, 1.3),
-)
-_VE_WORLDS = (
-    _two_classes(variance_exploding(), 5, 1.7, 0.6, 1.9),
-    _two_classes(variance_exploding(), 12, 2.3, 1.4, 3.1),
-)
+_OU, _VE = ornstein_uhlenbeck(), variance_exploding()
+_VP_WORLDS = Worlds(_two_classes, (_OU, 5, 1.7, 0.6, 0.9), (_OU, 12, 2.3, 1.4, 1.3))
+_VE_WORLDS = Worlds(_two_classes, (_VE, 5, 1.7, 0.6, 1.9), (_VE, 12, 2.3, 1.4, 3.1))
 _MOVING = jets(0, following({alpha: drift * alpha, sigma: (2 * drift * sigma**2 + diffusion**2) / (2 * sigma)}))
 
-IDENTITIES = (
-    Identity("eq-scaling-vp", (kappa, VP, VP_CENTRED), "ES 53", _VP_WORLDS),
-    Identity("eq-scaling-vp-rescaled", (kappa, VP_RESCALED), "ES 57", _VP_WORLDS),
-    Identity("eq-scaling-ve", (kappa, VE, VE_RESCALED), "ES 71, 73", _VE_WORLDS),
-    Identity("eq-scaling-log-snr", (kappa, LOG_SNR), "ES 74", (*_VP_WORLDS, *_VE_WORLDS)),
-    Identity("eq-scaling-rate", (Derivative(_control, t), -(diffusion**2) / _variance * _control), "none", (_MOVING,)),
-    vp_production().identity("eq-scaling-vp-production", "ES 52, 53"),
-    ve_production().identity("eq-scaling-ve-production", "ES 52, 71"),
-    log_snr_production().identity("eq-scaling-log-snr-production", "none"),
-    Identity(
-        "eq-scaling-bell",
-        (-Derivative(class_entropy(kappa), kappa), exp(-kappa / 8) / 8 * E(1 / cosh(sqrt(kappa) * xi / 2))),
-        "none",
-        (_on_a_line(1.3), _on_a_line(4.1)),
-    ),
-    Identity("eq-scaling-vp-window", (vp_window, VP_WINDOW), "none", _VP_WORLDS),
-    Identity("eq-scaling-ve-window", (ve_window, VE_WINDOW), "none", _VE_WORLDS),
-    Identity("eq-scaling-log-snr-window", (log_snr_window, LOG_SNR_WINDOW), "none", (*_VP_WORLDS, *_VE_WORLDS)),
-)
+
+def identities() -> tuple[Identity, ...]:
+    """The displayed equations."""
+    return (
+        Identity("eq-scaling-vp", (kappa, VP, VP_CENTRED), "ES 53", _VP_WORLDS),
+        Identity("eq-scaling-vp-rescaled", (kappa, VP_RESCALED), "ES 57", _VP_WORLDS),
+        Identity("eq-scaling-ve", (kappa, VE, VE_RESCALED), "ES 71, 73", _VE_WORLDS),
+        Identity("eq-scaling-log-snr", (kappa, LOG_SNR), "ES 74", (*_VP_WORLDS, *_VE_WORLDS)),
+        Identity(
+            "eq-scaling-rate", (Derivative(_control, t), -(diffusion**2) / _variance * _control), "none", (_MOVING,)
+        ),
+        vp_production().identity("eq-scaling-vp-production", "ES 52, 53"),
+        ve_production().identity("eq-scaling-ve-production", "ES 52, 71"),
+        log_snr_production().identity("eq-scaling-log-snr-production", "none"),
+        Identity(
+            "eq-scaling-bell",
+            (-Derivative(class_entropy(kappa), kappa), exp(-kappa / 8) / 8 * E(1 / cosh(sqrt(kappa) * xi / 2))),
+            "none",
+            (_on_a_line(1.3), _on_a_line(4.1)),
+        ),
+        Identity("eq-scaling-vp-window", (vp_window, VP_WINDOW), "none", _VP_WORLDS),
+        Identity("eq-scaling-ve-window", (ve_window, VE_WINDOW), "none", _VE_WORLDS),
+        Identity("eq-scaling-log-snr-window", (log_snr_window, LOG_SNR_WINDOW), "none", (*_VP_WORLDS, *_VE_WORLDS)),
+    )

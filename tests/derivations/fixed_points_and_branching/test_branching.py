@@ -14,7 +14,7 @@ from derivations.fixed_points_and_branching.data_in_noise import point_set
 from derivations.fixed_points_and_branching.fixed_points import data_path, follow, relax
 from derivations.kit.identity import survivors
 
-IDENTITIES = {identity.label: identity for identity in proofs.IDENTITIES}
+IDENTITIES = {identity.label: identity for identity in proofs.identities()}
 
 
 @pytest.mark.parametrize("label", sorted(IDENTITIES))

@@ -14,7 +14,7 @@ from companion.forward import Process, linear, ornstein_uhlenbeck, rectified_flo
 from derivations.gaussian_mixtures import proofs
 from derivations.kit.identity import survivors
 
-IDENTITIES = {identity.label: identity for identity in proofs.IDENTITIES}
+IDENTITIES = {identity.label: identity for identity in proofs.identities()}
 
 
 def hold(*labels: str) -> bool:

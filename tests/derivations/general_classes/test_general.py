@@ -24,7 +24,7 @@ from derivations.kit.identity import survivors
 from derivations.kit.language import Norm2, i, j, mean
 
 VP = ornstein_uhlenbeck()
-BY_LABEL = {identity.label: identity for identity in proofs.IDENTITIES}
+BY_LABEL = {identity.label: identity for identity in proofs.identities()}
 
 # A factor that tends to one in the limit may be anything that does: v_i, v_j and all their powers.
 SURVIVORS = {

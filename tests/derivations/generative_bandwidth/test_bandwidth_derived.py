@@ -17,7 +17,7 @@ from derivations.generative_bandwidth import proofs as derived
 from derivations.kit.identity import survivors
 from derivations.kit.language import Dot
 
-IDENTITIES = {identity.label: identity for identity in derived.IDENTITIES}
+IDENTITIES = {identity.label: identity for identity in derived.identities()}
 
 
 def hold(*labels: str) -> bool:

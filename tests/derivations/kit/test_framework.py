@@ -1,5 +1,8 @@
 """The judge before the judged: worlds, mutants, proofs and TeX on identities whose truth is known."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sympy import Derivative, Function, exp, log, symbols
@@ -176,3 +179,15 @@ def test_a_proof_takes_only_steps_that_follow():
 )
 def test_tex(expression, printed):
     assert tex(expression) == printed
+
+
+def test_an_import_proves_nothing_and_makes_no_numbers():
+    """Every module of the derivations in a fresh interpreter where no world can be asked and none can be drawn."""
+    program = (
+        "import importlib, pkgutil, numpy, derivations, derivations.kit.worlds as worlds\n"
+        "worlds.World.value = worlds.on_mixture = worlds.random_fields = numpy.random.default_rng = None\n"
+        "worlds.Worlds.__getitem__ = None\n"
+        "for module in pkgutil.walk_packages(derivations.__path__, 'derivations.'):\n"
+        "    importlib.import_module(module.name)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

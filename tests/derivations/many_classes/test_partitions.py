@@ -16,7 +16,7 @@ from companion.forward import noise_of
 from derivations.kit.identity import mutants, survivors
 from derivations.many_classes import proofs
 
-BY_LABEL = {identity.label: identity for identity in proofs.IDENTITIES}
+BY_LABEL = {identity.label: identity for identity in proofs.identities()}
 LINE = isotropic_mixture([[-1.5], [-0.2], [0.4], [1.9], [3.0]], 0.4, [0.1, 0.3, 0.15, 0.25, 0.2])
 POINTS = torch.linspace(-12.0, 13.0, 5001, dtype=torch.float64)[:, None]
 STEP = 25.0 / 5000.0
@@ -35,8 +35,8 @@ def test_every_identity_holds():
 
 
 def test_no_slip_in_any_identity_survives():
-    assert all(len(list(mutants(identity))) > 10 for identity in proofs.IDENTITIES)
-    assert [mutant.slip for identity in proofs.IDENTITIES for mutant in survivors(identity)] == []
+    assert all(len(list(mutants(identity))) > 10 for identity in proofs.identities())
+    assert [mutant.slip for identity in proofs.identities() for mutant in survivors(identity)] == []
 
 
 def test_proofs_end_where_the_identities_do():

@@ -16,7 +16,7 @@ from derivations.kit.algebra import same_identity
 from derivations.kit.identity import survivors
 from derivations.pathwise_entropy import pathwise, proofs
 
-IDENTITIES = {identity.label: identity for identity in proofs.IDENTITIES}
+IDENTITIES = {identity.label: identity for identity in proofs.identities()}
 
 # A mutant that holds because it says the same: a factor inside the logarithm adds a multiple of the sum of p(i|x) times
 # (D_i - D), which is zero, and the sign of a vector does not change its square.

@@ -5,7 +5,7 @@ import pytest
 from derivations.kit.identity import mutants, survivors
 from derivations.posterior_concentration import proofs
 
-BY_LABEL = {identity.label: identity for identity in proofs.IDENTITIES}
+BY_LABEL = {identity.label: identity for identity in proofs.identities()}
 
 
 @pytest.mark.parametrize("label", sorted(BY_LABEL))

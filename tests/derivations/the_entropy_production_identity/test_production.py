@@ -48,7 +48,7 @@ from derivations.the_entropy_production_identity import production_forms as form
 from derivations.the_entropy_production_identity.fokker_planck import evolve, on_line
 from derivations.the_entropy_production_identity.one_dimension import box_classes, cauchy_classes
 
-BY_LABEL = {identity.label: identity for identity in (*production.IDENTITIES, *forms.IDENTITIES)}
+BY_LABEL = {identity.label: identity for identity in (*production.identities(), *forms.identities())}
 LINE = isotropic_mixture([[-1.0], [0.3], [1.2]], [0.3, 0.5, 0.2], [0.2, 0.5, 0.3])
 PROCESSES = [ornstein_uhlenbeck(), cosine(), variance_exploding(), rectified_flow()]
 

@@ -27,7 +27,7 @@ from derivations.the_entropy_rate_five_ways.entropy_rate import (
 from derivations.the_entropy_rate_five_ways.independent_rates import ROUTES, small_mixture
 from derivations.the_entropy_rate_five_ways.worlds import CHANNELS, Given, clean, log_posterior, noise
 
-BY_LABEL = {identity.label: identity for identity in (*rates.IDENTITIES, *denoising_loss.IDENTITIES)}
+BY_LABEL = {identity.label: identity for identity in (*rates.identities(), *denoising_loss.identities())}
 
 
 def proved(proof, label):

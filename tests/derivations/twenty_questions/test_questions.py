@@ -16,7 +16,7 @@ from companion.exact import two_gaussians
 from derivations.kit.identity import mutants, survivors
 from derivations.twenty_questions import guessing, proofs
 
-BY_LABEL = {identity.label: identity for identity in proofs.IDENTITIES}
+BY_LABEL = {identity.label: identity for identity in proofs.identities()}
 
 
 @st.composite

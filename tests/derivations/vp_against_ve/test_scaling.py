@@ -28,7 +28,7 @@ PROOFS = [
 d, delta, kappa, tau, u = derived.dimension, derived.delta, derived.kappa, derived.tau, derived.u
 
 
-@pytest.mark.parametrize("identity", derived.IDENTITIES, ids=lambda identity: identity.label)
+@pytest.mark.parametrize("identity", derived.identities(), ids=lambda identity: identity.label)
 def test_every_slip_in_an_identity_is_caught(identity):
     assert identity.holds()
     assert len(list(mutants(identity))) >= 20
