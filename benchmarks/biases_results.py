@@ -28,7 +28,7 @@ from companion.exact import equidistant, two_gaussians
 from companion.exact.empirical import FiniteData, finite_data
 from companion.forward import edm_levels, linear, noise_of, time_levels
 from companion.models.digits import training_digits
-from companion.models.unet import load
+from companion.models.load import load
 from derivations.kit.measured import FOLDER
 
 SEED = 0

@@ -21,8 +21,9 @@ from tqdm import tqdm
 from companion.files import write_text
 from companion.forward import log_snr_levels, noise_of
 from companion.models.digits import CLASSES, Digits, held_out_digits, training_digits
+from companion.models.load import load
+from companion.models.trained import TrainedDenoiser
 from companion.models.training import velocity_loss
-from companion.models.unet import UNetDenoiser, load
 
 SEED = 0
 GENERATED = 1000
@@ -37,7 +38,7 @@ SMALL = 0.02
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shipped = Path(sys.modules[UNetDenoiser.__module__].__file__ or "").parent / "weights" / "digits"
+    shipped = Path(sys.modules[TrainedDenoiser.__module__].__file__ or "").parent / "weights" / "digits"
     parser.add_argument("folder", nargs="?", type=Path, default=shipped, help="a finished `companion train digits`")
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
@@ -48,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def measure(model: UNetDenoiser) -> dict[str, object]:
+def measure(model: TrainedDenoiser) -> dict[str, object]:
     """Every number of the card, as JSON takes it."""
     started = time.perf_counter()
     training, held_out = training_digits(), held_out_digits()
@@ -78,7 +79,7 @@ def measure(model: UNetDenoiser) -> dict[str, object]:
     }
 
 
-def loss(model: UNetDenoiser, digits: Digits, timesteps_each: int = 20) -> float:
+def loss(model: TrainedDenoiser, digits: Digits, timesteps_each: int = 20) -> float:
     """The training loss with the labels shown, timesteps spread evenly over the schedule."""
     generator = torch.Generator().manual_seed(SEED)
     width = 1000 // timesteps_each
@@ -91,7 +92,7 @@ def loss(model: UNetDenoiser, digits: Digits, timesteps_each: int = 20) -> float
     return float(np.mean(losses))
 
 
-def generated_digits(model: UNetDenoiser) -> Digits:
+def generated_digits(model: TrainedDenoiser) -> Digits:
     """As many digits of each class, by ancestral steps, rounded to the 17 grey levels that the data have."""
     generator = torch.Generator().manual_seed(SEED)
     labels = torch.arange(GENERATED) % len(CLASSES)
@@ -106,7 +107,7 @@ def generated_digits(model: UNetDenoiser) -> Digits:
     return Digits(((images + 1.0) * 8.0).round().clamp(0.0, 16.0) / 8.0 - 1.0, labels)
 
 
-def denoised(model: UNetDenoiser, y: torch.Tensor, log_snr: float, labels: torch.Tensor) -> torch.Tensor:
+def denoised(model: TrainedDenoiser, y: torch.Tensor, log_snr: float, labels: torch.Tensor) -> torch.Tensor:
     sigma = torch.full((len(y),), float(noise_of(log_snr)))
     return model(y * sigma[0] ** 2, sigma, labels)
 
@@ -120,7 +121,7 @@ def quartiles(values: np.ndarray) -> list[float]:
     return [float(value) for value in np.quantile(values, (0.25, 0.5, 0.75))]
 
 
-def chain_log_likelihoods(model: UNetDenoiser, digits: Digits, seed: int) -> np.ndarray:
+def chain_log_likelihoods(model: TrainedDenoiser, digits: Digits, seed: int) -> np.ndarray:
     """Log-likelihoods (level, image, class) accumulated along real digits noised by the exact forward chain.
 
     The path is the data's, dy = x_0 dsnr + sqrt(dsnr) xi, and the model only scores it: dL_z = D_z . dy - |D_z|^2

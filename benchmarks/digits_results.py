@@ -30,7 +30,8 @@ from companion.exact.empirical import finite_data
 from companion.files import write_text
 from companion.forward import log_snr_levels
 from companion.models.digits import held_out_digits, training_digits
-from companion.models.unet import UNetDenoiser, load
+from companion.models.load import load
+from companion.models.trained import TrainedDenoiser
 from derivations.kit.measured import FOLDER
 
 SEED = 0
@@ -78,7 +79,7 @@ def main() -> int:
     return 0
 
 
-def measured_profiles(model: UNetDenoiser) -> tuple[dict, int]:
+def measured_profiles(model: TrainedDenoiser) -> tuple[dict, int]:
     """Every pair, and every class against all, against the others and against the null branch, from one run."""
     asked = [partition(model, [i], [j]) for i, j in PAIRS]
     asked += [partition(model, [k], whole) for whole in ("all", "others", "null") for k in range(10)]
@@ -92,7 +93,7 @@ def measured_profiles(model: UNetDenoiser) -> tuple[dict, int]:
     )
 
 
-def measured_null_branch(model: UNetDenoiser) -> tuple[dict, int]:
+def measured_null_branch(model: TrainedDenoiser) -> tuple[dict, int]:
     """How far the null branch is from the mixture of the classes: a posterior that should be 1/2, and an information.
 
     `posterior` is p(null branch | path) against the equal mixture of all classes, on paths of the null branch, the
@@ -143,7 +144,7 @@ def measured_null_branch(model: UNetDenoiser) -> tuple[dict, int]:
     }, evaluations
 
 
-def measured_held_out(model: UNetDenoiser) -> tuple[dict, int]:
+def measured_held_out(model: TrainedDenoiser) -> tuple[dict, int]:
     """The posterior of all held-out digits along the exact chain, on three grids."""
     grids = {
         "log_snr": (CHAIN_LEVELS, DRAWS),
@@ -172,10 +173,10 @@ def measured_held_out(model: UNetDenoiser) -> tuple[dict, int]:
     return result, evaluations
 
 
-def uniform_timesteps(model: UNetDenoiser, count: int) -> np.ndarray:
+def uniform_timesteps(model: TrainedDenoiser, count: int) -> np.ndarray:
     """The log-snr of `count` timesteps equally spaced from the model's last to its first."""
-    times = np.linspace(model.timesteps[-1], model.timesteps[0], count)
-    return np.interp(times, model.timesteps, model.clock)
+    times = np.linspace(model.schedule.timesteps[-1], model.schedule.timesteps[0], count)
+    return np.interp(times, model.schedule.timesteps, model.schedule.clock)
 
 
 def compared(
@@ -240,7 +241,7 @@ def reliability(log_likelihood: np.ndarray, labels: np.ndarray, levels: np.ndarr
     }
 
 
-def measured_exact(model: UNetDenoiser) -> tuple[dict, int]:
+def measured_exact(model: TrainedDenoiser) -> tuple[dict, int]:
     """The half-entropy level of ten pairs, of the network and of the exact denoiser of its training digits."""
     training = training_digits()
     exact = finite_data(training.images, training.labels)
@@ -257,7 +258,7 @@ def measured_exact(model: UNetDenoiser) -> tuple[dict, int]:
     return {"samples": 300, "log_snr": levels, "partitions": [f"{i}|{j}" for i, j in TEN_PAIRS]} | rows, evaluations
 
 
-PARTS: dict[str, Callable[[UNetDenoiser], tuple[dict, int]]] = {
+PARTS: dict[str, Callable[[TrainedDenoiser], tuple[dict, int]]] = {
     "profiles": measured_profiles,
     "null_branch": measured_null_branch,
     "held_out": measured_held_out,

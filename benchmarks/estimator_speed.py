@@ -31,7 +31,7 @@ from companion.estimate.plan import BLOCK
 from companion.estimate.profile import LEVELS, profile, profiles
 from companion.files import write_text
 from companion.forward import noise_of
-from companion.models.unet import load
+from companion.models.load import load
 
 RESULTS = Path(__file__).parent / "results" / "estimator_speed.json"
 RUNS = 5

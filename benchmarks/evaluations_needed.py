@@ -52,7 +52,7 @@ from companion.exact.empirical import finite_data
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
-from companion.models.unet import load
+from companion.models.load import load
 from derivations.kit.measured import FOLDER
 
 TARGET = 0.01

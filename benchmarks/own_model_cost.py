@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from companion.files import write_text
-from companion.models.folders import diffusers
+from companion.models.pretrained import diffusers
 from derivations.kit.measured import FOLDER
 
 Case = tuple[torch.nn.Module, Callable[[Any, torch.Tensor], Any], tuple[int, ...]]

@@ -22,7 +22,7 @@ from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import Measurement, measure
 from companion.estimate.placement import default_levels
 from companion.files import write_text
-from companion.models.unet import load
+from companion.models.load import load
 from derivations.kit.measured import FOLDER
 
 SEED = 0

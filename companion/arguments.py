@@ -60,8 +60,8 @@ def whole_number(argument: str, value: int, least: int, most: int = 2**53) -> in
     return int(number(argument, value, expected, lambda n: (n >= least) & (n <= most) & (n == np.round(n))))
 
 
-def probabilities(argument: str, value: ArrayLike, least: int = 2) -> Array:
-    """`value` as positive float64 numbers (K,) that sum to one, at least so many; InputError otherwise.
+def probabilities(argument: str, value: ArrayLike, least: int = 2, count: int | None = None) -> Array:
+    """`value` as positive float64 numbers (K,) that sum to one, K = `count` or at least `least`; InputError otherwise.
 
     >>> probabilities("weights", [0.5, 0.6])
     Traceback (most recent call last):
@@ -69,8 +69,13 @@ def probabilities(argument: str, value: ArrayLike, least: int = 2) -> Array:
     companion.errors.InputError: weights is [0.5, 0.6], expected at least 2 positive numbers that sum to one
     """
     expected = f"at least {least} positive numbers that sum to one"
+    if count is not None:
+        least, expected = count, f"{count} positive probabilities that sum to one"
     weights = numbers(argument, value, expected, lambda weight: (weight > 0.0) & (weight <= 1.0))
     if weights.ndim != 1 or len(weights) < least or abs(weights.sum() - 1.0) > 1e-9:
+        raise InputError(argument, value, expected)
+    # JSON and other people's tables have "1" and true, which numpy would take for a number.
+    if len(weights) != (count or len(weights)) or {str, bool} & set(map(type, np.asarray(value, dtype=object))):
         raise InputError(argument, value, expected)
     return weights
 

@@ -242,8 +242,7 @@ def _profile(arguments: argparse.Namespace) -> None:
     from companion.estimate.run import Run
     from companion.files import make_folder
     from companion.models.checks import examine, refuse
-    from companion.models.load import load
-    from companion.models.unet import SHIPPED
+    from companion.models.load import SHIPPED, load
 
     processes = launched()
     if arguments.levels < 2:
@@ -352,7 +351,7 @@ def _train_digits(arguments: argparse.Namespace) -> None:
     settings = Settings(seed=arguments.seed, steps=arguments.steps, threads=arguments.threads)
     train(training_digits(), arguments.out, settings)
     # The whole path, because a folder called "digits" gives way to the shipped model of that name.
-    print(f"the model is in {arguments.out}; companion.models.unet.load({str(arguments.out.absolute())!r}) opens it")
+    print(f"the model is in {arguments.out}; companion.models.load.load({str(arguments.out.absolute())!r}) opens it")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import Protocol
 
 import torch
 
+from companion.arguments import probabilities
 from companion.errors import InputError
 
 __all__ = ["Denoiser", "FunctionDenoiser", "digest_of"]
@@ -117,9 +118,7 @@ class FunctionDenoiser:
             raise InputError("classes", self.classes, "at least two class names, all different")
         if not self.weights:
             object.__setattr__(self, "weights", (1.0 / len(self.classes),) * len(self.classes))
-        positive = all(weight > 0.0 for weight in self.weights)
-        if len(self.weights) != len(self.classes) or not positive or abs(sum(self.weights) - 1.0) > 1e-9:
-            raise InputError("weights", self.weights, f"{len(self.classes)} positive probabilities that sum to one")
+        probabilities("weights", self.weights, count=len(self.classes))
         if self.from_noise is not None and not callable(self.from_noise):
             raise InputError("from_noise", self.from_noise, "a function of noise and condition, or None")
 

@@ -213,7 +213,7 @@ SHORT_OF_MEMORY = """
 import re, resource, sys
 from pathlib import Path
 from companion.cli import main
-from companion.models.unet import load
+from companion.models.load import load
 load("digits")  # what the command imports has to be there before
 used = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, resource.RLIM_INFINITY))

@@ -63,7 +63,7 @@ def examine(
     network of random weights. They see no error that is small at both ends. A check that depends on a failed one is
     left out.
 
-    >>> from companion.models.unet import load
+    >>> from companion.models.load import load
     >>> found = examine(load("digits"), [*range(10), None], [-9.0, 0.0, 8.0])
     >>> [finding.name for finding in found if finding.passed is not True]
     []

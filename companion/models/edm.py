@@ -19,7 +19,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,80 +27,43 @@ import numpy as np
 import torch
 
 from companion.errors import InputError, first_line, foreign
-from companion.models.folders import check_finite, described, digest_of_network
-from companion.models.schedules import looks
+from companion.models.pretrained import check_finite, described, digest_of_network
+from companion.models.schedules import Schedule
+from companion.models.trained import TrainedDenoiser
 
 __all__ = ["EDMDenoiser", "edm_denoiser", "load"]
 
 
 @dataclass(frozen=True, eq=False)
-class EDMDenoiser:
+class EDMDenoiser(TrainedDenoiser):
     """A conditional EDM network as D(x, sigma | condition); `edm_denoiser` or `load` makes one.
 
-    `unconditional` is the network behind `condition=None`, or None; `decode` draws latents, or is None. `log_snr_range`
-    is the range of noise that the networks were trained on. With `force_fp32` no half precision is used on a GPU.
+    `unconditional` is the network behind `condition=None`, or None. With `force_fp32` no half precision is used on a
+    GPU. Such networks take and give float32, whatever they compute in and their weights are kept in.
     """
 
-    network: torch.nn.Module
+    _: KW_ONLY
     unconditional: torch.nn.Module | None
-    name: str
-    shape: tuple[int, ...]
-    classes: tuple[str, ...]
-    weights: tuple[float, ...]
-    log_snr_range: tuple[float, float]
     force_fp32: bool
-    digest: str
-    decode: Callable[[torch.Tensor], torch.Tensor] | None = None
 
-    @property
-    def has_null(self) -> bool:
-        """Whether there is a network for `condition=None`."""
-        return self.unconditional is not None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """float32, which these networks take and give whatever they compute in."""
-        return torch.float32
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network's weights are."""
-        return next(self.network.parameters()).device
-
-    @torch.no_grad()
-    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """The posterior mean D, (batch, *shape), in the dtype of `x`.
-
-        Raises InputError for None without an unconditional network, for a class outside 0 to K-1, for noise outside
-        `log_snr_range` and for a network in train mode. On a GPU classes and noise outside give NaN instead.
-        """
-        network = self.network if condition is not None else self.unconditional
-        if network is None:
-            raise InputError("condition", None, f"a class: {self.name} was given no unconditional network")
-        if network.training:
-            raise InputError("the network", "in train mode", "eval mode: call network.eval()")
-        place = torch.device("cpu") if looks(x.device) else x.device
-        inside = self._inside(sigma.detach().to(place), None if condition is None else condition.to(place))
-        labels = None
+    def output(self, state: torch.Tensor, times: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        network, labels = (self.unconditional or self.network), None
         if condition is not None:
             # A comparison, because on the device it gives zeros and no error where a class is outside.
-            labels = (condition[:, None] == torch.arange(len(self.classes), device=x.device)).to(torch.float32)
-        options = {"force_fp32": True} if self.force_fp32 else {}
-        mean: torch.Tensor = network(x.to(torch.float32), sigma.to(torch.float32), labels, **options)
-        return torch.where(inside.to(x.device).reshape(-1, *(1,) * (x.dim() - 1)), mean.to(x.dtype), torch.nan)
+            network, classes = self.network, torch.arange(len(self.classes), device=state.device)
+            labels = (condition[:, None] == classes).to(torch.float32)
+        mean: torch.Tensor = network(state, times, labels, **({"force_fp32": True} if self.force_fp32 else {}))
+        return mean
 
-    def _inside(self, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """Which samples may be asked; on a CPU, where looking costs nothing, InputError unless all of them may."""
-        log_snr = -2.0 * sigma.double().log()
-        lowest, highest = self.log_snr_range
-        trained = (log_snr >= lowest - 1e-4) & (log_snr <= highest + 1e-4)
-        known = torch.ones_like(trained) if condition is None else (condition >= 0) & (condition < len(self.classes))
-        if sigma.device.type == "cpu" and condition is not None and not bool(known.all()):
-            raise InputError("condition", condition.tolist(), f"classes from 0 to {len(self.classes) - 1}")
-        if sigma.device.type == "cpu" and not bool(trained.all()):
-            asked = f"{float(log_snr[~trained][0]):.6g}"
-            raise InputError("log-snr", asked, f"{lowest:.6g} to {highest:.6g}, what the network was trained on")
-        return trained & known
+    @property
+    def networks(self) -> tuple[torch.nn.Module, ...]:
+        """The conditional network and, where there is one, the unconditional."""
+        return (self.network,) if self.unconditional is None else (self.network, self.unconditional)
+
+    @property
+    def network_dtype(self) -> torch.dtype:
+        """float32, in which these networks are asked."""
+        return torch.float32
 
 
 def edm_denoiser(
@@ -140,27 +103,27 @@ def edm_denoiser(
         silent = [key for key, gain in each.named_parameters() if key.endswith("out_gain") and not bool(gain.any())]
         if silent:
             raise InputError(silent[0], 0.0, "a trained network: with no gain it answers c_skip x to everything")
-        each.eval().requires_grad_(False)
     least = max([sigma_range[0], *(float(getattr(each, "sigma_min", 0.0)) for each in networks)])
     most = min([sigma_range[1], *(float(getattr(each, "sigma_max", np.inf)) for each in networks)])
     if not 0.0 < least < most < np.inf:
         raise InputError("sigma_range", (least, most), "0 < least < most, both finite")
-    said = described({}, name, classes or range(count), weights)
-    if len(said.classes) != count:
-        raise InputError("classes", said.classes, f"{count} names, one for each label")
+    if len(classes or range(count)) != count:
+        raise InputError("classes", classes, f"{count} names, one for each label")
+    said = replace(described({}, name, classes or range(count), weights), has_null=unconditional is not None)
+    # They are told sigma itself and answer with D.
+    sigmas = np.array([least, most])
+    schedule = Schedule(sigmas, -2.0 * np.log(sigmas), "denoised")
     others = [] if unconditional is None else [value for _, value in sorted(unconditional.state_dict().items())]
     told = [type(network).__name__, bool(getattr(network, "use_fp16", False)) and not force_fp32, len(others)]
     return EDMDenoiser(
         network=network,
-        unconditional=unconditional,
-        name=said.name,
+        schedule=schedule,
         shape=shape,
-        classes=said.classes,
-        weights=said.weights,
-        log_snr_range=(-2.0 * float(np.log(most)), -2.0 * float(np.log(least))),
-        force_fp32=force_fp32,
         digest=digest_of_network(network, *others, told=told),
         decode=decode,
+        unconditional=unconditional,
+        force_fp32=force_fp32,
+        **vars(said),
     )
 
 

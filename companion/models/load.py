@@ -1,10 +1,10 @@
-"""Anyone's model: one call that sees what a folder holds and returns it behind the denoiser contract.
+"""Anyone's model: one call that sees what it is given, or what a folder holds, and returns it behind the contract.
 
 First the simplest, which needs none of this: your own function of (x, sigma, condition), ten lines with
 `companion.denoiser.FunctionDenoiser`. Networks of EDM and EDM2, which are files and not folders, have
 `companion.models.edm`. What is recognised here:
 
-    UNet2DModel, in a pipeline's folder or alone     classes are rows of its embedding
+    UNet2DModel, in a pipeline or alone              classes are rows of its embedding
     DiTPipeline, DiTTransformer2DModel               classes are rows of its embedding
     StableDiffusionPipeline (1.x, 2.x)               classes are prompts
     StableDiffusionXLPipeline                        classes are prompts
@@ -14,94 +14,109 @@ Distilled and guidance-trained models (FLUX.1, turbo, LCM and their like) are re
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from companion.errors import InputError, foreign
-from companion.models import dit, stable_diffusion, stable_diffusion_3, stable_diffusion_xl, unet
-from companion.models.folders import check_finite, name_of, read_json, refuse_distilled
+from companion.models import class_conditional, stable_diffusion
+from companion.models.pretrained import check_finite, composed, diffusers, name_of, read_json, refuse_distilled
+from companion.models.stable_diffusion import PIPELINES
 from companion.models.trained import TrainedDenoiser
 
-__all__ = ["adapt", "load"]
+__all__ = ["SHIPPED", "load"]
 
-_PROMPTED: dict[str, Any] = {
-    "StableDiffusionPipeline": stable_diffusion,
-    "StableDiffusionXLPipeline": stable_diffusion_xl,
-    "StableDiffusion3Pipeline": stable_diffusion_3,
-}
-_KNOWN = f"a UNet2DModel, a DiTPipeline, {', '.join(_PROMPTED)}, or a shipped model ({', '.join(unet.SHIPPED)})"
+SHIPPED = ("digits",)
+_KNOWN = f"a UNet2DModel, a DiTPipeline, {', '.join(PIPELINES)}, or a shipped model ({', '.join(SHIPPED)})"
 
 
 def load(
-    model: str | Path,
+    model: Any,
     prompts: Sequence[str] = (),
     weights: Sequence[float] = (),
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
     allow_pickle: bool = False,
+    scheduler: Any = None,
+    name: str = "",
 ) -> TrainedDenoiser:
-    """A shipped model by its name, or the model in a folder that diffusers' `save_pretrained` wrote.
+    """A model as a `Denoiser`, D = E[x_0 | x_0 + sigma eps = x, condition], whatever its network predicts.
+
+    `model` is a shipped model's name, a folder that diffusers' `save_pretrained` wrote, or what is loaded already: a
+    pipeline (changed by hand, with a LoRA, say) or a `UNet2DModel` with the `scheduler` that it was trained with. What
+    is loaded stays on its device and in its dtype; its network is put in eval mode and its weights are frozen.
 
     Only the bare word is the shipped model, also where a folder of that name is: "./digits" and Path("digits") are the
-    folder. A model is called by its folder's name, however the path is spelled; in a hub's cache by its repository's.
+    folder. A model is called `name`, else by its folder's name, however the path is spelled; in a hub's cache by its
+    repository's.
 
-    `prompts` are the classes of a text-to-image pipeline, at least two different texts; `weights` their prior, equal
-    unless given (a `companion.json` in the folder holds them for a class-conditional network). `dtype` is what the
-    network computes in; states stay in float32. Nothing is downloaded. With `allow_pickle` weights that are not
-    safetensors are read too, by torch's restricted reader, which takes tensors only. Raises InputError for a folder
-    that holds something else, for prompts that are missing or not asked for, and for a distilled model.
+    `prompts` are the classes of a text-to-image pipeline, at least two different texts; `weights` (K,) their prior,
+    equal unless given (a `companion.json` in the folder may hold them for a class-conditional network). A folder's
+    network computes on `device` ("cpu") in `dtype` (float32); states stay in float32. Nothing is downloaded. With
+    `allow_pickle` weights that are not safetensors are read too, by torch's restricted reader, which takes tensors
+    only. Raises InputError for anything else than is recognised here, for prompts that are missing or not asked for,
+    for weights that are not finite or do not fit their configuration, and for a distilled model.
 
     >>> load("digits").classes[:3]
     ('0', '1', '2')
     """
-    _check_device(device)
-    folder = Path(model)
+    refuse_distilled(name, "", {})
+    if scheduler is not None and not isinstance(model, torch.nn.Module):
+        raise InputError("scheduler", scheduler, "none here: only a network alone lacks its own")
+    if not isinstance(model, str | Path):
+        for key, value in (("device", device), ("dtype", dtype)):
+            if value is not None:
+                raise InputError(key, value, "none here: a loaded model stays as it is")
+        found = _of_object(model, prompts, weights, scheduler)
+    else:
+        found = _of_folder(model, prompts, weights, device or "cpu", dtype or torch.float32, allow_pickle)
+    return replace(found, name=composed(name)) if name else found
+
+
+def _of_folder(
+    model: str | Path,
+    prompts: Sequence[str],
+    weights: Sequence[float],
+    device: str | torch.device,
+    dtype: torch.dtype,
+    allow_pickle: bool,
+) -> TrainedDenoiser:
+    with foreign("device", device, "a device of this torch, such as cpu or cuda"):
+        torch.zeros(1, device=device).cpu()
+    folder = Path(__file__).parent / "weights" / model if model in SHIPPED else Path(model)
     if folder.suffix == ".pkl":
         raise InputError("model", model, "a folder; companion.models.edm.load reads the checkpoints of EDM and EDM2")
-    if model in unet.SHIPPED or not folder.is_dir():
-        _no_prompts(model, prompts)
-        return unet.load(model, device, dtype)
+    if not folder.is_dir():
+        raise InputError("model", model, f"a shipped model ({', '.join(SHIPPED)}) or a folder save_pretrained wrote")
     kind, parts = _kind(folder)
-    if kind in _PROMPTED:
-        read: TrainedDenoiser = _PROMPTED[kind].load(folder, prompts, weights, device, dtype, allow_pickle)
-        return read
+    if kind in PIPELINES:
+        return stable_diffusion.from_folder(kind, folder, prompts, weights, device, dtype, allow_pickle)
     _no_prompts(kind, prompts)
-    if kind == "DiTPipeline" or {"DiTTransformer2DModel", "Transformer2DModel"} & parts:
-        return dit.load(folder, weights, device, dtype, allow_pickle)
-    if "UNet2DModel" in parts and not weights:
-        return unet.load(folder, device, dtype, allow_pickle)
-    if "UNet2DModel" in parts:
-        raise InputError("weights", weights, "none here: write them into companion.json in the model's folder")
+    if {"UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel"} & parts or kind == "DiTPipeline":
+        return class_conditional.from_folder(folder, weights, device, dtype, allow_pickle)
     refuse_distilled(name_of(folder), "", {}, kind)
     raise InputError("model", f"a {kind}", _KNOWN)
 
 
-def adapt(pipeline: Any, prompts: Sequence[str] = (), weights: Sequence[float] = (), name: str = "") -> TrainedDenoiser:
-    """A pipeline that is loaded already, as it is: on its device, in its dtype, with its scheduler's schedule.
-
-    For a pipeline changed by hand: without its largest text encoder, in another precision, with a LoRA. Its network
-    is put in eval mode and its weights are frozen. Raises InputError as `load` does.
-    """
-    kind = type(pipeline).__name__
-    for part, held in getattr(pipeline, "components", {}).items():
-        if isinstance(held, torch.nn.Module):
-            check_finite(held, part)
-    if kind in _PROMPTED:
-        adapted: TrainedDenoiser = _PROMPTED[kind].from_pipeline(pipeline, prompts, weights, name)
-        return adapted
+def _of_object(model: Any, prompts: Sequence[str], weights: Sequence[float], scheduler: Any) -> TrainedDenoiser:
+    kind, held = type(model).__name__, getattr(model, "components", {"the network": model})
+    refuse_distilled(kind, type(held.get("scheduler")).__name__, getattr(model, "config", {}), kind)
+    for part, network in held.items():
+        if isinstance(network, torch.nn.Module):
+            check_finite(network, part)
+    if kind in PIPELINES:
+        return stable_diffusion.from_pipeline(model, prompts, weights)
+    _no_prompts(kind, prompts)
+    if isinstance(model, diffusers.UNet2DModel | diffusers.DiTTransformer2DModel):
+        return class_conditional.from_network(model, scheduler, weights=weights)
+    if isinstance(held.get("unet"), diffusers.UNet2DModel):
+        return class_conditional.from_network(held["unet"], held["scheduler"], weights=weights)
     if kind == "DiTPipeline":
-        _no_prompts(kind, prompts)
-        return dit.from_pipeline(pipeline, weights, name)
-    refuse_distilled(name, "", {}, kind)
-    raise InputError("pipeline", f"a {kind}", f"a DiTPipeline or {', '.join(_PROMPTED)}")
-
-
-def _check_device(device: str | torch.device) -> None:
-    """InputError for a device that this torch cannot compute on."""
-    with foreign("device", device, "a device of this torch, such as cpu or cuda"):
-        torch.zeros(1, device=device).cpu()
+        names = {str(label): text for text, label in model.labels.items()}
+        return class_conditional.from_network(held["transformer"], held["scheduler"], held["vae"], names, weights)
+    raise InputError("model", f"a {kind}", _KNOWN)
 
 
 def _kind(folder: Path) -> tuple[str, set[str]]:

@@ -18,6 +18,7 @@ the coefficients below. They follow from what the output estimates, with state =
     v_prediction    alpha eps - beta x_0 / s   alpha / s   alpha^2    -s beta
     edm             beta x_0 / s - alpha eps   alpha / s   alpha^2    s beta
     flow            eps - x_0                  alpha       alpha      -beta
+    denoised        D itself, told sigma       1           0          1
 
 Third line: x_0 / s = alpha state - beta v, because state = alpha x_0 / s + beta eps and alpha^2 + beta^2 = 1. The
 fourth is its sign reversed, which is EDM's preconditioning (Karras et al. 2022, table 1). Fifth: state = (1 - beta) x_0
@@ -44,7 +45,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import number, numbers, whole_number
 from companion.errors import InputError
-from companion.models.folders import diffusers
+from companion.models.pretrained import diffusers
 
 __all__ = ["Schedule", "looks", "schedule_of"]
 
@@ -60,7 +61,7 @@ class Schedule:
     """The clock of a network and what it predicts.
 
     `clock` holds the log-snr, decreasing, of the `timesteps`, both float64; `prediction` is epsilon, sample,
-    v_prediction, edm or flow. `terminal` is the timestep without any signal, or None; it is not in the table.
+    v_prediction, edm, flow or denoised. `terminal` is the timestep without any signal, or None; it is not in the table.
     `fractional` says whether the network takes fractions of a timestep, `sigma_data` is s above. `described` is the
     configuration it was made from, as text, for a model's digest: the table's last digits are the processor's.
 
@@ -116,6 +117,8 @@ class Schedule:
         """`timestep` for float64 tensors, on their device and without a check."""
         if self.prediction == "flow":
             times = float(self.terminal or 0.0) * torch.sigmoid(-0.5 * log_snr)
+        elif self.prediction == "denoised":
+            times = torch.exp(-0.5 * log_snr)
         else:
             levels, steps = self._table(log_snr.device)
             right = torch.searchsorted(levels, log_snr.contiguous(), right=True).clamp(1, len(levels) - 1)
@@ -130,6 +133,8 @@ class Schedule:
         if self.prediction == "flow":
             alpha, beta = torch.sigmoid(0.5 * log_snr), torch.sigmoid(-0.5 * log_snr)
             return alpha, alpha, -beta
+        if self.prediction == "denoised":
+            return one, zero, one
         ratio = log_snr + 2.0 * float(np.log(self.sigma_data))
         alpha, beta = torch.sigmoid(ratio).sqrt(), torch.sigmoid(-ratio).sqrt()
         if self.prediction == "epsilon":

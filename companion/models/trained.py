@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 
 from companion.errors import InputError
-from companion.models.schedules import Array, Schedule, looks
+from companion.models.schedules import Schedule, looks
 
-__all__ = ["TrainedDenoiser"]
+__all__ = ["TrainedDenoiser", "decoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +22,8 @@ class TrainedDenoiser(ABC):
     """A network, its schedule and its classes as D(x, sigma | condition).
 
     The network is put in eval mode and its weights are frozen. States stay in float32 (float64 for a float64 network);
-    a network in half precision gets them rounded, and only its own output is rounded with them. `vae` is the
-    autoencoder of a latent model, for `decode`.
+    a network in half precision gets them rounded, and only its own output is rounded with them. `decode` makes images,
+    values about -1 to 1, of latents D, for drawing only; it is None where D is the image.
     """
 
     network: torch.nn.Module
@@ -35,14 +34,21 @@ class TrainedDenoiser(ABC):
     weights: tuple[float, ...]
     has_null: bool
     digest: str
-    vae: Any = None
+    decode: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
-        self.network.eval().requires_grad_(False)
+        for network in self.networks:
+            network.eval().requires_grad_(False)
 
     @abstractmethod
-    def output(self, state: torch.Tensor, times: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """What the network says of states in its own frame and dtype, at timesteps (batch,), for rows (batch,)."""
+    def output(self, state: torch.Tensor, times: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """What the network says of states in its own frame and dtype, at timesteps (batch,), for classes (batch,) or
+        its null."""
+
+    @property
+    def networks(self) -> tuple[torch.nn.Module, ...]:
+        """All networks that are asked; mostly there is one."""
+        return (self.network,)
 
     @property
     def log_snr_range(self) -> tuple[float, float]:
@@ -64,14 +70,6 @@ class TrainedDenoiser(ABC):
         """Where the network's weights are."""
         return next(self.network.parameters()).device
 
-    def timestep(self, log_snr: ArrayLike) -> Array:
-        """The timestep that the network is told at a log-snr; see `Schedule.timestep`."""
-        return self.schedule.timestep(log_snr)
-
-    def log_snr_used(self, log_snr: ArrayLike) -> Array:
-        """The log-snr whose timestep the network is really told; see `Schedule.log_snr_used`."""
-        return self.schedule.log_snr_used(log_snr)
-
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         """The posterior mean D, (batch, *shape), in the dtype of `x`.
@@ -82,13 +80,12 @@ class TrainedDenoiser(ABC):
         """
         place = torch.device("cpu") if looks(x.device) else x.device
         log_snr = -2.0 * sigma.detach().to(place, torch.float64).log()
-        rows, known = self._rows(condition, len(x), x.device)
+        condition, known = self._known(condition, x)
         if place.type == "cpu":
             self.schedule.check(log_snr)
-            return self.schedule.posterior_mean(self._call(rows), x, log_snr)
-        mean = self.schedule.posterior_mean(self._call(rows), x, log_snr)
-        inside = (known & self.schedule.inside(log_snr)).reshape(-1, *(1,) * (x.dim() - 1))
-        return torch.where(inside, mean, torch.nan)
+            return self.schedule.posterior_mean(self._call(condition), x, log_snr)
+        mean = self.schedule.posterior_mean(self._call(condition), x, log_snr)
+        return _nan_outside(known & self.schedule.inside(log_snr), mean)
 
     @property
     def from_noise(self) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None:
@@ -100,37 +97,44 @@ class TrainedDenoiser(ABC):
 
     @torch.no_grad()
     def _from_noise(self, noise: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        rows, known = self._rows(condition, len(noise), noise.device)
-        mean = self.schedule.mean_from_noise(self._call(rows), noise)
-        return torch.where(known.reshape(-1, *(1,) * (noise.dim() - 1)), mean, torch.nan)
+        condition, known = self._known(condition, noise)
+        return _nan_outside(known, self.schedule.mean_from_noise(self._call(condition), noise))
 
-    @property
-    def decode(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
-        """Images, values about -1 to 1, as a function of latents D, or None where D is the image; for drawing only."""
-        return None if self.vae is None else lambda latents: _decoded(self.vae, latents)
+    def rows(self, condition: torch.Tensor | None, state: torch.Tensor) -> torch.Tensor:
+        """Which of the K + 1 rows of what the network is conditioned on a batch asks for; the last is the null's."""
+        null = len(self.classes)
+        return torch.full((len(state),), null, device=state.device) if condition is None else condition
 
-    def _rows(
-        self, condition: torch.Tensor | None, count: int, device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows that a condition names, and which of them are there: on a GPU, on a CPU all of them are."""
+    def _known(self, condition: torch.Tensor | None, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """The condition with 0 where there is no such class, and where there is one: on a CPU everywhere."""
         if condition is None:
             if not self.has_null:
                 raise InputError("condition", None, f"a class: {self.name} has no null class")
-            rows = torch.full((count,), len(self.classes), device=device)
-            return rows, torch.ones_like(rows, dtype=torch.bool)
+            return None, torch.ones(len(x), dtype=torch.bool, device=x.device)
         known = (condition >= 0) & (condition < len(self.classes))
-        if looks(device) and not bool(known.all()):
+        if looks(x.device) and not bool(known.all()):
             raise InputError("condition", condition.tolist(), f"classes from 0 to {len(self.classes) - 1}")
         return torch.where(known, condition, 0), known
 
-    def _call(self, rows: torch.Tensor) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        if self.network.training:
+    def _call(self, condition: torch.Tensor | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        if any(network.training for network in self.networks):
             raise InputError("the network", "in train mode", "eval mode: call network.eval()")
-        return lambda state, times: self.output(state.to(self.network_dtype), times, rows)
+        return lambda state, times: self.output(state.to(self.network_dtype), times, condition)
+
+
+def _nan_outside(inside: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    return torch.where(inside.reshape(-1, *(1,) * (mean.dim() - 1)), mean, torch.nan)
+
+
+def decoder(vae: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Images (batch, 3, height, width) as a function of latents, by an `AutoencoderKL`; None without one.
+
+    Latents are the autoencoder's, shifted and scaled to about unit variance; this takes both back and decodes.
+    """
+    return None if vae is None else lambda latents: _decoded(vae, latents)
 
 
 def _decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Latents are the autoencoder's, shifted and scaled to about unit variance; this takes both back and decodes."""
     config = vae.config
     if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
         mean, std = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from companion.errors import InputError
-from companion.models.folders import diffusers
+from companion.models.pretrained import diffusers
 
 __all__ = ["KINDS", "save_tiny"]
 

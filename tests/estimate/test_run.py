@@ -27,7 +27,7 @@ from companion.estimate.plan import DEFAULT, PUBLISHED, Data
 from companion.estimate.profile import planned, profile, profiles
 from companion.estimate.run import Run
 from companion.exact.mixtures import isotropic_mixture
-from companion.models.unet import load
+from companion.models.load import load
 
 THREE = isotropic_mixture([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]], 1.0)
 ASKED = [partition(THREE, [0], [2]), partition(THREE, [0], "others")]

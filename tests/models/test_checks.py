@@ -13,7 +13,7 @@ from companion.exact.mixtures import isotropic_mixture
 from companion.models.checks import examine, refuse
 from companion.models.edm import EDMDenoiser
 from companion.models.load import load
-from companion.models.schedules import schedule_of
+from companion.models.schedules import Schedule, schedule_of
 from derivations.bring_your_own_model.tiny import save_tiny
 
 LEVELS = (-8.0, 0.0, 6.0)
@@ -114,9 +114,11 @@ def test_train_mode_is_found_in_any_part(tmp_path):
 
 
 def test_the_other_networks_mode_too():
-    network, other = torch.nn.Linear(1, 1).eval(), torch.nn.Linear(1, 1)
-    fields = {"name": "", "shape": (1,), "classes": ("a", "b"), "weights": (0.5, 0.5), "log_snr_range": (-9.0, 9.0)}
-    model = EDMDenoiser(network, other, **fields, force_fp32=False, digest="")
+    network, other = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    schedule = Schedule(np.array([0.01, 100.0]), np.array([9.0, -9.0]), "denoised")
+    fields = {"name": "", "shape": (1,), "classes": ("a", "b"), "weights": (0.5, 0.5), "has_null": True, "digest": ""}
+    model = EDMDenoiser(network, schedule, **fields, unconditional=other, force_fp32=False)
+    other.train()
     with pytest.raises(InputError, match="train mode"):
         examine(model, (None,), LEVELS)
 

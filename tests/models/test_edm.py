@@ -98,7 +98,7 @@ def test_the_null_is_the_other_network_and_not_a_row_of_zeros(model):
         assert (model(x, level, None) - model.network(x, level, None)).abs().max() > 1e-2
     alone = edm_denoiser(Precond(3))
     assert not alone.has_null
-    with pytest.raises(InputError, match="given no unconditional network"):
+    with pytest.raises(InputError, match="EDM has no null class"):
         alone(x, level, None)
 
 

@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from companion.errors import InputError
-from companion.models.dit import DiTDenoiser
-from companion.models.load import adapt, load
-from companion.models.stable_diffusion import StableDiffusionDenoiser
-from companion.models.unet import UNetDenoiser
+from companion.models.class_conditional import ClassDenoiser
+from companion.models.load import load
+from companion.models.stable_diffusion import PromptDenoiser
 from derivations.bring_your_own_model.tiny import save_tiny
 
 PROMPTS = ("a cat", "a dog")
@@ -25,13 +24,13 @@ def edit(path, **changes):
 def test_a_network_alone_is_recognised_by_its_configuration(tmp_path):
     save_tiny("unet", tmp_path / "unet")
     save_tiny("dit", tmp_path / "dit")
-    assert isinstance(load(tmp_path / "unet"), UNetDenoiser)
-    assert isinstance(load(tmp_path / "unet" / "unet"), UNetDenoiser)
+    assert isinstance(load(tmp_path / "unet"), ClassDenoiser)
+    assert isinstance(load(tmp_path / "unet" / "unet"), ClassDenoiser)
     alone = load(tmp_path / "dit" / "transformer")
-    assert isinstance(alone, DiTDenoiser)
+    assert isinstance(alone, ClassDenoiser)
     assert alone.decode is None
     assert alone.digest == load(tmp_path / "dit").digest
-    assert isinstance(load("digits"), UNetDenoiser)
+    assert isinstance(load("digits"), ClassDenoiser)
 
 
 def test_the_names_under_which_older_versions_wrote_a_transformer(tmp_path):
@@ -135,7 +134,7 @@ def test_a_distilled_pipeline_that_is_loaded_is_refused_too(tmp_path):
     pipeline = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, local_files_only=True)
     pipeline.scheduler = diffusers.LCMScheduler.from_config(pipeline.scheduler.config)
     with pytest.raises(InputError, match="scheduler is LCMScheduler, expected a model of"):
-        adapt(pipeline, PROMPTS)
+        load(pipeline, PROMPTS)
 
 
 BROKEN = {
@@ -182,23 +181,64 @@ def test_prompts_are_for_pipelines_that_read_them(tmp_path):
     for model in ("digits", save_tiny("unet", tmp_path / "unet"), save_tiny("dit", tmp_path / "dit")):
         with pytest.raises(InputError, match="knows its classes"):
             load(model, PROMPTS)
-    with pytest.raises(InputError, match=r"companion\.json"):
-        load(tmp_path / "unet", weights=(0.5, 0.25, 0.25))
+
+
+def test_weights_of_classes(tmp_path):
+    for kind in ("unet", "dit"):
+        folder, weights = save_tiny(kind, tmp_path / kind), (0.5, 0.25, 0.25)
+        assert load(folder, weights=weights).weights == weights
+        for wrong in ((0.5, 0.5), (0.5, 0.25, 0.5), ("0.5", "0.25", "0.25")):
+            with pytest.raises(InputError, match="3 positive probabilities"):
+                load(folder, weights=wrong)
+    assert load("digits", weights=(0.05,) * 8 + (0.3, 0.3)).weights[-1] == 0.3
 
 
 def test_weights_of_prompts(tmp_path):
     folder = save_tiny("stable diffusion", tmp_path)
     model = load(folder, PROMPTS, weights=(0.25, 0.75))
-    assert isinstance(model, StableDiffusionDenoiser)
+    assert isinstance(model, PromptDenoiser)
     assert model.weights == (0.25, 0.75)
     with pytest.raises(InputError, match="2 positive probabilities"):
         load(folder, PROMPTS, weights=(0.5,))
 
 
-def test_a_pipeline_object_of_another_kind_is_refused(tmp_path):
-    save_tiny("unet", tmp_path)
-    with pytest.raises(InputError, match="pipeline is a DDPMPipeline, expected a DiTPipeline or"):
-        adapt(diffusers.DDPMPipeline.from_pretrained(tmp_path, local_files_only=True))
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_a_loaded_network_with_its_scheduler_is_the_model_of_its_folder(kind, tmp_path):
+    folder = save_tiny(kind, tmp_path)
+    pipeline = {"unet": diffusers.DDPMPipeline, "dit": diffusers.DiTPipeline}[kind].from_pretrained(folder)
+    network, scheduler = getattr(pipeline, "transformer" if kind == "dit" else "unet"), pipeline.scheduler
+    expected = load(folder)
+    x, sigma = torch.randn(3, *expected.shape, generator=torch.Generator().manual_seed(0)), torch.ones(3)
+    network.train()
+    for found in (load(network, scheduler=scheduler), load(pipeline)):
+        assert (found.digest, found.classes, found.name) == (expected.digest, expected.classes, expected.name)
+        for condition in (torch.tensor([0, 1, 2]), None):
+            assert torch.equal(found(x, sigma, condition), expected(x, sigma, condition))
+    assert load(network, scheduler=scheduler, name="mine", weights=(0.5, 0.25, 0.25)).name == "mine"
+    with pytest.raises(InputError, match="scheduler is None, expected the scheduler that the network was trained with"):
+        load(network)
+    with pytest.raises(InputError, match="device is cpu, expected none here: a loaded model stays as it is"):
+        load(pipeline, device="cpu")
+    for other in (pipeline, folder):
+        with pytest.raises(InputError, match="none here: only a network alone lacks its own"):
+            load(other, scheduler=scheduler)
+    with pytest.raises(InputError, match="knows its classes"):
+        load(pipeline, PROMPTS)
+    network.register_to_config(_name_or_path="someone/lightning")
+    with pytest.raises(InputError, match="lightning, a distilled model by its name"):
+        load(network, scheduler=scheduler)
+
+
+def test_an_object_of_another_kind_is_refused(tmp_path):
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(save_tiny("stable diffusion", tmp_path))
+    known = "expected a UNet2DModel, a DiTPipeline, StableDiffusionPipeline, .* or a shipped model"
+    for other in (diffusers.StableDiffusionImg2ImgPipeline(**pipeline.components), pipeline.unet, object(), None, 3):
+        with pytest.raises(InputError, match=f"model is a {type(other).__name__}, {known}"):
+            load(other)
+    with pytest.raises(InputError, match=r"a model of E\[x_0 \| x\]; one that was distilled"):
+        load(diffusers.LatentConsistencyModelPipeline(**pipeline.components))
+    with pytest.raises(InputError, match="sd-turbo, a distilled model by its name"):
+        load(pipeline, PROMPTS, name="sd-turbo")
 
 
 def test_a_checkpoint_is_sent_to_who_reads_it(tmp_path):

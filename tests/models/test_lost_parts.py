@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from companion.errors import InputError, foreign
 from companion.models.checks import examine, refuse
 from companion.models.edm import load as load_edm
-from companion.models.folders import described, name_of, read_json
-from companion.models.load import adapt, load
+from companion.models.load import load
+from companion.models.pretrained import described, name_of, read_json
 from derivations.bring_your_own_model.tiny import KINDS, save_tiny
 
 PROMPTS = ("a cat", "a dog", "a red")
@@ -185,17 +185,17 @@ def test_weights_that_are_no_numbers_are_told_by_name(saved, tmp_path):
 def test_a_pipeline_that_is_loaded_is_asked_the_same(saved):
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(saved["stable diffusion"][0], local_files_only=True)
     assert torch.equal(
-        adapt(pipeline, PROMPTS)(torch.ones(1, 4, 8, 8), torch.ones(1), None),
+        load(pipeline, PROMPTS)(torch.ones(1, 4, 8, 8), torch.ones(1), None),
         load(saved["stable diffusion"][0], PROMPTS)(torch.ones(1, 4, 8, 8), torch.ones(1), None),
     )
     encoder = pipeline.text_encoder
     pipeline.text_encoder = None
     with pytest.raises(InputError, match="text_encoder is None"):
-        adapt(pipeline, PROMPTS)
+        load(pipeline, PROMPTS)
     pipeline.text_encoder = encoder
     pipeline.unet.conv_in.bias.data[0] = torch.inf
     with pytest.raises(InputError, match=r"conv_in\.bias is NaN or infinite, expected finite weights in unet"):
-        adapt(pipeline, PROMPTS)
+        load(pipeline, PROMPTS)
 
 
 # Prompts
@@ -232,11 +232,11 @@ def test_a_pipelines_place_is_judged_by_its_last_part(saved, tmp_path):
     folder = Path(shutil.copytree(saved["stable diffusion"][0], tmp_path / "turbo" / "plain"))
     assert load(folder, PROMPTS).name == "plain"
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
-    assert adapt(pipeline, PROMPTS).name == "plain"
+    assert load(pipeline, PROMPTS).name == "plain"
     pipeline.register_to_config(_name_or_path="stabilityai/sd-turbo")
     for name in ("", "mine"):
         with pytest.raises(InputError, match="sd-turbo, a distilled model"):
-            adapt(pipeline, PROMPTS, name=name)
+            load(pipeline, PROMPTS, name=name)
     edit(folder / "model_index.json", _name_or_path="stabilityai/sd-turbo")
     refused(folder, PROMPTS, "sd-turbo, a distilled model")
 
@@ -447,7 +447,7 @@ def test_the_transformers_rows_channels_latents_and_mode(saved, tmp_path):
     assert not network.training
     eager = diffusers.DiTPipeline.from_pretrained(folder, local_files_only=True)
     eager.transformer.train()
-    found = adapt(eager)
+    found = load(eager)
     assert not found.network.training
     found_examined = examine(found, [0, 1, 2, None], [-8.0, 0.0, 8.0])
     assert {each.name: each.passed for each in found_examined}["repeatable"]

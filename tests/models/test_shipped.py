@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 import companion.models
 from companion.forward import log_snr_levels
 from companion.models.digits import held_out_digits, training_digits
-from companion.models.unet import load
+from companion.models.load import load
 
 FOLDER = Path(companion.models.__file__).parent / "weights" / "digits"
 CARD = Path(__file__).parents[2] / "benchmarks" / "digits_card.py"

@@ -17,8 +17,8 @@ from companion.cli import main
 from companion.errors import InputError
 from companion.models import training
 from companion.models.digits import training_digits
+from companion.models.load import load
 from companion.models.training import Settings, train, velocity_loss
-from companion.models.unet import load
 
 SETTINGS = Settings(steps=12, batch=16)
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

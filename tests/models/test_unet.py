@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from companion.errors import InputError
-from companion.models.unet import load
+from companion.models.load import load
 
 # What UNet2DModel and the schedulers call the same thing; the levels lie inside every schedule below.
 LEVELS = (-6.0, -2.5, 0.0, 2.5, 6.0)
@@ -107,17 +107,17 @@ def test_a_rescaled_schedule_leaves_out_the_timestep_without_signal(tmp_path):
 def test_timesteps_are_fractions_between_the_tables_levels(tmp_path):
     saved(tmp_path, diffusers.DDPMScheduler())
     model = load(tmp_path)
-    between = 0.25 * model.clock[400] + 0.75 * model.clock[401]
-    assert model.timestep(between) == pytest.approx(400.75, abs=1e-9)
-    assert model.log_snr_used(between) == between
+    between = 0.25 * model.schedule.clock[400] + 0.75 * model.schedule.clock[401]
+    assert model.schedule.timestep(between) == pytest.approx(400.75, abs=1e-9)
+    assert model.schedule.log_snr_used(between) == between
 
 
 def test_a_learned_time_embedding_reports_the_grid_it_used(tmp_path):
     saved(tmp_path, diffusers.DDPMScheduler(), time_embedding_type="learned", num_train_timesteps=1000)
     model = in_double(tmp_path)
-    between = 0.25 * model.clock[400] + 0.75 * model.clock[401]
-    assert model.timestep(between) == 401.0
-    assert model.log_snr_used(between) == model.clock[401]
+    between = 0.25 * model.schedule.clock[400] + 0.75 * model.schedule.clock[401]
+    assert model.schedule.timestep(between) == 401.0
+    assert model.schedule.log_snr_used(between) == model.schedule.clock[401]
     x, sigma, condition = batch(between)
     with torch.no_grad():
         alpha, noise = torch.tensor([between, -between], dtype=torch.float64).sigmoid().sqrt()
@@ -130,7 +130,7 @@ def test_null_is_the_last_row_and_labels_move_the_output(tmp_path):
     model = load(tmp_path)
     assert (model.classes, model.weights, model.has_null) == (("0", "1", "2"), (1 / 3,) * 3, True)
     x, sigma, _ = batch(0.0)
-    x, state, step = x.float(), x.float() * 0.5**0.5, torch.tensor(float(model.timestep(0.0)))
+    x, state, step = x.float(), x.float() * 0.5**0.5, torch.tensor(float(model.schedule.timestep(0.0)))
     with torch.no_grad():
         rows = [network(state, step, class_labels=torch.full((3,), row)).sample for row in range(4)]
     assert torch.equal(model(x, sigma, None), rows[3])

@@ -11,7 +11,7 @@ from companion.estimate.measure import measure
 from companion.estimate.placement import default_levels
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.models.unet import load
+from companion.models.load import load
 from derivations.kit.measured import read
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "pathwise_results.py"

@@ -15,7 +15,7 @@ from companion.errors import InputError
 from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.profile import profiles
 from companion.models.digits import held_out_digits
-from companion.models.unet import load
+from companion.models.load import load
 from derivations.kit.measured import files, read
 
 PARTS = ("profiles", "null_branch", "held_out", "exact")
@@ -240,7 +240,7 @@ def test_draws_of_the_noise_are_no_further_digits(script):
 
 def test_uniform_timesteps_are_uniform(script):
     model = load("digits")
-    times = model.timestep(script.uniform_timesteps(model, 64))
+    times = model.schedule.timestep(script.uniform_timesteps(model, 64))
     np.testing.assert_allclose(np.diff(times), -999.0 / 63.0, rtol=1e-6)
 
 

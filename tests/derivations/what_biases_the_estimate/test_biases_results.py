@@ -13,7 +13,7 @@ from companion.estimate.measure import measure
 from companion.estimate.plan import PUBLISHED
 from companion.exact.mixtures import isotropic_mixture
 from companion.models.digits import training_digits
-from companion.models.unet import load
+from companion.models.load import load
 from derivations.kit.measured import FOLDER, read
 
 PARTS = ("dimensions", "steps", "samples", "digits")

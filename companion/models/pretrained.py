@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from tqdm import TqdmWarning
 
+from companion.arguments import probabilities
 from companion.denoiser import digest_of
 from companion.errors import InputError, foreign
 
@@ -107,11 +108,9 @@ def described(
     names = tuple(composed(each) for each in stored.get("classes", known))
     if len(names) != len(known) or len(set(names)) != len(names):
         raise InputError("classes", names, f"{len(known)} different names, one for each class the network knows")
-    shares = tuple(weights or stored.get("weights", [1.0 / len(names)] * len(names)))
-    positive = all(isinstance(share, (int, float)) and share is not True and share > 0.0 for share in shares)
-    if len(shares) != len(names) or not positive or abs(sum(shares) - 1.0) > 1e-9:
-        raise InputError("weights", shares, f"{len(names)} positive probabilities that sum to one")
-    return Description(str(stored.get("name", name)), names, shares, bool(stored.get("has_null", True)))
+    shares = weights or stored.get("weights", [1.0 / len(names)] * len(names))
+    prior = probabilities("weights", shares, count=len(names))
+    return Description(str(stored.get("name", name)), names, tuple(prior.tolist()), bool(stored.get("has_null", True)))
 
 
 def composed(text: str) -> str:
@@ -169,7 +168,8 @@ def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipel
     for key in ("guidance_embeds", "time_cond_proj_dim"):
         if config.get(key):
             raise InputError("model", f"told a guidance scale ({key})", _NO_POSTERIOR_MEAN)
-    for said in (name, name_of(str(config.get("_name_or_path") or ""))):
+    came = str(config.get("_name_or_path") or "")
+    for said in (name, came and name_of(came)):
         if _DISTILLED_WORDS & set(re.split(r"[^a-z0-9]+", said.lower())):
             raise InputError(
                 "model", f"{said}, a distilled model by its name (or a folder to rename)", _NO_POSTERIOR_MEAN

@@ -1,0 +1,189 @@
+"""Class-conditional networks of diffusers behind the denoiser contract: `UNet2DModel` and `DiTTransformer2DModel`.
+
+A network lives in its own frame alpha x_0 + beta eps and is told a timestep and a row of its class embedding;
+`companion.models.schedules` makes D of what it says. Channels beyond those of the state are learned variances, which
+the estimator does not use. The last row of a U-Net's embedding is the null class. A transformer's is what it saw when a
+label was dropped in training (Peebles and Xie 2023); it still drops labels at random in train mode, so eval mode is
+enforced, and its D lives in latent space; `decode` is for drawing only.
+
+A folder is a pipeline's (`unet/` or `transformer/`, `scheduler/`, for latents `vae/`) or a network's alone, with
+`scheduler_config.json` in it or in `scheduler/` beside it. Classes are called as `id2label` in model_index.json says
+first, else by their numbers. A `companion.json` in the folder may say otherwise:
+`{"name": ..., "classes": [...], "weights": [...], "has_null": true}`, each key optional, and no other key allowed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from companion.errors import InputError
+from companion.models.pretrained import (
+    check_size,
+    described,
+    diffusers,
+    digest_of_network,
+    home,
+    load_network,
+    name_of,
+    read_json,
+    refuse_distilled,
+    sides,
+    stored_description,
+)
+from companion.models.schedules import schedule_of
+from companion.models.trained import TrainedDenoiser, decoder
+
+__all__ = ["ClassDenoiser", "from_folder", "from_network"]
+
+
+class ClassDenoiser(TrainedDenoiser):
+    """A class-conditional network as D(x, sigma | condition); `from_folder` or `from_network` makes one.
+
+    `condition=None` calls the null's row.
+
+    >>> from companion.models.load import load
+    >>> model = load("digits")
+    >>> model(torch.zeros(2, 1, 8, 8), torch.ones(2), torch.tensor([3, 8])).shape
+    torch.Size([2, 1, 8, 8])
+    >>> model.schedule.prediction, float(model.schedule.timestep(0.0).round(1))
+    ('v_prediction', 258.1)
+    """
+
+    def output(self, state: torch.Tensor, times: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        rows = self.rows(condition, state)
+        said: torch.Tensor = self.network(state, timestep=times, class_labels=rows, return_dict=False)[0]
+        return said
+
+
+def from_folder(
+    folder: Path,
+    weights: Sequence[float] = (),
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    allow_pickle: bool = False,
+) -> ClassDenoiser:
+    """The model in a folder that `save_pretrained` wrote, its network in `dtype`, its autoencoder in float32.
+
+    Nothing is downloaded; pickled weights are read, by torch's restricted reader, only with `allow_pickle`. Raises
+    InputError when the weights are pickled, missing, truncated or of another shape than the configuration, and when
+    network, scheduler or weights are of a kind that has no place behind the contract.
+    """
+    inner = next((folder / part for part in ("unet", "transformer") if (folder / part).is_dir()), folder)
+    config, scheduler = read_json(inner / "config.json"), _scheduler_config(inner)
+    name, index = name_of(folder), home(folder) / "model_index.json"
+    kind = _kind(config, scheduler, name)
+    names = (read_json(index).get("id2label") or {}) if index.exists() else {}
+    if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
+        raise InputError("id2label", names, "a name for each class's number")
+    network = load_network(kind, inner, dtype, allow_pickle).to(device)
+    vae = None
+    if kind is diffusers.DiTTransformer2DModel and (folder / "vae").is_dir():
+        vae = load_network(diffusers.AutoencoderKL, folder / "vae", torch.float32, allow_pickle).to(device)
+    return _denoiser(network, scheduler, vae, name, names, weights, stored_description(folder), config)
+
+
+def from_network(
+    network: Any, scheduler: Any, vae: Any = None, names: Mapping[str, str] | None = None, weights: Sequence[float] = ()
+) -> ClassDenoiser:
+    """The model of a loaded network and of the scheduler that it was trained with, on its device and in its dtype.
+
+    `vae` is the autoencoder of its latents, `names` calls classes by their numbers. Raises InputError as `from_folder`
+    does.
+    """
+    if scheduler is None:
+        raise InputError("scheduler", None, "the scheduler that the network was trained with")
+    config = {**network.config, "_class_name": type(network).__name__}
+    written = {**scheduler.config, "_class_name": type(scheduler).__name__}
+    name = name_of(str(config.get("_name_or_path") or type(network).__name__))
+    _kind(config, written, name)
+    return _denoiser(network, written, vae, name, names or {}, weights, {}, config)
+
+
+def _kind(config: Mapping[str, Any], scheduler: Mapping[str, Any], name: str) -> Any:
+    """The class of a network, by its configuration; InputError where it has no place behind the contract."""
+    refuse_distilled(name, str(scheduler.get("_class_name")), config)
+    sides(config)
+    kind = config.get("_class_name")
+    # Transformer2DModel is what the class was called when the published weights were written.
+    if kind == "DiTTransformer2DModel" or (kind == "Transformer2DModel" and config.get("norm_type") == "ada_norm_zero"):
+        return diffusers.DiTTransformer2DModel
+    if kind != "UNet2DModel":
+        raise InputError("model", kind, "a UNet2DModel or a DiTTransformer2DModel")
+    if config.get("class_embed_type") is not None:
+        raise InputError("class_embed_type", config["class_embed_type"], "null: one embedding for each class")
+    if type(config.get("num_class_embeds")) is not int:
+        raise InputError(
+            "num_class_embeds", config.get("num_class_embeds"), "a network with one embedding for each class"
+        )
+    if config.get("time_embedding_type", "positional") not in ("positional", "learned"):
+        raise InputError("time_embedding_type", config["time_embedding_type"], "positional or learned")
+    return diffusers.UNet2DModel
+
+
+def _denoiser(
+    network: Any,
+    scheduler: Mapping[str, Any],
+    vae: Any,
+    name: str,
+    names: Mapping[str, str],
+    weights: Sequence[float],
+    stored: Mapping[str, Any],
+    written: Mapping[str, Any],
+) -> ClassDenoiser:
+    config, null = network.config, stored.get("has_null", True)
+    shape = (config.in_channels, *sides(config))
+    schedule = schedule_of(scheduler, fractional=config.get("time_embedding_type", "positional") == "positional")
+    if isinstance(network, diffusers.UNet2DModel):
+        key, rows, least = "num_class_embeds", config.num_class_embeds, 2 + bool(null)
+        count = rows - bool(null)
+        halved = 2 ** (len(config.block_out_channels) - 1)  # by every block of the network but the last
+        if any(side % halved for side in shape[1:]):
+            raise InputError("sample_size", config.sample_size, f"a height and a width that are multiples of {halved}")
+    else:
+        table = network.transformer_blocks[0].norm1.emb.class_embedder.embedding_table
+        key, rows, least = "num_embeds_ada_norm", len(table.weight), 2
+        count = config.num_embeds_ada_norm
+    if not schedule.fractional:
+        last = int(schedule.timesteps[-1] if schedule.terminal is None else schedule.terminal)
+        whose, known = "num_train_timesteps of the network", network.time_proj.num_embeddings
+        check_size(whose, known, last + 1, "one row of its time embedding for each timestep")
+    if count < 2 or any(number not in map(str, range(count)) for number in names):
+        classes = "two classes" + (" and the null class" if least == 3 else "")
+        raise InputError(key, config[key], f"at least {least}, {classes}, those of id2label in model_index.json")
+    if (config.out_channels or config.in_channels) not in (config.in_channels, 2 * config.in_channels):
+        raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
+    if vae is not None:
+        channels = vae.config.latent_channels
+        check_size("latent_channels of the autoencoder", channels, config.in_channels, "as in_channels")
+    said = described(stored, name, _different(names.get(str(k), str(k)).split(",")[0] for k in range(count)), weights)
+    if stored.get("has_null") and rows == count:
+        raise InputError("has_null in companion.json", True, "false: the network has no row for dropped labels")
+    # A network that dropped no labels in training has no row for it.
+    said = replace(said, has_null=said.has_null and rows > count)
+    # As stored, because another version of diffusers may know further options.
+    told = {key: value for key, value in sorted(written.items()) if not key.startswith("_")}
+    digest = digest_of_network(network, told=[schedule.described, told])
+    return ClassDenoiser(network, schedule, shape=shape, digest=digest, decode=decoder(vae), **vars(said))
+
+
+def _scheduler_config(folder: Path) -> dict[str, Any]:
+    """A scheduler's configuration, from a network's folder, from `scheduler/` in it or beside it."""
+    for place in (folder, folder / "scheduler", folder.resolve().parent / "scheduler"):
+        if (place / "scheduler_config.json").exists():
+            return read_json(place / "scheduler_config.json")
+    expected = (
+        "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as "
+        '{"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "epsilon"}'
+    )
+    raise InputError("scheduler", f"missing for {folder}", expected)
+
+
+def _different(names: Iterable[str]) -> list[str]:
+    """Names as they are, with their number added where one comes again: ImageNet has two kinds of crane."""
+    found: list[str] = []
+    for number, name in enumerate(names):
+        found.append(f"{name.strip()} ({number})" if name.strip() in found else name.strip())
+    return found
