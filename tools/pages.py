@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tools import book
-from tools.chromium import Browser, Visit
+from tools.chromium import Visit, browser, visit
 
 __all__ = ["drop_unused_mathjax", "faults", "numbers", "screenshots"]
 
@@ -25,23 +25,25 @@ _HARMLESS = ("THEBE_JS_URL", "Got invalid theme mode")
 _RAW = ("\\(", "\\)", "\\[", "$", ":::", "{eq}", "{ref}", "{cite", "{numref}", "{doc}", "{prf:")
 
 
-def faults(visit: Visit) -> list[str]:
+def faults(opened: Visit) -> list[str]:
     """Everything that is wrong with an opened page, one line each; empty for a good page."""
-    found = list(visit.evaluate(_FORMULAS))
-    if unset := visit.evaluate(_UNSET):
+    found = list(opened.page.evaluate(_FORMULAS))
+    if unset := opened.page.evaluate(_UNSET):
         found.append(f"{unset} formulas were not set")
-    text = visit.evaluate(_TEXT)
+    text = opened.page.evaluate(_TEXT)
     found += [
         f"raw markup is left: {text[max(0, at - 30) : at + 30]!r}" for sign in _RAW if (at := text.find(sign)) >= 0
     ]
     found += [
         f"a request outside the page: {url}"
-        for url in visit.requests
+        for url in opened.requests
         if not url.startswith(("file:", "data:", "blob:"))
     ]
-    found += [f"the console says: {error}" for error in visit.errors if not any(sign in error for sign in _HARMLESS)]
+    found += [f"the console says: {error}" for error in opened.errors if not any(sign in error for sign in _HARMLESS)]
     found += [
-        f"no description of {source[-60:]}: {alt!r}" for source, alt in visit.evaluate(_ALT) if len(alt.split()) < 6
+        f"no description of {source[-60:]}: {alt!r}"
+        for source, alt in opened.page.evaluate(_ALT)
+        if len(alt.split()) < 6
     ]
     return found
 
@@ -63,11 +65,11 @@ def screenshots(html: Path) -> None:
     folder = html.parent / "screenshots"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with Browser() as browser:
+    with browser() as running:
         for page in book.pages():
             for scheme in ("light", "dark"):
-                with browser.visit(html / f"{page.path}.html") as visit:
-                    visit.screenshot(folder / f"{Path(page.path).name}-{scheme}.png", scheme)
+                with visit(running, html / f"{page.path}.html") as opened:
+                    opened.screenshot(folder / f"{Path(page.path).name}-{scheme}.png", scheme)
     print(f"{len(book.pages())} pages, light and dark, in {folder}")
 
 

@@ -21,14 +21,14 @@ def browser():
         if os.environ.get("BROWSER_REQUIRED"):
             pytest.fail("there is no Chromium")
         pytest.skip("no Chromium: formulas, console, requests and descriptions of this page were not checked")
-    with chromium.Browser() as running:
+    with chromium.browser() as running:
         yield running
 
 
 @built
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_whole_without_a_network(page, browser):
-    with browser.visit(HTML / f"{page.path}.html") as visit:
+    with chromium.visit(browser, HTML / f"{page.path}.html") as visit:
         assert pages.faults(visit) == []
         requested = [unquote(url).removeprefix("file://") for url in visit.requests if url.startswith("file:")]
         assert all(path.startswith(str(HTML)) for path in requested)
@@ -95,7 +95,7 @@ def test_a_bad_page_is_seen(tmp_path, browser):
         "<img src='missing.png' alt='image'><script>console.error('our own')</script>"
         "<script src='https://example.org/script.js'></script></article></main>"
     )
-    with browser.visit(tmp_path / "page.html") as visit:
+    with chromium.visit(browser, tmp_path / "page.html") as visit:
         found = "\n".join(pages.faults(visit))
     signs = ("Undefined control sequence", "x\\\\)", "$y$", "our own", "https://example.org/script.js", "description")
     for sign in signs:
