@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, Page, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 __all__ = ["Visit", "browser", "find", "visit"]
 
@@ -24,7 +26,7 @@ def find() -> str | None:
 class Visit:
     """One page, opened: what it requested, and what went wrong on its console."""
 
-    page: Page
+    page: "Page"
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -37,8 +39,10 @@ class Visit:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator["Browser"]:
     """A running Chromium; FileNotFoundError if there is none."""
+    from playwright.sync_api import sync_playwright  # here: a command that opens no page does not wait for it
+
     path = find()
     if path is None:
         raise FileNotFoundError("no Chromium was found")
@@ -47,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(running: Browser, file: Path) -> Iterator[Visit]:
+def visit(running: "Browser", file: Path) -> Iterator[Visit]:
     """Opens a file of the disk and waits until it is loaded and its formulas are set."""
     if not file.exists():
         raise FileNotFoundError(f"{file} was not built")

@@ -1,5 +1,7 @@
 """Sphinx extension: under every numbered statement a closed box with its link, its test and a BibTeX entry to copy.
 
+The search finds a statement by its title, before the pages that have the words of the title somewhere.
+
 Nothing is typed in a chapter for it. The label, kind and number are those of the page's own tree, the tests are those
 that `tools.statements` finds, and the pages are written again when any of them changes.
 """
@@ -8,8 +10,10 @@ import re
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.transforms import SphinxTransform
 
 import companion
 from tools import book, statements
@@ -25,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("citable", {}, "html", [dict])
     app.connect("config-inited", _settle)
     app.connect("doctree-resolved", _add_boxes)
+    app.add_transform(_Indexed)
     return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -61,6 +66,18 @@ def _settle(_app: Sphinx, config: Config) -> None:
     }
 
 
+class _Indexed(SphinxTransform):
+    """Every titled statement as a main entry of the index: the search puts those first."""
+
+    default_priority = 500  # before Sphinx collects the entries of a page
+
+    def apply(self, **_: Any) -> None:
+        for node in self.document.findall(nodes.Admonition):
+            if node.get("label") in self.config.citable["tests"] and (title := _title(node)):
+                entry = ("single", re.sub(r"[*`$;]", "", title), node["ids"][0], "main", None)
+                node.insert(0, addnodes.index(entries=[entry]))
+
+
 def _add_boxes(app: Sphinx, doctree: Any, docname: str) -> None:
     if app.builder.format != "html":
         return
@@ -73,7 +90,7 @@ def _add_boxes(app: Sphinx, doctree: Any, docname: str) -> None:
 def _inside(node: Any, docname: str, number: str) -> list[Any]:
     label, kind, anchor = node["label"], node["realtype"], f"#{node['ids'][0]}"
     link = f"{book.home()}{docname}.html{anchor}"
-    title = node["title"].strip().removeprefix("(").removesuffix(")")
+    title = _title(node)
     name = f"{title} ({kind} {number})" if title else f"{kind.capitalize()} {number}"
     address = nodes.reference("", link, refuri=link if book.home() else anchor, internal=not book.home())
     tests = statements.tests_of(label)
@@ -84,6 +101,10 @@ def _inside(node: Any, docname: str, number: str) -> list[Any]:
     elif kind == "definition":
         parts.append(_line("Test", nodes.Text("a definition, there is nothing to test")))
     return [*parts, _listing("bibtex", bibtex(label, name, link))]
+
+
+def _title(node: Any) -> str:
+    return str(node["title"].strip().removeprefix("(").removesuffix(")"))
 
 
 def _html(text: str) -> Any:
