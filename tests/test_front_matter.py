@@ -6,11 +6,15 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import yaml
 from pybtex.database import parse_file
 
+from companion.entropy import partition
+from companion.estimate.profile import profile
+from companion.exact.mixtures import isotropic_mixture
 from tools.reproducibility import page_with_models, page_with_tables, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -227,6 +231,20 @@ def test_every_label_to_cite_is_in_its_chapter():
         assert re.search(rf"(^:label: |\$\$ \(|^\(|^ +name: ){label}\)?(=|$)", chapter, flags=re.M), (
             f"{page} has no {label}"
         )
+
+
+def test_the_schema_of_a_saved_profile_is_that_of_the_file(tmp_path):
+    schema = json.loads(text_of("profile.schema.json"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 5), samples=20)
+    found.save(tmp_path / "profile.json")
+    saved = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
+    jsonschema.validate(saved, schema)
+    assert list(schema["properties"]) == schema["required"] == list(saved)
+    for broken in ({"more": 0}, {"seed": "0"}, {"entropy": ["x"]}, {"peak": [1.0]}, {"certificate": [{}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(saved | broken, schema)
 
 
 def test_the_title_to_cite_is_the_title_of_the_book():

@@ -22,7 +22,7 @@ import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
-from tools import address, book, colab, editions, pages, statements
+from tools import address, book, colab, editions, moved, pages, statements
 from tools.book import ROOT
 from tools.reproducibility import RECORD
 
@@ -116,8 +116,9 @@ def make_kernels(kernel: str = "", *tests: str) -> None:
 
 
 def make_editions() -> None:
-    """The Colab edition and the set-up cell of every chapter."""
+    """The Colab edition and the set-up cell of every chapter, and the record of every address."""
     changed = editions.write()
+    moved.RECORD.write_text(moved.record(), encoding="utf-8")
     print("\n".join(changed) if changed else "Every edition is up to date.")
 
 

@@ -51,8 +51,8 @@ def browser() -> Iterator["Browser"]:
 
 
 @contextmanager
-def visit(running: "Browser", file: Path) -> Iterator[Visit]:
-    """Opens a file of the disk and waits until it is loaded and its formulas are set."""
+def visit(running: "Browser", file: Path, query: str = "") -> Iterator[Visit]:
+    """Opens a file of the disk, with a query such as `?q=word`, and waits until it is loaded and its formulas set."""
     if not file.exists():
         raise FileNotFoundError(f"{file} was not built")
     with running.new_page(viewport={"width": 1280, "height": 1600}) as page:
@@ -61,6 +61,6 @@ def visit(running: "Browser", file: Path) -> Iterator[Visit]:
         page.on("requestfailed", lambda request: opened.errors.append(f"a request failed: {request.failure}"))
         page.on("pageerror", lambda error: opened.errors.append(str(error)))
         page.on("console", lambda said: opened.errors.append(said.text) if said.type == "error" else None)
-        page.goto(file.as_uri())
+        page.goto(file.as_uri() + query)
         page.evaluate(_FORMULAS_SET)
         yield opened

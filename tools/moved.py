@@ -2,6 +2,7 @@
 
 `book/moved.json` holds them: page, then the anchor it had, then the label that stands for the content wherever it is.
 The links stand at the end of the old page, in plain HTML: they need neither a script nor a network.
+`book/addresses.json` is the record of every anchor that a page ever had; `make editions` adds to it and takes none out.
 """
 
 import json
@@ -16,7 +17,9 @@ from sphinx.application import Sphinx
 import companion
 from tools import book
 
-__all__ = ["moved", "setup"]
+__all__ = ["RECORD", "addresses", "moved", "record", "setup"]
+
+RECORD = book.ROOT / "book" / "addresses.json"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -31,18 +34,37 @@ def moved() -> dict[str, dict[str, str]]:
     return record
 
 
+def addresses() -> dict[str, list[str]]:
+    """For each page every anchor that it has, or once had, as a label or as a section."""
+    known: dict[str, list[str]] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return known
+
+
+def record() -> str:
+    """What stands in the record, and after it what is new."""
+    known = {page.path: dict[str, None]() for page in book.pages()}
+    known |= {path: dict.fromkeys(anchors) for path, anchors in addresses().items()}
+    for name, label in book.labels().items():
+        known[label.page][_anchor(name)] = None
+    lines = [f" {json.dumps(page)}: {json.dumps(list(anchors))}" for page, anchors in known.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def links(page: str, anchors: dict[str, str]) -> str:
     """The end of a page: for each label its old anchors there, and a link to the place that has it now."""
     lines = []
     for label, old in groupby(anchors, key=anchors.__getitem__):
         now = book.labels()[label]
-        anchor = f"equation-{make_id(label)}" if now.kind == "equation" else make_id(label)
-        target = f"{posixpath.relpath(now.page, posixpath.dirname(page))}.html#{anchor}"
+        target = f"{posixpath.relpath(now.page, posixpath.dirname(page))}.html#{_anchor(label)}"
         name = f"{now.kind.capitalize()} {now.number}".strip()
         told = f"{name}: {now.title}" if now.kind not in ("equation", "figure") else name
         spans = "".join(f'<span id="{escape(each)}"></span>' for each in old)
         lines.append(f'<li>{spans}<a href="{escape(target)}">{escape(told)}</a></li>')
     return f'<section class="moved" id="moved"><h2>Moved</h2><ul>{"".join(lines)}</ul></section>'
+
+
+def _anchor(label: str) -> str:
+    return f"equation-{make_id(label)}" if book.labels()[label].kind == "equation" else make_id(label)
 
 
 def _add_links(_app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:

@@ -1,12 +1,13 @@
 """The built pages, opened from the disk in a headless Chromium with no network."""
 
 import os
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from bs4 import BeautifulSoup
 from docutils.nodes import make_id
 
+import companion
 from tools import book, chromium, moved, pages
 from tools.book import ROOT
 
@@ -45,32 +46,26 @@ def test_the_numbers_on_the_page_are_those_of_the_sources(page):
     assert {name: shown.get(name) for name in told} == told
 
 
-# What the chapter on listening had when it was one page: sections, statements, equations, figures.
-LISTENING = """
-the-question listening-question the-answer-beside-the-truth listening-result fig-listening-profile
-where-the-estimator-comes-from listening-derivation one-channel def-natural-variable equation-eq-natural-process
-prop-two-forms equation-eq-kernel one-step-one-opinion thm-log-odds equation-eq-log-odds from-log-odds-to-entropy
-equation-eq-estimator prop-partition-production equation-eq-partition-production first-change-start-from-nothing
-listening-truncation prop-truncation equation-eq-truncation fig-listening-truncation second-change-average-the-drift
-listening-average prop-bias equation-eq-biases prop-both-ends equation-eq-ito third-change-steps-of-two-sizes
-listening-two-sizes equation-eq-predicted-drift equation-eq-two-sizes prop-two-sizes equation-eq-extrapolated
-fig-listening-errors fourth-change-control-variates listening-control prop-controls equation-eq-controls
-equation-eq-kept fig-listening-deviation fifth-change-levels-where-the-entropy-falls listening-placement
-what-each-change-buys listening-gains what-a-hundredth-of-a-nat-costs listening-evaluations what-breaks-it
-listening-breaks fig-listening-wrong equation-eq-shared-floor exercises listening-exercises
-"""
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_every_address_that_a_page_ever_had_answers(page):
+    html = BeautifulSoup((HTML / f"{page.path}.html").read_text(encoding="utf-8"), "html.parser")
+    assert not [each for each in moved.addresses()[page.path] if len(html.find_all(id=each)) != 1]
 
 
 @built
-def test_every_address_that_a_page_once_had_answers_there_and_leads_on():
-    once = {"notebooks/listening_to_the_posterior": LISTENING.split()}
+def test_what_has_moved_leads_on():
     for path, anchors in moved.moved().items():
         html = BeautifulSoup((HTML / f"{path}.html").read_text(encoding="utf-8"), "html.parser")
-        assert not [each for each in [*anchors, *once.get(path, ())] if len(html.find_all(id=each)) != 1]
         for anchor in anchors:
             page, _, target = html.find(id=anchor).find_next("a")["href"].partition("#")
             there = BeautifulSoup((HTML / path).with_name(page).read_text(encoding="utf-8"), "html.parser")
             assert there.find(id=target) is not None, f"{path}.html#{anchor}"
+
+
+def test_every_page_and_every_label_is_on_record_and_no_page_is_gone():
+    assert moved.RECORD.read_text(encoding="utf-8") == moved.record(), "run `make editions`"
+    assert set(moved.addresses()) == {page.path for page in book.pages()}
 
 
 def test_what_has_moved_is_elsewhere_now():
@@ -87,6 +82,33 @@ def test_no_page_has_a_button_that_leads_nowhere():
         html = (HTML / f"{page.path}.html").read_text(encoding="utf-8")
         assert ("colab.research.google.com" in html) == (bool(book.address()) and page in book.chapters())
         assert ("repository" in html.split("article-header-buttons")[-1][:3000]) == bool(book.address())
+
+
+@built
+@pytest.mark.skipif(not hasattr(companion, "__all__"), reason="the package lists no public names")
+def test_the_page_of_public_names_has_each_of_them_with_its_example():
+    html = BeautifulSoup((HTML / "book" / "api.html").read_text(encoding="utf-8"), "html.parser")
+    for name in companion.__all__:
+        assert ">>>" in html.find(id=f"companion.{name}").find_parent("dl").text, name
+
+
+# A search, and what it has to lead to first: a page, or a place on it.
+SEARCHED = {
+    "DiT": "book/models.html",
+    "Stable Diffusion": "book/models.html",
+    "EDM2": "book/models.html",
+    "BibTeX": "book/how_to_cite.html",
+    "half-entropy level": "notebooks/ten_digits.html#def-half-entropy",
+}
+
+
+@built
+@pytest.mark.parametrize(("words", "place"), SEARCHED.items())
+def test_a_search_leads_first_to_the_place_that_says_it(words, place, browser):
+    with chromium.visit(browser, HTML / "search.html", f"?q={quote(words)}") as visit:
+        visit.page.get_by_text("Search finished").wait_for()
+        found = [link.get_attribute("href") for link in visit.page.locator("#search-results li a").all()]
+    assert found[0].startswith(place)
 
 
 def test_a_bad_page_is_seen(tmp_path, browser):
