@@ -70,6 +70,35 @@ def test_a_name_that_does_not_exist_is_noticed():
         resolved("companion.nowhere")
 
 
+# What the pages beside the code name: modules, files and folders, commands of make and of tools.
+BESIDE = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+MOVED = re.compile(r"^\|[^|]+\| (`companion[\w.]+`) \|$", re.MULTILINE)
+COMMANDS = re.compile(r"make (\w+)|python -m (tools\.\w+)")
+
+
+@pytest.mark.parametrize("page", BESIDE)
+def test_what_the_pages_beside_the_code_name_exists(page):
+    text = BESIDE[page]
+    said = re.findall(r"`([^`\n]+)`", "\n".join(MOVED.findall(text)) if page == "CHANGELOG.md" else text)
+    for name in said:
+        if re.fullmatch(r"(companion|derivations|tools)(\.\w+)+", name):
+            resolved(name)
+        elif re.fullmatch(r"[\w.-]+(/[\w.-]+)*(/|\.(md|py|json|toml|txt|yml|bib))", name) and "NAME" not in name:
+            assert (ROOT / name).exists(), name
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+    for target, module in COMMANDS.findall(text):
+        assert target in targets if target else (ROOT / f"{module.replace('.', '/')}.py").exists(), target or module
+
+
+def test_what_the_changelog_says_has_moved_is_gone_from_where_it_was():
+    rows = [row for row in rows_of(BESIDE["CHANGELOG.md"]) if len(row) == 2]
+    before = [name for row in rows for name in re.findall(r"`([\w.]+)`", row[0])]
+    assert len(before) >= 20
+    for name in before:
+        with pytest.raises((ModuleNotFoundError, AttributeError)):
+            resolved(name)
+
+
 def test_every_row_of_the_notation_is_complete():
     rows = [row for row in rows_of(text_of("notation.md")) if len(row) == 5]
     assert len(rows) >= 25

@@ -6,17 +6,24 @@ A docstring is plain prose: code stands between single backticks, a formula in a
 import re
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
 import companion
 
 __all__ = ["as_rst", "setup"]
+
+_SHORT = {stringify_annotation(ArrayLike, "smart"): "ArrayLike"}
+_SHORT |= {stringify_annotation(NDArray[np.float64], "smart"): "NDArray[float64]"}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", _rewrite)
+    app.connect("autodoc-process-signature", _shorten)
     return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -42,6 +49,14 @@ def _block(block: str) -> str:
     parts[::2] = [re.sub(r"[*|\\]|_(?!\w)", r"\\\g<0>", plain) for plain in parts[::2]]
     parts[1::2] = [f"``{code}``" for code in parts[1::2]]
     return "".join(parts)
+
+
+def _shorten(*given: Any) -> tuple[str | None, str | None]:
+    """The arguments and the result of a signature, with arrays under the names that the code gives them."""
+    *_, arguments, result = given
+    for long, short in _SHORT.items():
+        arguments, result = (said and said.replace(long, short) for said in (arguments, result))
+    return arguments, result
 
 
 def _rewrite(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
