@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from derivations.kit.identity import Identity
 
-__all__ = ["identities"]
-
 if find_spec("sympy") is None:
-    raise ImportError("derivations needs sympy: install the extra [book], python -m pip install 'companion[book]'")
+    raise ImportError(
+        "derivations needs sympy: install the extra [book], python -m pip install 'diffusion-companion[book]'"
+    )
 
 
 def identities() -> "dict[str, Identity]":

@@ -15,8 +15,6 @@ from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import Total, j, k, posterior
 from derivations.kit.worlds import World, Worlds, jets
 
-__all__ = ["curie_weiss", "interference", "posterior_slope", "score_jacobian", "sweep"]
-
 place = Symbol("x", real=True)  # the state along a line
 level = Symbol("sigma", positive=True)
 point = IndexedBase("y")  # the points, as far as they lie along the line
@@ -154,12 +152,7 @@ def _simplex(count: int, kappa: float, share: float) -> World:
     centre_of_all = corners.mean(axis=0)
     axis = corners[0] - centre_of_all
     found = point_set(corners).denoised(centre_of_all + share * axis, 1.0 / np.sqrt(kappa)) - centre_of_all
-    values = {
-        classes: np.asarray(float(count)),
-        control: np.asarray(kappa),
-        order: np.asarray(share),
-        along: np.asarray(found @ axis / (axis @ axis)),
-    }
+    values = {classes: count, control: kappa, order: share, along: found @ axis / (axis @ axis)}
     return World(values)
 
 

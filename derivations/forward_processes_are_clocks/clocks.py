@@ -7,20 +7,7 @@ alpha and sigma follow the equations of mean and variance. The processes of prac
 from dataclasses import replace
 
 import numpy as np
-from sympy import (
-    Derivative,
-    Expr,
-    Function,
-    Poly,
-    cosh,
-    exp,
-    log,
-    pi,
-    simplify,
-    sqrt,
-    symbols,
-    tanh,
-)
+from sympy import Derivative, Expr, Function, Poly, cosh, exp, log, pi, simplify, sqrt, symbols, tanh
 
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import ornstein_uhlenbeck, rectified_flow
@@ -39,21 +26,7 @@ from derivations.kit.language import (
     state,
     t,
 )
-from derivations.kit.worlds import World, Worlds, following, jets, on_mixture, random_fields
-
-__all__ = [
-    "benes_equation",
-    "benes_kernel",
-    "carried_covariance",
-    "kernel",
-    "likelihood",
-    "natural_covariance",
-    "natural_drift",
-    "natural_noise",
-    "reverse_drift",
-    "tweedie",
-    "velocity",
-]
+from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture, random_fields
 
 clean, noise, natural = symbols("x_0 varepsilon y")  # vectors: a clean point, its noise, alpha x / sigma^2
 
@@ -93,13 +66,12 @@ def kernel() -> Proof:
     return proof
 
 
-_motion = following({alpha: drift * alpha, sigma: (diffusion**2 + 2 * drift * sigma**2) / (2 * sigma)})
-_moving = (jets(0, _motion),)
+_moving = (jets(0, along_the_process),)
 
 
 def _moved(expression: Expr) -> Expr:
     """All derivatives taken, alpha' and sigma' by their equations of motion."""
-    return simplify(_motion(expression.doit()))
+    return simplify(along_the_process(expression.doit()))
 
 
 # The class sees the snr alone
@@ -111,7 +83,7 @@ def _clean_and_noisy() -> World:
     world, draw = random_fields(seed=0), np.random.default_rng(1)
     x, signal, level = (world.values[word] for word in (state, alpha, sigma))
     known = {clean: draw.standard_normal(x.shape), natural: signal * x / level**2, snr: signal**2 / level**2}
-    predicted = {noise: draw.standard_normal(x.shape), _made[0]: np.asarray(0.6), _made[1]: np.asarray(1.3)}
+    predicted = {noise: draw.standard_normal(x.shape), _made[0]: 0.6, _made[1]: 1.3}
     return replace(world, values={**world.values, **known, **predicted})
 
 
@@ -154,7 +126,7 @@ def natural_noise() -> Proof:
 
 _covariance = Function("C")(t)  # of X_tau and X_t given x_0: C' = f C from C = sigma^2 at tau
 _carried = alpha / alpha.subs(t, tau) * sigma.subs(t, tau) ** 2  # `carried_covariance` solves that
-_two_times = (replace(_moving[0], prepare=lambda side: _motion(side.subs(_covariance, _carried).doit())),)
+_two_times = (replace(_moving[0], prepare=lambda side: along_the_process(side.subs(_covariance, _carried).doit())),)
 
 
 def carried_covariance() -> Proof:
@@ -172,7 +144,9 @@ def natural_covariance() -> Proof:
 
 
 _tweedie = (alpha * mixture_denoiser - state) / sigma**2
-_with_tweedie = (replace(_moving[0], prepare=lambda side: _motion(side.subs(mixture_score, _tweedie).doit())),)
+_with_tweedie = (
+    replace(_moving[0], prepare=lambda side: along_the_process(side.subs(mixture_score, _tweedie).doit())),
+)
 
 
 def tweedie() -> Proof:

@@ -35,17 +35,6 @@ from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import alpha, diffusion, drift, sigma, t
 from derivations.kit.worlds import World, Worlds
 
-__all__ = [
-    "CLOCKS",
-    "Clock",
-    "lam",
-    "noise_of_clock",
-    "preserved",
-    "signal_of_clock",
-    "tau",
-    "time_of_clock",
-]
-
 Array = NDArray[np.float64]
 
 tau, lam, B = (Symbol(name, positive=True) for name in ("tau", "lambda", "B"))  # an earlier time; the log-snr; int g^2
@@ -119,11 +108,10 @@ def _solved(clock: Clock, at: float) -> World:
     solution = solve_ivp(slope, (0.0, at), [1.0, 0.0], method="DOP853", rtol=1e-13, atol=1e-15, dense_output=True)
     nodes, shares = np.polynomial.legendre.leggauss(16)
 
-    def values(time: float) -> dict[Expr, Array]:
+    def values(time: float) -> dict[Expr, float]:
         mean, variance = solution.sol(time)
-        numbers = {alpha: mean, sigma: variance**0.5, drift: f(time), diffusion: squared(time) ** 0.5, t: time}
-        numbers[Derivative(alpha, t)] = f(time) * mean
-        return {word: np.asarray(number) for word, number in {**numbers, **clock.numbers}.items()}
+        known = {alpha: mean, sigma: variance**0.5, drift: f(time), diffusion: squared(time) ** 0.5, t: time}
+        return {**known, Derivative(alpha, t): f(time) * mean, **clock.numbers}
 
     def integrated(integral: Integral) -> Float:
         integrand, (variable, low, high) = integral.args
@@ -221,12 +209,7 @@ def identities() -> tuple[Identity, ...]:
         _of("VP, linear rate", "linear", B, _linear),
         _of("VP, linear rate", "linear-time", t, (sqrt(first**2 + 2 * B * (last - first)) - first) / (last - first)),
         _of("VP, scaled linear rate", "scaled", B, _scaled),
-        _of(
-            "VP, scaled linear rate",
-            "scaled-time",
-            t,
-            (cbrt(root_first**3 + 3 * B * _slope) - root_first) / _slope,
-        ),
+        _of("VP, scaled linear rate", "scaled-time", t, (cbrt(root_first**3 + 3 * B * _slope) - root_first) / _slope),
         _of("VP, cosine", "cosine", alpha, CLOCKS["VP, cosine"].signal),
         _of("VP, cosine", "cosine-time", t, (acos(cos(angle) * exp(-B / 2)) - angle) / rate),
         _of("VE, EDM", "ve", sigma**2, t**2, "ES 4.3"),

@@ -13,16 +13,6 @@ from companion.arguments import number, numbers, probabilities, whole_number
 from companion.errors import InputError
 from companion.exact import two_gaussians
 
-__all__ = [
-    "BEST_FRACTION",
-    "log_production_bounds",
-    "mass_bound",
-    "pair_bound",
-    "production_bounds",
-    "tail",
-    "tail_bound",
-]
-
 Array = NDArray[np.float64]
 
 # Here c/2 = (1 - c)^2/8: both terms of `mass_bound` fall alike, as exp(-0.0858 kappa).

@@ -49,14 +49,6 @@ from derivations.kit.language import (
     width,
 )
 
-__all__ = [
-    "covariance_of_log_odds",
-    "entropy_in_kappa",
-    "linear_log_odds",
-    "production_in_kappa",
-    "slope_at_the_midpoint",
-]
-
 
 def linear_log_odds() -> Proof:
     """ES 13, 48: between classes of one width the log-odds is linear in the state.
@@ -106,10 +98,7 @@ def production_in_kappa() -> Proof:
     g(t)**2*Total(Total(E(posterior[i]*posterior[j])*kappa[i, j], j), i)/(4*v)
     """
     proof = Proof(Derivative(class_entropy(t), t), PLANE)
-    proof.then(
-        "the production identity",
-        diffusion**2 / 2 * Total(prior[i] * E(i, Norm2(score[i] - mixture_score)), i),
-    )
+    proof.then("the production identity", diffusion**2 / 2 * Total(prior[i] * E(i, Norm2(score[i] - mixture_score)), i))
     proof.then(
         "a state of the mixture is of class i with the posterior's probability",
         diffusion**2 / 2 * E(Total(posterior[i] * Norm2(score[i] - mixture_score), i)),

@@ -18,18 +18,6 @@ from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, Norm2, alpha, density, i, j, log_odds, mean, prior, score, t
 from derivations.kit.worlds import World, Worlds, following, jets, on_mixture
 
-__all__ = [
-    "affinity_flow",
-    "divergence_flow",
-    "expansion",
-    "gaussian_affinity",
-    "gaussian_mean",
-    "gaussian_score_gap",
-    "gaussian_variance",
-    "isotropic_log_odds",
-    "kernel_equation",
-]
-
 variance = IndexedBase("v")  # v_i, the variance of class i after the noise
 clean = IndexedBase("a")  # a_i, the variance of class i in clean data
 epsilon = Symbol("epsilon", positive=True)  # e^(-2t), the squared signal of the variance-preserving process
@@ -57,12 +45,7 @@ def _world(means: list[list[float]], time: float) -> World:
     mixture = isotropic_mixture(means, np.sqrt(_CLEAN).tolist(), [0.3, 0.7])
     world = on_mixture(mixture, process, time, reach=12.0)  # E_j of a power of p_i / p_j reaches far
     signal, noise = process.alpha(np.asarray(time)) ** 2, process.sigma(np.asarray(time)) ** 2
-    values = {
-        **world.values,
-        variance: signal * np.asarray(_CLEAN) + noise,
-        exponent: np.asarray(0.3),
-        dimension: np.asarray(float(len(means[0]))),
-    }
+    values = {**world.values, variance: signal * np.asarray(_CLEAN) + noise, exponent: 0.3, dimension: len(means[0])}
     world = replace(world, values=values, prepare=_assigned)
     ratio, average = world.value(_RATIO), world.value(E(i, _RATIO))
     return replace(
@@ -91,7 +74,7 @@ def _noised(number: Expr | int) -> Expr:
 
 _LINE = Worlds(_world, ([[centre] for centre in _MEANS], 0.3), ([[centre] for centre in _MEANS], 1.1))
 _PLANE = Worlds(_world, ([[-0.6, 0.2], [0.9, 0.0]], 0.5))
-_FAR = (World({clean: np.asarray(_CLEAN), mean: np.asarray(_MEANS)}, prepare=_limits_taken),)
+_FAR = (World({clean: _CLEAN, mean: _MEANS}, prepare=_limits_taken),)
 
 
 def _carried(field: Expr) -> Expr:
@@ -237,8 +220,7 @@ def gaussian_affinity() -> Proof:
     pooled = (1 - q) * variance[i] + q * variance[j]
     shift = q * (1 - q) * alpha**2 * _APART / (2 * pooled)
     proof.then(
-        "a Gaussian integral",
-        variance[i] ** ((1 - q) / 2) * variance[j] ** (q / 2) / sqrt(pooled) * exp(-shift),
+        "a Gaussian integral", variance[i] ** ((1 - q) / 2) * variance[j] ** (q / 2) / sqrt(pooled) * exp(-shift)
     )
     return proof
 

@@ -39,21 +39,7 @@ from derivations.generative_bandwidth.worlds import (
     width,
 )
 from derivations.kit.identity import Identity, Proof
-from derivations.kit.language import (
-    Dot,
-    E,
-    Norm2,
-    Total,
-    alpha,
-    class_entropy,
-    diffusion,
-    j,
-    mixture_score,
-    sigma,
-    t,
-)
-
-__all__ = ["entropy_of_the_tube", "gaussian_rate", "spectrum_of_the_sphere", "subspace_rate"]
+from derivations.kit.language import Dot, E, Norm2, Total, alpha, class_entropy, diffusion, j, mixture_score, sigma, t
 
 _speed = diffusion**2 / (2 * sigma**2)  # -(1/2) dlambda/dt
 
@@ -101,8 +87,7 @@ def spectrum_of_the_sphere() -> Proof:
     proof = Proof(dimension, SPHERE)
     proof.then("every clean point has the length R, and the denoiser the length RA", scale * (1 - E(ratio**2)))
     proof.then(
-        "the equation of the ratio, 1 − A² = A' + mA/κ",
-        scale * E(Derivative(ratio, kappa) + manifold * ratio / kappa),
+        "the equation of the ratio, 1 − A² = A' + mA/κ", scale * E(Derivative(ratio, kappa) + manifold * ratio / kappa)
     )
     proof.then("κ = rR/σ²", scale * E(Derivative(ratio, kappa)) + manifold * E(radius * ratio / observed))
     return proof
@@ -117,10 +102,7 @@ def entropy_of_the_tube() -> Proof:
     pull = Dot(offset, trace)
     constant = Norm2(bend) / 4 - Norm2(trace) / 8
     tilt = pull**2 / 8 - Norm2(in_direction) / 4 + constant
-    proof = Proof(
-        E(Norm2(offset) * tilt) / 2 + E(pull**2) / 4 - E(Norm2(in_direction)) / 4 - constant,
-        TUBE,
-    )
+    proof = Proof(E(Norm2(offset) * tilt) / 2 + E(pull**2) / 4 - E(Norm2(in_direction)) / 4 - constant, TUBE)
     proof.then(
         "for a quadratic form Q of a normal vector in c dimensions E|ν|²Q = (c + 2) EQ",
         (codimension + 2) / 2 * E(pull**2 / 8 - Norm2(in_direction) / 4)
@@ -158,10 +140,7 @@ def identities() -> tuple[Identity, ...]:
         subspace_rate().identity("eq-bandwidth-subspace", "ID 36, 38"),
         Identity(
             "eq-bandwidth-score-norm",
-            (
-                E(Norm2(mixture_score)),
-                manifold / (alpha**2 * width**2 + sigma**2) + (ambient - manifold) / sigma**2,
-            ),
+            (E(Norm2(mixture_score)), manifold / (alpha**2 * width**2 + sigma**2) + (ambient - manifold) / sigma**2),
             "ID 37",
             SHEET,
         ),
@@ -176,10 +155,7 @@ def identities() -> tuple[Identity, ...]:
             LINE,
         ),
         Identity(
-            "eq-bandwidth-riccati",
-            (Derivative(ratio, kappa), 1 - ratio**2 - manifold / kappa * ratio),
-            "none",
-            SPHERE,
+            "eq-bandwidth-riccati", (Derivative(ratio, kappa), 1 - ratio**2 - manifold / kappa * ratio), "none", SPHERE
         ),
         Identity(
             "eq-bandwidth-sphere",

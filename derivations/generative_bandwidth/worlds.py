@@ -16,61 +16,16 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import roots_hermitenorm, roots_jacobi
+from scipy.special import roots_jacobi
 from sympy import Derivative, Expr, Function, IndexedBase, Limit, Symbol, log, symbols
 
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.generative_bandwidth import bandwidth
-from derivations.kit.language import (
-    alpha,
-    class_entropy,
-    denoiser,
-    diffusion,
-    drift,
-    mixture_score,
-    posterior,
-    prior,
-    sigma,
-    state,
-    t,
-)
-from derivations.kit.worlds import World, Worlds, jets, on_mixture
-
-__all__ = [
-    "CURVED",
-    "GAUSSIAN",
-    "LINE",
-    "MIXTURE",
-    "SHEET",
-    "SPHERE",
-    "SPHERES_LIMIT",
-    "SUBSPACE",
-    "TUBE",
-    "ambient",
-    "bend",
-    "clean",
-    "codimension",
-    "dimension",
-    "excess",
-    "in_direction",
-    "kappa",
-    "log_density_slope",
-    "log_posterior",
-    "log_snr",
-    "manifold",
-    "noise",
-    "observed",
-    "offset",
-    "place",
-    "radius",
-    "ratio",
-    "rho",
-    "spread",
-    "trace",
-    "variance",
-    "width",
-]
+from derivations.kit.differences import slope
+from derivations.kit.independent_productions import hermite_rule
+from derivations.kit.language import alpha, class_entropy, denoiser, mixture_score, posterior, prior, sigma, state, t
+from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture
 
 Array = NDArray[np.float64]
 
@@ -105,12 +60,11 @@ def _mixture_world(process: Process, time: float) -> World:
         squares = ((points[:, None] - signal * means) ** 2).sum(axis=-1)
         density = np.exp(-0.5 * squares / v) @ shares / (2.0 * np.pi * v)
         of_states = -float(weights @ (density * np.log(np.maximum(density, 1e-300))))
-        return (
-            float(2.0 * np.log(level)) - of_states
-        )  # up to a constant: the entropy of the noise less that of the states
+        # Up to a constant: the entropy of the noise less that of the states.
+        return float(2.0 * np.log(level)) - of_states
 
-    rate = _slope(entropy, time)
-    clock = _slope(lambda at: float(process.log_snr(np.asarray(at))), time)
+    rate = slope(entropy, time, 0.01 * time)
+    clock = slope(lambda at: process.log_snr(np.asarray(at)), time, 0.01 * time)
     signal, level = float(world.value(alpha)), float(world.value(sigma))
     each, weight = world.values[denoiser], world.values[posterior]
     within = 2.0 * s**2 * level**2 / ((signal * s) ** 2 + level**2)
@@ -119,20 +73,13 @@ def _mixture_world(process: Process, time: float) -> World:
     covariance = covariance - (mean**2).sum(axis=-1, keepdims=True)
     density = np.tensordot(shares, world.densities, axes=1)
     known = {
-        ambient: np.asarray(2.0),
+        ambient: 2.0,
         spread: covariance,
-        dimension: np.asarray((signal / level) ** 2 * float((weights[:, None] * density * covariance).sum())),
-        Derivative(class_entropy(t), t): np.asarray(rate),
-        Derivative(class_entropy(log_snr), log_snr): np.asarray(rate / clock),
+        dimension: (signal / level) ** 2 * (weights[:, None] * density * covariance).sum(),
+        Derivative(class_entropy(t), t): rate,
+        Derivative(class_entropy(log_snr), log_snr): rate / clock,
     }
     return replace(world, values={**world.values, **known})
-
-
-def _slope(function: Callable[[float], float], x: float) -> float:
-    """Central differences of sixth order, whose truncation and rounding are below 1e-9."""
-    step = 0.01 * x
-    ends = [function(x + m * step) - function(x - m * step) for m in (1, 2, 3)]
-    return float((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step))
 
 
 MIXTURE = Worlds(_mixture_world, (ornstein_uhlenbeck(), 0.4), (variance_exploding(), 0.9))
@@ -140,13 +87,9 @@ MIXTURE = Worlds(_mixture_world, (ornstein_uhlenbeck(), 0.4), (variance_explodin
 
 def _in_time(entropy: Expr) -> tuple[World, World]:
     """H(t) is an expression in alpha and sigma, which obey dX = f X dt + g dW; all else is free."""
-    moved = {
-        Derivative(alpha, t): drift * alpha,
-        Derivative(sigma, t): (diffusion**2 + 2 * drift * sigma**2) / (2 * sigma),
-    }
 
     def motion(expression: Expr) -> Expr:
-        return expression.subs(class_entropy(t), entropy).doit().xreplace(moved)
+        return along_the_process(expression.subs(class_entropy(t), entropy).doit())
 
     first, second = (replace(jets(seed, motion), classes=3) for seed in (0, 1))
     return (
@@ -166,12 +109,13 @@ SUBSPACE = _in_time(manifold * _remembered(width**2))
 
 def _sheet_world(wide: float, signal: float, level: float) -> World:
     """Two coordinates are normal of width h and one is zero; the score is a mean over clean points."""
-    y, share = roots_hermitenorm(60)
+    clean_points, share = hermite_rule(60, 1)
+    y = clean_points[:, 0]
     total = np.sqrt((signal * wide) ** 2 + level**2)
     x = np.linspace(-8.0, 8.0, 33)
 
     def on_line(states: Array, places: Array) -> tuple[Array, Array]:
-        bells = share / share.sum() * np.exp(-0.5 * ((states[:, None] - signal * places) / level) ** 2)
+        bells = share * np.exp(-0.5 * ((states[:, None] - signal * places) / level) ** 2)
         density = bells.sum(axis=1) / np.sqrt(2.0 * np.pi) / level
         return density, ((signal * places - states[:, None]) * bells).sum(axis=1) / bells.sum(axis=1) / level**2
 
@@ -180,8 +124,7 @@ def _sheet_world(wide: float, signal: float, level: float) -> World:
     scores = np.stack([one.ravel() for one in np.meshgrid(*(score for _, score in axes), indexing="ij")], axis=-1)
     densities = np.prod([one.ravel() for one in np.meshgrid(*(p for p, _ in axes), indexing="ij")], axis=0)
     cell = (x[1] - x[0]) ** 3 * total**2 * level
-    values = {ambient: 3.0, manifold: 2.0, width: wide, alpha: signal, sigma: level}
-    known = {word: np.asarray(value) for word, value in values.items()}
+    known = {ambient: 3.0, manifold: 2.0, width: wide, alpha: signal, sigma: level}
     known |= {mixture_score: scores, prior: np.ones(1)}
     return World(known, 1, np.full(len(scores), cell), densities[None, :, None], tolerance=1e-8)
 
@@ -216,15 +159,13 @@ def _sphere_world(m: int, size: float, level: float) -> World:
         return np.asarray(weight @ u / weight.sum(axis=1))[:, None]
 
     at = size * r / level**2
-    h = 1e-3 * at
-    ends = [mean_cosine(at + n * h) - mean_cosine(at - n * h) for n in (1, 2, 3)]
-    slope = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h[:, None])
+    rise = slope(lambda share: mean_cosine(at * share), 1.0, 1e-3) / at[:, None]
     density = r**m * np.exp(log_density(level))
-    values = {manifold: m, radius: size, noise: level, dimension: m + 1.0 - level * _slope(entropy, level)}
-    known = {word: np.asarray(value, dtype=np.float64) for word, value in values.items()}
-    known |= {observed: r[:, None], kappa: at[:, None], ratio: mean_cosine(at), Derivative(ratio, kappa): slope}
+    shrunk = level * slope(entropy, level, 0.01 * level)
+    known = {manifold: m, radius: size, noise: level, dimension: m + 1.0 - shrunk, prior: np.ones(1)}
+    known |= {observed: r[:, None], kappa: at[:, None], ratio: mean_cosine(at), Derivative(ratio, kappa): rise}
     densities = (density / density.sum() / step)[None, :, None]
-    return World({**known, prior: np.ones(1)}, 1, np.full(len(r), step), densities, tolerance=1e-7)
+    return World(known, 1, np.full(len(r), step), densities, tolerance=1e-7)
 
 
 SPHERE = Worlds(_sphere_world, (2, 1.3, 0.5), (5, 0.8, 0.3))
@@ -251,14 +192,14 @@ def _ellipse() -> World:
     speed = np.hypot(half * np.sin(angle), other * np.cos(angle))
     curvature = (half * other / speed**3)[:, None]
     stretch = (half**2 - other**2) * np.sin(angle) * np.cos(angle) / speed**2  # the slope of log speed
-    slope = ((-tilt * np.sin(angle) - stretch) / speed)[:, None]
+    tilted = ((-tilt * np.sin(angle) - stretch) / speed)[:, None]
     value = _limit(lambda level: bandwidth.curve(points, shares, level), 1, 0.32)
-    return _curved(1, value, curvature, curvature, slope, shares)
+    return _curved(1, value, curvature, curvature, tilted, shares)
 
 
-def _curved(m: int, value: float, second: Array, traced: Array, slope: Array, shares: Array) -> World:
-    known = {manifold: np.asarray(float(m)), excess: np.asarray(value), prior: np.ones(1)}
-    known |= {bend: second, trace: traced, log_density_slope: slope}
+def _curved(m: int, value: float, second: Array, traced: Array, uphill: Array, shares: Array) -> World:
+    known = {manifold: m, excess: value, prior: np.ones(1)}
+    known |= {bend: second, trace: traced, log_density_slope: uphill}
     return World(known, 1, shares, np.ones((1, len(shares), 1)), tolerance=1e-3)
 
 
@@ -267,7 +208,7 @@ CURVED = Worlds(operator.call, (_curved_sphere, 1, 0.7), (_curved_sphere, 3, 1.2
 
 def _with_radius(m: int, size: float) -> World:
     world = _curved_sphere(m, size)
-    return replace(world, values={**world.values, radius: np.asarray(size)}, tolerance=1e-5)
+    return replace(world, values={**world.values, radius: size}, tolerance=1e-5)
 
 
 SPHERES_LIMIT = Worlds(_with_radius, (1, 0.7), (2, 1.2), (4, 0.9))
@@ -277,10 +218,8 @@ def _tube(seed: int, m: int, codim: int) -> World:
     draw = np.random.default_rng(seed)
     form = draw.standard_normal((codim, m, m))
     form = form + form.transpose(0, 2, 1)
-    nodes, share = roots_hermitenorm(6)
-    grid = np.stack(np.meshgrid(*[nodes] * codim, indexing="ij"), axis=-1).reshape(-1, codim)
-    weights = np.prod(np.meshgrid(*[share / share.sum()] * codim, indexing="ij"), axis=0).ravel()
-    known = {codimension: np.asarray(float(codim)), prior: np.ones(1), offset: grid}
+    grid, weights = hermite_rule(6, codim)
+    known = {codimension: codim, prior: np.ones(1), offset: grid}
     known |= {trace: np.einsum("cii->c", form)[None], bend: form.reshape(1, -1)}
     known |= {in_direction: np.einsum("nc,cij->nij", grid, form).reshape(len(grid), -1)}
     return World(known, 1, weights, np.ones((1, len(grid), 1)))

@@ -12,8 +12,6 @@ from sympy import Expr, Indexed, IndexedBase, Symbol
 from derivations.kit import language as words
 from derivations.kit.identity import Identity, Mutant
 
-__all__ = ["same_identity", "vanishes", "written_out"]
-
 _VECTORS = {words.score, words.denoiser, words.mean, words.state}
 
 

@@ -17,33 +17,8 @@ import sympy
 from sympy import Derivative, Expr, Function, Indexed, Symbol
 
 from derivations.kit import language as words
-from derivations.kit.language import (
-    Dot,
-    density,
-    diffusion,
-    mixture_density,
-    mixture_score,
-    prior,
-    score,
-    t,
-)
+from derivations.kit.language import Dot, density, diffusion, mixture_density, mixture_score, prior, score, t
 from derivations.kit.worlds import World, jets
-
-__all__ = [
-    "Current",
-    "Divergence",
-    "Gradient",
-    "Laplacian",
-    "Motion",
-    "any_density",
-    "components",
-    "entropy_current",
-    "entropy_density",
-    "in_coordinates",
-    "its_entropy",
-    "residual",
-    "velocity",
-]
 
 
 class Gradient(Dot):

@@ -17,45 +17,9 @@ from companion.entropy import binary_entropy
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
-from derivations.kit.language import (
-    Total,
-    alpha,
-    class_entropy,
-    diffusion,
-    drift,
-    i,
-    j,
-    k,
-    kappa,
-    prior,
-    sigma,
-    state,
-    t,
-    width,
-)
-from derivations.kit.worlds import World, Worlds, jets, on_mixture
-
-__all__ = [
-    "LAW",
-    "LINE",
-    "MIDPOINT",
-    "PLANE",
-    "certainty",
-    "control",
-    "distance",
-    "evidence",
-    "guess",
-    "kappa_in",
-    "law",
-    "log_snr",
-    "mean_guess",
-    "moving",
-    "noise",
-    "place",
-    "posterior_entropy",
-    "total_variance",
-    "variance_of_entropy",
-]
+from derivations.kit.differences import bend, slope
+from derivations.kit.language import Total, alpha, class_entropy, i, j, k, kappa, prior, sigma, state, width
+from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture
 
 Array = NDArray[np.float64]
 
@@ -85,8 +49,8 @@ def _gaussian_world(process: Process, time: float, classes: tuple[int, int, int]
     gaps = np.linalg.norm(means[:, None] - means[None, :], axis=-1)
     values = {
         **world.values,
-        width: np.asarray(s),
-        total_variance: np.asarray(v),
+        width: s,
+        total_variance: v,
         kappa: two_gaussians.control_parameter(signal, sigma_now, gaps, s),
         noise: (world.values[state] - signal * means[classes[0] - 1]) / np.sqrt(v),
     }
@@ -120,26 +84,21 @@ def _line_world(at: float, prior_log_odds: float) -> World:
         first = float(together @ entropies)
         return np.array([first, float(together @ entropies**2) - first**2])
 
-    # Sixth-order differences, whose truncation and rounding are both below the tolerance.
-    h, here = 0.02 * at, moments(at)
-    above, below = ([moments(at + sign * m * h) for m in (1, 2, 3)] for sign in (1, -1))
-    ends = [up - down for up, down in zip(above, below, strict=True)]
-    sums = [up + down - 2.0 * here for up, down in zip(above, below, strict=True)]
-    slope = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h)
-    bend = (1.5 * sums[0] - 0.15 * sums[1] + sums[2] / 90.0) / h**2
+    # Differences whose truncation and rounding are both below the tolerance.
+    slopes, bends = (derivative(moments, at, 0.02 * at) for derivative in (slope, bend))
     entropy = class_entropy(control)
     return World(
         values={
-            control: np.asarray(at),
+            control: at,
             prior: np.array([share, 1.0 - share]),
             evidence: nodes[:, None],
             certainty: 1.0 / (1.0 + np.exp(-nodes[:, None])),
             posterior_entropy: entropies[:, None],
             entropy: two_gaussians.entropy(at, share),
-            variance_of_entropy: here[1],
-            Derivative(entropy, control): slope[0],
-            Derivative(variance_of_entropy, control): slope[1],
-            Derivative(entropy, (control, 2)): bend[0],
+            variance_of_entropy: moments(at)[1],
+            Derivative(entropy, control): slopes[0],
+            Derivative(variance_of_entropy, control): slopes[1],
+            Derivative(entropy, (control, 2)): bends[0],
         },
         classes=2,
         weights=np.full(len(nodes), step),
@@ -184,15 +143,14 @@ MIDPOINT = (jets(0, _at_the_midpoint), jets(1, _at_the_midpoint))
 def moving(relation: Expr, clock: Symbol) -> tuple[World, World]:
     """Worlds in which kappa is `relation` of a clock, alpha and sigma obey dX = f X dt + g dW, and all else is free.
 
+    >>> from derivations.kit.language import t
     >>> world, _ = moving(distance**2 / (width**2 + t**2), t)
     >>> world.agree([kappa_in(t), control])
     True
     """
-    rate_of_sigma = (diffusion**2 + 2 * drift * sigma**2) / (2 * sigma)
     known = {kappa_in(clock): relation, control: relation, total_variance: alpha**2 * width**2 + sigma**2}
 
     def motion(expression: Expr) -> Expr:
-        taken = expression.subs(known).doit()
-        return taken.xreplace({Derivative(alpha, t): drift * alpha, Derivative(sigma, t): rate_of_sigma})
+        return along_the_process(expression.subs(known).doit())
 
     return jets(0, motion), jets(1, motion)

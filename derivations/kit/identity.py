@@ -10,8 +10,6 @@ from derivations.kit import language as words
 from derivations.kit.layout import one_below_the_other, side_by_side
 from derivations.kit.worlds import World
 
-__all__ = ["Identity", "Mutant", "Proof", "mutants", "survivors"]
-
 
 @dataclass(frozen=True, eq=False)
 class Identity:

@@ -11,11 +11,12 @@ number to use; these are here so that it, and the identity, can be doubted.
 """
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.differentiate import derivative
 from scipy.special import roots_hermitenorm
 
 from companion.arguments import finite_levels, whole_number
@@ -23,20 +24,7 @@ from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture, full_mixture
 from companion.forward import noise_of
 
-__all__ = [
-    "drawn_mixture",
-    "production_from_entropy",
-    "production_from_errors",
-    "production_from_scores",
-    "random_mixture",
-]
-
 Array = NDArray[np.float64]
-
-# Central differences of order eight. The entropy, a function of log-snr, has its nearest singularities about pi off the
-# real line: steps of 0.08 leave 1e-11, and what its quadrature misses is divided by 0.08.
-_DIFFERENCE_STEP = 0.08
-_DIFFERENCES = (4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0)
 
 # Nodes along each axis and steps in deviations of the narrowest component, by dimension: as fine as stays cheap.
 _HERMITE_NODES = {1: 600, 2: 240, 3: 140}
@@ -92,9 +80,8 @@ def production_from_entropy(mixture: GaussianMixture, log_snr: float) -> float:
     """
     if finite_levels(log_snr).ndim > 0:
         raise InputError("log_snr", log_snr, "one log-snr")
-    steps = _DIFFERENCE_STEP * np.arange(1, len(_DIFFERENCES) + 1)
-    fallen = mixture.entropy(log_snr - steps) - mixture.entropy(log_snr + steps)
-    return float(fallen @ np.array(_DIFFERENCES) / _DIFFERENCE_STEP)
+    # The entropy has its nearest singularities about pi off the real line: halvings of 0.32, down to 0.04, leave 1e-11.
+    return -float(derivative(mixture.entropy, log_snr, initial_step=0.32, order=8, maxiter=1).df)
 
 
 def production_from_scores(mixture: GaussianMixture, log_snr: float) -> float:
@@ -108,11 +95,10 @@ def production_from_scores(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(production_from_scores(random_mixture(2, 1, seed=0), 0.0), 8)
     0.09494786
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
-    total = covariances + sigma**2 * np.eye(means.shape[1])
+    weights, means, _, total, sigma = _classes(mixture, log_snr)
     precisions, roots = np.linalg.inv(total), np.linalg.cholesky(total)
     log_norms = np.log(weights) - 0.5 * np.linalg.slogdet(total)[1]
-    units, shares = _hermite_rule(means.shape[1])
+    units, shares = hermite_rule(_HERMITE_NODES[means.shape[1]], means.shape[1], _NEGLIGIBLE_SHARE)
     gap = 0.0
     for i, weight in enumerate(weights):
         x = means[i] + units @ roots[i].T
@@ -139,8 +125,7 @@ def production_from_errors(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(production_from_errors(random_mixture(2, 1, seed=0), 0.0), 8)
     0.09494786
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
-    total = covariances + sigma**2 * np.eye(means.shape[1])
+    weights, means, covariances, total, sigma = _classes(mixture, log_snr)
     gains = covariances @ np.linalg.inv(total)
     error_of_classes = weights @ np.trace(covariances - gains @ covariances, axis1=1, axis2=2)
     power = weights @ ((means**2).sum(axis=1) + np.trace(covariances, axis1=1, axis2=2))
@@ -148,27 +133,46 @@ def production_from_errors(mixture: GaussianMixture, log_snr: float) -> float:
     return float(0.5 * (error_of_mixture - error_of_classes) / sigma**2)
 
 
-def _parts(mixture: GaussianMixture, log_snr: float) -> tuple[Array, Array, Array, float]:
-    """Weights, means and covariances of the classes, and the noise level."""
+def noisy_components(mixture: GaussianMixture, log_snr: float, most: int) -> tuple[Array, Array, Array, Array, float]:
+    """Weights, means, clean and noisy covariances of the components, and the noise level.
+
+    Raises InputError for more than `most` dimensions, or anything but one finite log-snr.
+
+    >>> weights, means, clean, noisy, sigma = noisy_components(random_mixture(2, 1, seed=0), 0.0, most=3)
+    >>> (noisy - clean).tolist(), sigma
+    ([[[1.0]], [[1.0]]], 1.0)
+    """
     count, dimension = mixture.means.shape
-    if len(mixture.classes) != count or dimension not in _HERMITE_NODES:
-        given = f"of {len(mixture.classes)} classes, {count} components, dimension {dimension}"
-        raise InputError("mixture", given, "one component a class, in dimension 1, 2 or 3")
+    if dimension > most:
+        raise InputError("mixture", f"of dimension {dimension}", f"{most} dimensions at most")
     if finite_levels(log_snr).ndim > 0:
         raise InputError("log_snr", log_snr, "one log-snr")
+    sigma = float(noise_of(log_snr))
     axes = torch.eye(dimension, dtype=torch.float64) if mixture.axes is None else mixture.axes
     scaled = axes * mixture.deviations.reshape(count, 1, -1)
-    covariances = (scaled @ scaled.mT).numpy()
-    return mixture.component_weights.numpy(), mixture.means.numpy(), covariances, float(noise_of(log_snr))
+    clean = (scaled @ scaled.mT).numpy()
+    return mixture.component_weights.numpy(), mixture.means.numpy(), clean, clean + sigma**2 * np.eye(dimension), sigma
 
 
-@lru_cache(maxsize=3)
-def _hermite_rule(dimension: int) -> tuple[Array, Array]:
-    """Nodes (n, d) and weights (n,) of a standard normal, without the nodes whose weight is nothing."""
-    nodes, shares = roots_hermitenorm(_HERMITE_NODES[dimension])
-    units = np.stack(np.meshgrid(*[nodes] * dimension, indexing="ij"), axis=-1).reshape(-1, dimension)
-    products = np.prod(np.meshgrid(*[shares / shares.sum()] * dimension, indexing="ij"), axis=0).reshape(-1)
-    kept = products > _NEGLIGIBLE_SHARE
+def _classes(mixture: GaussianMixture, log_snr: float) -> tuple[Array, Array, Array, Array, float]:
+    if len(mixture.classes) != len(mixture.means):
+        given = f"of {len(mixture.classes)} classes, {len(mixture.means)} components"
+        raise InputError("mixture", given, "one component a class")
+    return noisy_components(mixture, log_snr, max(_HERMITE_NODES))
+
+
+@cache
+def hermite_rule(nodes: int, dimension: int, negligible: float = 0.0) -> tuple[Array, Array]:
+    """Gauss and Hermite's rule for a standard normal: nodes (n, d), and those weights (n,) that are not negligible.
+
+    >>> units, shares = hermite_rule(3, 2)
+    >>> (shares @ units**2).round(12).tolist()
+    [1.0, 1.0]
+    """
+    places, weights = roots_hermitenorm(nodes)
+    units = np.stack(np.meshgrid(*[places] * dimension, indexing="ij"), axis=-1).reshape(-1, dimension)
+    products = np.prod(np.meshgrid(*[weights / weights.sum()] * dimension, indexing="ij"), axis=0).reshape(-1)
+    kept = products > negligible
     return units[kept], products[kept]
 
 

@@ -31,40 +31,6 @@ from sympy import (
 from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
 
-__all__ = [
-    "Dot",
-    "E",
-    "Norm2",
-    "Others",
-    "Total",
-    "alpha",
-    "class_entropy",
-    "denoiser",
-    "density",
-    "diffusion",
-    "drift",
-    "i",
-    "j",
-    "k",
-    "kappa",
-    "log_odds",
-    "mean",
-    "mixture_denoiser",
-    "mixture_density",
-    "mixture_score",
-    "negative",
-    "ordered_terms",
-    "posterior",
-    "prior",
-    "score",
-    "sigma",
-    "snr",
-    "state",
-    "t",
-    "tex",
-    "width",
-]
-
 
 class E(Function):  # type: ignore[misc]
     """E(i, f): the mean of a field over the states of class i; E(f): over the states of the mixture."""

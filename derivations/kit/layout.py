@@ -11,8 +11,6 @@ from sympy import Add, Derivative, Expr, Limit, Mul
 
 from derivations.kit.language import negative, ordered_terms, tex
 
-__all__ = ["breadth", "lines", "one_below_the_other", "side_by_side"]
-
 # What a statement's box holds, in breadths of a letter.
 _COLUMN = 37.5
 

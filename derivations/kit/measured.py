@@ -14,8 +14,6 @@ import numpy as np
 
 from companion.errors import InputError
 
-__all__ = ["FOLDER", "files", "read"]
-
 FOLDER = Path(__file__).parent.parent
 
 

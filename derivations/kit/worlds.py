@@ -31,8 +31,7 @@ from sympy.core.function import AppliedUndef
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import Process
 from derivations.kit import language as words
-
-__all__ = ["World", "Worlds", "following", "jets", "on_mixture", "random_fields"]
+from derivations.kit.differences import slope
 
 Array = NDArray[np.float64]
 
@@ -44,11 +43,12 @@ _ROUNDING = 1e-11
 class World:
     """What every symbol is worth, at some number of states at once.
 
-    `values` gives arrays to symbols, to whole expressions (a derivative that is known), and to indexed bases (one
-    leading axis for each index). A field over the states has the shape (states, 1), a vector field (states, dimension),
-    a number (). `weights` (states,) integrate over the states, `densities` (K, states, 1) are the classes', so that
-    E(i, f) is the sum of weights * densities[i] * f. Where `values` has nothing, `unknown` is asked; `prepare` rewrites
-    the whole expression first. Two sides agree when they differ by at most `tolerance`, for numbers of order one.
+    `values` gives numbers or arrays to symbols, to whole expressions (a derivative that is known), and to indexed bases
+    (one leading axis for each index). A field over the states has the shape (states, 1), a vector field (states,
+    dimension), a number (). `weights` (states,) integrate over the states, `densities` (K, states, 1) are the classes',
+    so that E(i, f) is the sum of weights * densities[i] * f. Where `values` has nothing, `unknown` is asked; `prepare`
+    rewrites the whole expression first. Two sides agree when they differ by at most `tolerance`, for numbers of order
+    one.
 
     >>> world = random_fields(seed=0)
     >>> from derivations.kit.language import E, posterior, prior
@@ -56,7 +56,7 @@ class World:
     True
     """
 
-    values: Mapping[Basic, Array]
+    values: Mapping[Basic, Any]
     classes: int = 0
     weights: Array = field(default_factory=lambda: np.ones(1))
     densities: Array = field(default_factory=lambda: np.ones((0, 1, 1)))
@@ -81,7 +81,7 @@ class World:
 
     def _value(self, expression: Expr, where: Mapping[Symbol, int]) -> Array:
         if expression in self.values:
-            return self.values[expression]
+            return np.asarray(self.values[expression], dtype=np.float64)
         if isinstance(expression, Indexed):
             return self._indexed(expression, where)
         if isinstance(expression, (words.Total, words.Others)):
@@ -120,7 +120,8 @@ class World:
 
     def _indexed(self, expression: Indexed, where: Mapping[Symbol, int]) -> Array:
         numbers = tuple(self._class(index, where) - 1 for index in expression.indices)
-        return np.asarray(self.values[expression.base][numbers])
+        values: Array = np.asarray(self.values[expression.base], dtype=np.float64)
+        return np.asarray(values[numbers])
 
     def _mean(self, expression: words.E, where: Mapping[Symbol, int]) -> Array:
         *index, body = expression.args
@@ -196,7 +197,7 @@ def random_fields(seed: int, classes: int = 3, dimension: int = 2, states: int =
     score, denoiser = draw.standard_normal((2, classes, states, dimension))
     means = draw.standard_normal((classes, dimension))
     numbers = {
-        symbol: np.asarray(draw.uniform(0.5, 1.5))
+        symbol: draw.uniform(0.5, 1.5)
         for symbol in (words.t, words.alpha, words.sigma, words.drift, words.diffusion, words.snr, words.width)
     }
     return World(
@@ -275,6 +276,14 @@ def following(equations: Mapping[Expr, Expr]) -> Callable[[Expr], Expr]:
     return rewritten
 
 
+along_the_process = following(
+    {
+        words.alpha: words.drift * words.alpha,
+        words.sigma: (words.diffusion**2 + 2 * words.drift * words.sigma**2) / (2 * words.sigma),
+    }
+)
+
+
 def _spatial(derivative: Derivative) -> list[Symbol]:
     if list(derivative.variables).count(words.t) > 1:
         raise ValueError(f"{derivative}: a second derivative in time")
@@ -305,28 +314,27 @@ def on_mixture(mixture: GaussianMixture, process: Process, t: float, reach: floa
         surprise = -np.log(np.maximum(posterior, 1e-300))
         return np.asarray((weights[:, None] * at[words.mixture_density] * (posterior * surprise).sum(axis=0)).sum())
 
-    rate = _derivative(entropy, t)
-    snr_rate = _derivative(lambda time: np.asarray(np.exp(process.log_snr(np.asarray(time)))), t)
+    rate = slope(entropy, t, 0.01 * t)  # this step leaves about 1e-10, of truncation and rounding alike
+    snr_rate = slope(lambda time: np.exp(process.log_snr(np.asarray(time))), t, 0.01 * t)
     alpha, sigma = process.alpha(np.asarray(t)), process.sigma(np.asarray(t))
     in_time, in_snr = words.class_entropy(words.t), words.class_entropy(words.snr)
-    values: dict[Basic, Array] = {
+    values = {
         **fields,
         words.mean: mixture.means.numpy(),
         words.state: points,
-        words.t: np.asarray(t),
+        words.t: t,
         words.alpha: alpha,
         words.sigma: sigma,
         words.drift: process.drift(np.asarray(t)),
         words.diffusion: np.sqrt(process.diffusion(np.asarray(t))),
-        words.snr: np.asarray((alpha / sigma) ** 2),
+        words.snr: (alpha / sigma) ** 2,
         in_time: entropy(t),
         in_snr: entropy(t),
         Derivative(in_time, words.t): rate,
         Derivative(in_snr, words.snr): rate / snr_rate,
         Derivative(words.snr, words.t): snr_rate,
     }
-    densities = np.asarray(fields[words.density])
-    return World(values, len(mixture.classes), weights, densities, tolerance=1e-8)
+    return World(values, len(mixture.classes), weights, fields[words.density], tolerance=1e-8)
 
 
 def _grid(mixture: GaussianMixture, process: Process, t: float, reach: float, step: float) -> tuple[Array, Array]:
@@ -352,10 +360,3 @@ def _fields_of(mixture: GaussianMixture, process: Process, t: float, points: Arr
     denoised = [mixture(x, noise, torch.full((len(x),), c)) for c in classes]
     prior = np.asarray(mixture.weights)
     return _fields(prior, *(torch.stack(each).numpy() for each in ([d[:, None] for d in density], score, denoised)))
-
-
-def _derivative(function: Callable[[float], Array], t: float) -> Array:
-    """Central differences of sixth order; their step leaves about 1e-10, of truncation and rounding alike."""
-    step = 0.01 * t
-    ends = [function(t + m * step) - function(t - m * step) for m in (1, 2, 3)]
-    return np.asarray((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step))

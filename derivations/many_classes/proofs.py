@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.differentiate import derivative
 from sympy import (
     Basic,
     Derivative,
@@ -46,13 +47,6 @@ from derivations.kit.language import (
     prior,
 )
 from derivations.kit.worlds import World, Worlds, on_mixture, random_fields
-
-__all__ = [
-    "equidistant_entropy",
-    "equidistant_production",
-    "jensen_shannon",
-    "one_against_the_rest",
-]
 
 Array = NDArray[np.float64]
 
@@ -111,9 +105,7 @@ def _class_and_rest(seed: int, of: int) -> World:
     joint = world.values[prior][:, None, None] * world.values[density]
     others = (joint.sum(axis=0) - joint[of - 1]) / (1.0 - world.values[prior][of - 1])
     return replace(
-        world,
-        values={**world.values, rest: others},
-        prepare=lambda expression: expression.xreplace({c: Integer(of)}),
+        world, values={**world.values, rest: others}, prepare=lambda expression: expression.xreplace({c: Integer(of)})
     )
 
 
@@ -161,18 +153,20 @@ def _equidistant(at_kappa: float, first_side: int, share: float = 0.3) -> World:
     m, n = first_side, 3 - first_side
     odds_of_class = (1.0 - share) / n / (share / m)
     of_sides = np.log(weights[:m].sum(axis=0)) - np.log(odds_of_class * weights[m:].sum(axis=0))
-    values: dict[Basic, Array] = {
-        control: np.asarray(at_kappa),
-        count: np.asarray(3.0),
-        first: np.asarray(float(m)),
-        second: np.asarray(float(n)),
-        odds: np.asarray(odds_of_class),
+    values = {
+        control: at_kappa,
+        count: 3.0,
+        first: m,
+        second: n,
+        odds: odds_of_class,
         prior: np.array([1.0]),
         weight: weights,
         posterior: weights / weights.sum(axis=0),
         log_odds: np.array([[0.0 * of_sides, of_sides], [-of_sides, 0.0 * of_sides]]),
         class_entropy(control): _entropy_of_triangle(at_kappa),
-        Derivative(class_entropy(control), control): _slope(at_kappa),
+        Derivative(class_entropy(control), control): derivative(
+            _entropy_of_triangle, at_kappa, initial_step=0.2 * at_kappa, order=8
+        ).df,
     }
     bell = np.exp(-0.5 * (xi**2).sum(axis=1)) / np.sqrt(2.0 * np.pi) ** 3
     # One law for every state, that of class 1: a mean over its side, or over the mixture, is the same where f names no
@@ -187,15 +181,9 @@ def _equidistant(at_kappa: float, first_side: int, share: float = 0.3) -> World:
     return replace(world, prepare=prepare, tolerance=1e-8)  # of the derivative and of the grid
 
 
-def _entropy_of_triangle(kappa: float) -> Array:
+def _entropy_of_triangle(kappa: ArrayLike) -> Array:
     # Unit vectors are sqrt(2) apart, so kappa = 2 snr.
-    return isotropic_mixture(torch.eye(3), 0.0).entropy(np.log(0.5 * kappa))
-
-
-def _slope(kappa: float) -> Array:
-    h = 0.02 * kappa
-    ends = [_entropy_of_triangle(kappa + m * h) - _entropy_of_triangle(kappa - m * h) for m in (1, 2, 3)]
-    return np.asarray((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h))
+    return isotropic_mixture(torch.eye(3), 0.0).entropy(np.log(0.5 * np.asarray(kappa)))
 
 
 def _integrated(integral: Integral, world: World, a: float) -> Float:
@@ -258,7 +246,7 @@ def equidistant_production() -> Proof:
 
 def _number(value: float) -> World:
     """One positive number z, and integrals over u."""
-    world = World({z: np.asarray(value)})
+    world = World({z: value})
     return replace(
         world,
         prepare=lambda expression: expression.xreplace(

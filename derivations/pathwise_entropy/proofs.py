@@ -18,6 +18,7 @@ from sympy import Add, Derivative, Expr, Function, Rational, Symbol, exp, log
 
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
+from derivations.kit.differences import slope
 from derivations.kit.gaussian_worlds import control, distance, total_variance
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import (
@@ -35,8 +36,6 @@ from derivations.kit.language import (
     width,
 )
 from derivations.kit.worlds import World, Worlds, jets, on_mixture
-
-__all__ = ["entropy_drift", "variance_production"]
 
 place = Symbol("y", real=True)
 share = Function("p_i")(place, snr)  # the posterior of class i as a function of the state
@@ -66,8 +65,7 @@ def _by_likelihoods(expression: Expr) -> Expr:
     fields |= {mixture_denoiser: Derivative(log(total), place), share: shares[1]}
     fields[entropy] = -Add(*(one * log(one) for one in shares.values()))
     summed = expression.replace(
-        lambda part: isinstance(part, Total),
-        lambda part: Add(*(part.args[0].subs(part.args[1], n) for n in _CLASSES)),
+        lambda part: isinstance(part, Total), lambda part: Add(*(part.args[0].subs(part.args[1], n) for n in _CLASSES))
     )
     taken = summed.subs(i, 1).xreplace(fields).doit()
     heat = {Derivative(one, snr): -Derivative(one, (place, 2)) / 2 for one in _LIKELIHOODS.values()}
@@ -92,14 +90,10 @@ def _mixture_world(mixture: GaussianMixture, process: Process, t: float) -> Worl
     def snr_at(time: float) -> float:
         return float(np.exp(process.log_snr(np.asarray(time))))
 
-    # Differences of sixth order, of which the snr is taken too: a derivative by the snr is one by time over another.
-    step, order = 0.01 * t, ((1, 45.0), (2, -9.0), (3, 1.0))
-    rise, clock = (
-        sum(share * (function(t + m * step) - function(t - m * step)) for m, share in order)
-        for function in (variance_at, snr_at)
-    )
+    # A derivative by the snr is one by time over another.
+    rise, clock = (slope(function, t, 0.01 * t) for function in (variance_at, snr_at))
     world = on_mixture(mixture, process, t, step=0.4)
-    known = {at_the_state: entropies(world), Derivative(variance, snr): np.asarray(rise / clock)}
+    known = {at_the_state: entropies(world), Derivative(variance, snr): rise / clock}
     return replace(world, values={**world.values, **known})
 
 

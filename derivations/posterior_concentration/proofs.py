@@ -6,13 +6,12 @@ grid, densities by their formula, scores and the slope of the entropy by differe
 EQUIDISTANT restrict the points.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, xlogy
 from sympy import Basic, Derivative, IndexedBase, Symbol
 
+from derivations.kit.differences import slope
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import (
     Dot,
@@ -30,8 +29,6 @@ from derivations.kit.language import (
     state,
 )
 from derivations.kit.worlds import World, Worlds
-
-__all__ = ["norm_of_the_score", "spread_of_equidistant_points"]
 
 Array = NDArray[np.float64]
 
@@ -60,8 +57,8 @@ def _any(seed: int, points: ArrayLike, values: dict[Basic, float], groups: list[
     of_groups = np.zeros_like(shares)  # as many as points; those beyond the last have nothing
     for number, share in zip(groups or range(count), shares, strict=True):
         of_groups[number] += share
-    known: dict[Basic, Array] = {symbol: np.asarray(value) for symbol, value in values.items()}
-    known |= {
+    known = {
+        **values,
         place: places,
         posterior: shares,
         group: of_groups,
@@ -145,34 +142,28 @@ def _noisy(points: ArrayLike, sigma: float, known: dict[Basic, float], shares: A
     def log_density(at: Array) -> Array:
         return np.asarray(logsumexp(log_densities(at, sigma) + np.log(weights)[:, None], axis=0))
 
-    def entropy(of_snr: Array) -> Array:
-        joint = weights[:, None] * np.exp(log_densities(x, float(of_snr) ** -0.5))
+    def entropy(of_snr: float) -> Array:
+        joint = weights[:, None] * np.exp(log_densities(x, of_snr**-0.5))
         return np.asarray((xlogy(joint, joint.sum(axis=0)) - xlogy(joint, joint)).sum() * spacing**d)
 
     densities = np.exp(log_densities(x, sigma))
     joint = weights[:, None] * densities
     shares_of = (joint / joint.sum(axis=0))[:, :, None]
-    score = np.stack([_slope(log_density, x, 0.02 * sigma * unit) for unit in np.eye(d)], axis=-1) / (0.02 * sigma)
-    in_snr, step = class_entropy(snr), 0.01 / sigma**2
-    values: dict[Basic, Array] = {symbol: np.asarray(value) for symbol, value in known.items()}
-    values |= {
+    along = (lambda h, unit=unit: log_density(x + h * unit) for unit in np.eye(d))
+    score = np.stack([slope(shifted, 0.0, 0.02 * sigma) for shifted in along], axis=-1)
+    values = {
+        **known,
         place: places,
         prior: weights,
         posterior: shares_of,
         mixture_denoiser: np.einsum("nsu,nd->sd", shares_of, places),
         mixture_score: score,
         state: x,
-        noise: np.asarray(sigma),
-        dimension: np.asarray(float(d)),
-        Derivative(in_snr, snr): _slope(entropy, np.asarray(sigma**-2), np.asarray(step)) / step,
+        noise: sigma,
+        dimension: d,
+        Derivative(class_entropy(snr), snr): slope(entropy, sigma**-2, 0.01 * sigma**-2),
     }
     return World(values, count, np.full(len(x), spacing**d), densities[:, :, None], tolerance=1e-8)
-
-
-def _slope(function: Callable[[Array], Array], at: Array, step: Array) -> Array:
-    """Central differences of sixth order, for a step of one."""
-    ends = [function(at + m * step) - function(at - m * step) for m in (1, 2, 3)]
-    return np.asarray((45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / 60.0)
 
 
 _TRIANGLE = [[1.2, -0.5], [-0.3, np.sqrt(0.75) - 0.5], [-0.3, -np.sqrt(0.75) - 0.5]]
@@ -201,8 +192,7 @@ def norm_of_the_score() -> Proof:
         (E(Norm2(mixture_denoiser)) - 2 * size + size + dimension * noise**2) / noise**4,
     )
     proof.then(
-        "What is missing of the mean square is the posterior's variance",
-        dimension / noise**2 - E(spread) / noise**4,
+        "What is missing of the mean square is the posterior's variance", dimension / noise**2 - E(spread) / noise**4
     )
     return proof
 
@@ -242,10 +232,7 @@ def identities() -> tuple[Identity, ...]:
         spread_of_equidistant_points().identity("eq-concentration-spread", "ID 24, 26"),
         Identity(
             "eq-concentration-equidistant",
-            (
-                E(Norm2(mixture_score)),
-                dimension / noise**2 - distance**2 / (2 * noise**4) * (1 - E(concentration)),
-            ),
+            (E(Norm2(mixture_score)), dimension / noise**2 - distance**2 / (2 * noise**4) * (1 - E(concentration))),
             "ID 29",
             EQUIDISTANT,
         ),

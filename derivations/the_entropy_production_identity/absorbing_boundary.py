@@ -19,8 +19,6 @@ from scipy.integrate import quad
 from companion.arguments import number, numbers, probabilities
 from companion.errors import InputError
 
-__all__ = ["entropy_before_wall", "flux_into_wall", "production_before_wall", "survival"]
-
 Array = NDArray[np.float64]
 
 

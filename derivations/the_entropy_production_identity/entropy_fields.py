@@ -17,8 +17,6 @@ from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import Process
 
-__all__ = ["entropy_current", "entropy_density", "entropy_source"]
-
 Array = NDArray[np.float64]
 
 

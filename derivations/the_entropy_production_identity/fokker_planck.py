@@ -18,8 +18,6 @@ from scipy.linalg import expm
 from companion.arguments import number, numbers, probabilities, whole_number
 from companion.errors import InputError
 
-__all__ = ["ClassDensities", "evolve", "on_line"]
-
 Array = NDArray[np.float64]
 
 # Below this density a spectral derivative is rounding; what lies there adds less than 1e-10 to an integral.

@@ -19,8 +19,6 @@ from scipy.special import ndtr, wofz
 from companion.arguments import number, numbers, probabilities
 from companion.errors import InputError
 
-__all__ = ["LineClasses", "box_classes", "cauchy_classes"]
-
 Array = NDArray[np.float64]
 
 

@@ -37,23 +37,7 @@ from derivations.kit.language import (
     t,
 )
 from derivations.kit.worlds import World
-from derivations.the_entropy_production_identity.worlds import (
-    LOCAL,
-    MIXTURES,
-    entropy_in_class,
-    entropy_of_states,
-)
-
-__all__ = [
-    "density_entropy",
-    "entropy_gradient",
-    "fisher",
-    "gap",
-    "global_production",
-    "half_g2",
-    "local_production",
-    "rate",
-]
+from derivations.the_entropy_production_identity.worlds import LOCAL, MIXTURES, entropy_in_class, entropy_of_states
 
 half_g2 = diffusion**2 / 2
 rate = Derivative(class_entropy(t), t)
@@ -112,8 +96,7 @@ def entropy_gradient() -> Proof:
         -Total(joint * logs * score[i], i) - Total(joint * Gradient(logs), i),
     )
     proof.then(
-        "$\\nabla \\log p(i \\mid x) = s_i - s$",
-        proof.last.xreplace({Gradient(logs): score[i] - mixture_score}),
+        "$\\nabla \\log p(i \\mid x) = s_i - s$", proof.last.xreplace({Gradient(logs): score[i] - mixture_score})
     )
     proof.then("The $s_i - s$ have the mean zero", -Total(joint * logs * score[i], i))
     return proof
@@ -181,10 +164,7 @@ def identities() -> tuple[Identity, ...]:
         ),
         Identity(
             "eq-production-states",
-            (
-                Derivative(entropy_of_states, t),
-                E(Divergence(velocity)) + half_g2 * E(Norm2(mixture_score)),
-            ),
+            (Derivative(entropy_of_states, t), E(Divergence(velocity)) + half_g2 * E(Norm2(mixture_score))),
             "ES 32",
             MIXTURES,
         ),

@@ -43,17 +43,6 @@ from derivations.the_entropy_production_identity.worlds import (
     naming,
 )
 
-__all__ = [
-    "approximate_gap",
-    "binary_production",
-    "log_odds_production",
-    "pair_sum",
-    "pairwise_production",
-    "score_gap",
-    "snr_production",
-    "softmax",
-]
-
 rate_in_snr = Derivative(class_entropy(snr), snr)
 pairwise_gap = Others(posterior[j] * (score[i] - score[j]), j, i)
 softmax = exp(-log_odds[i, j]) / (1 + Others(exp(-log_odds[i, k]), k, i))
@@ -149,10 +138,7 @@ def identities() -> tuple[Identity, ...]:
     return (
         Identity("eq-production-score", (mixture_score, Total(posterior[j] * score[j], j)), "ES 34", LOCAL),
         Identity(
-            "eq-production-gap",
-            (Gradient(log(posterior[i])), score[i] - mixture_score, pairwise_gap),
-            "ES 36",
-            LOCAL,
+            "eq-production-gap", (Gradient(log(posterior[i])), score[i] - mixture_score, pairwise_gap), "ES 36", LOCAL
         ),
         Identity(
             "eq-production-pairwise",
@@ -201,10 +187,7 @@ def identities() -> tuple[Identity, ...]:
         ),
         Identity(
             "eq-production-error",
-            (
-                Total(prior[i] * E(i, Norm2(score[i] - mixture_score - mixture_slip)), i),
-                gap + E(Norm2(mixture_slip)),
-            ),
+            (Total(prior[i] * E(i, Norm2(score[i] - mixture_score - mixture_slip)), i), gap + E(Norm2(mixture_slip))),
             "none",
             SLIPS,
         ),

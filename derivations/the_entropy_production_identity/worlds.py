@@ -17,23 +17,9 @@ from sympy import Derivative, Function, Integer, Symbol, symbols
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.coordinates import Divergence, in_coordinates, velocity
+from derivations.kit.differences import slope
 from derivations.kit.language import i, j, k, mixture_score, state, t
 from derivations.kit.worlds import World, Worlds, on_mixture, random_fields
-
-__all__ = [
-    "FIELDS",
-    "LOCAL",
-    "MIXTURES",
-    "SIDES",
-    "SLIPS",
-    "A",
-    "B",
-    "entropy_in_class",
-    "entropy_of_states",
-    "mixture_slip",
-    "naming",
-    "noised",
-]
 
 Array = NDArray[np.float64]
 
@@ -54,14 +40,10 @@ def noised(mixture: GaussianMixture, process: Process, time: float) -> World:
         all_states, *by_class = [-float(weights @ (each.exp() * each)) for each in logs]
         return np.array([all_states, np.dot(mixture.weights, by_class)])
 
-    step = 0.01 * time
-    ends = [entropies(time + m * step) - entropies(time - m * step) for m in (1, 2, 3)]
-    rates = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step)  # central differences of sixth order, as dH/dt
+    names, rates = (entropy_of_states, entropy_in_class), slope(entropies, time, 0.01 * time)
     values = {
-        entropy_of_states: entropies(time)[0],
-        entropy_in_class: entropies(time)[1],
-        Derivative(entropy_of_states, t): rates[0],
-        Derivative(entropy_in_class, t): rates[1],
+        **dict(zip(names, entropies(time), strict=True)),
+        **{Derivative(name, t): rate for name, rate in zip(names, rates, strict=True)},
         Divergence(velocity): np.full((len(x), 1), mixture.shape[0] * float(process.drift(np.asarray(time)))),
     }
     return replace(world, values={**world.values, **values})

@@ -7,27 +7,9 @@ from sympy import Expr
 
 from derivations.kit.coordinates import Divergence
 from derivations.kit.identity import Identity, Proof
-from derivations.kit.language import (
-    Dot,
-    E,
-    Norm2,
-    alpha,
-    diffusion,
-    mixture_denoiser,
-    mixture_score,
-    sigma,
-)
+from derivations.kit.language import Dot, E, Norm2, alpha, diffusion, mixture_denoiser, mixture_score, sigma
 from derivations.the_entropy_rate_five_ways.proofs import error, rate, smallest
-from derivations.the_entropy_rate_five_ways.worlds import (
-    CHANNELS,
-    Given,
-    clean,
-    dimension,
-    network,
-    noise,
-)
-
-__all__ = ["as_printed", "implicit_loss", "loss_of_a_network", "smallest_loss"]
+from derivations.the_entropy_rate_five_ways.worlds import CHANNELS, Given, clean, dimension, network, noise
 
 
 def smallest_loss() -> Proof:
@@ -100,11 +82,7 @@ def identities() -> tuple[Identity, ...]:
     return (
         Identity(
             "eq-rate-constant",
-            (
-                smallest,
-                alpha**2 / sigma**2 * error,
-                2 * sigma**2 / diffusion**2 * rate,
-            ),
+            (smallest, alpha**2 / sigma**2 * error, 2 * sigma**2 / diffusion**2 * rate),
             "ID 15, 16",
             CHANNELS,
         ),

@@ -21,25 +21,12 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import roots_hermitenorm
 
-from companion.arguments import finite_levels, whole_number
-from companion.errors import InputError
+from companion.arguments import whole_number
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import noise_of
-from derivations.kit.independent_productions import drawn_mixture
-
-__all__ = [
-    "ROUTES",
-    "exponents",
-    "rate_from_divergence",
-    "rate_from_entropy",
-    "rate_from_errors",
-    "rate_from_exponents",
-    "rate_from_fisher",
-    "rate_from_scores",
-    "small_mixture",
-]
+from derivations.kit.differences import slope
+from derivations.kit.independent_productions import drawn_mixture, hermite_rule, noisy_components
 
 Array = NDArray[np.float64]
 
@@ -50,7 +37,6 @@ _REACH = {1: 8.0, 2: 7.8, 3: 7.6, 4: 7.4}
 _HERMITE_NODES = {1: 600, 2: 160, 3: 60, 4: 34}
 _NEGLIGIBLE_SHARE = 1e-14
 _AT_ONCE = 2**14  # states, all of them in the processor's cache
-_DIFFERENCES = (4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0)  # central, of order eight
 
 
 def small_mixture(components: int, dimension: int, seed: int) -> GaussianMixture:
@@ -74,15 +60,12 @@ def rate_from_entropy(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(rate_from_entropy(small_mixture(2, 1, seed=0), 0.0), 8)
     0.32010317
     """
-    step = 0.1
 
     def entropy(level: float) -> float:
-        weights, means, covariances, sigma = _parts(mixture, level)
-        total = covariances + sigma**2 * np.eye(means.shape[1])
+        weights, means, _, total, _ = noisy_components(mixture, level, most=4)
         return float(_mean_over_states(weights, means, total, 1, lambda x: -_log_density(weights, means, total, x)))
 
-    ends = [entropy(log_snr + m * step) - entropy(log_snr - m * step) for m in range(1, 5)]
-    return 0.5 * mixture.shape[0] + float(np.dot(_DIFFERENCES, ends)) / step
+    return 0.5 * mixture.shape[0] + float(slope(entropy, log_snr, 0.1))
 
 
 def rate_from_scores(mixture: GaussianMixture, log_snr: float) -> float:
@@ -91,12 +74,11 @@ def rate_from_scores(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(rate_from_scores(small_mixture(2, 1, seed=0), 0.0), 8)
     0.32010317
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
+    weights, means, _, total, sigma = noisy_components(mixture, log_snr, most=4)
     size = means.shape[1]
-    total = covariances + sigma**2 * np.eye(size)
     precisions, roots = np.linalg.inv(total), np.linalg.cholesky(total)
     log_norms = np.log(weights) - 0.5 * np.linalg.slogdet(total)[1]
-    units, shares = _hermite_rule(size)
+    units, shares = hermite_rule(_HERMITE_NODES[size], size, _NEGLIGIBLE_SHARE)
     norm = 0.0
     for weight, mean, root in zip(weights, means, roots, strict=True):
         x = mean + units @ root.T
@@ -116,7 +98,7 @@ def rate_from_errors(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(rate_from_errors(small_mixture(2, 1, seed=0), 0.0), 8)
     0.32010317
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
+    weights, means, covariances, total, sigma = noisy_components(mixture, log_snr, most=4)
     variances, axes = np.linalg.eigh(covariances)
     gains = variances / (variances + sigma**2)
     left = (gains * sigma**2).sum(axis=1)  # tr Cov(x_0 | x, component)
@@ -131,7 +113,6 @@ def rate_from_errors(mixture: GaussianMixture, log_snr: float) -> float:
         guess = np.einsum("cn,cnd->nd", share, guesses)
         return np.asarray(share.T @ left + np.einsum("cn,cnd->n", share, (guesses - guess) ** 2))
 
-    total = covariances + sigma**2 * np.eye(means.shape[1])
     return float(_mean_over_states(weights, means, total, 2, trace)) / (2.0 * sigma**2)
 
 
@@ -141,8 +122,7 @@ def rate_from_divergence(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(rate_from_divergence(small_mixture(2, 1, seed=0), 0.0), 8)
     0.32010317
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
-    total = covariances + sigma**2 * np.eye(means.shape[1])
+    weights, means, _, total, sigma = noisy_components(mixture, log_snr, most=4)
     centres, factors = torch.from_numpy(means), torch.from_numpy(np.linalg.cholesky(np.linalg.inv(total)))
     heights = torch.from_numpy(np.log(weights)) + factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
 
@@ -166,8 +146,7 @@ def rate_from_fisher(mixture: GaussianMixture, log_snr: float) -> float:
     >>> round(rate_from_fisher(small_mixture(2, 1, seed=0), 0.0), 8)
     0.32010317
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
-    total = covariances + sigma**2 * np.eye(means.shape[1])
+    weights, means, _, total, sigma = noisy_components(mixture, log_snr, most=4)
     precisions = np.linalg.inv(total)
     inside = means.shape[1] / sigma**2 - np.trace(precisions, axis1=1, axis2=2)
 
@@ -202,8 +181,7 @@ def exponents(mixture: GaussianMixture, log_snr: float) -> Array:
     >>> (exponents(small_mixture(2, 2, seed=0), 0.0) < 0.0).tolist()
     [True, True]
     """
-    weights, means, covariances, sigma = _parts(mixture, log_snr)
-    total = covariances + sigma**2 * np.eye(means.shape[1])
+    weights, means, _, total, sigma = noisy_components(mixture, log_snr, most=4)
 
     def spectrum(x: Array) -> Array:
         at = torch.from_numpy(x).requires_grad_(True)
@@ -223,17 +201,6 @@ ROUTES: dict[str, Callable[[GaussianMixture, float], float]] = {
     "Fisher information": rate_from_fisher,
     "exponents": rate_from_exponents,
 }
-
-
-def _parts(mixture: GaussianMixture, log_snr: float) -> tuple[Array, Array, Array, float]:
-    """Weights, means and covariances of the components, and the noise level."""
-    count, dimension = mixture.means.shape
-    if dimension > 4:
-        raise InputError("mixture", f"of dimension {dimension}", "dimension 1, 2, 3 or 4")
-    sigma = float(noise_of(finite_levels(log_snr)))
-    axes = torch.eye(dimension, dtype=torch.float64) if mixture.axes is None else mixture.axes
-    scaled = axes * mixture.deviations.reshape(count, 1, -1)
-    return mixture.component_weights.numpy(), mixture.means.numpy(), (scaled @ scaled.mT).numpy(), sigma
 
 
 def _log_density(weights: Array, means: Array, total: Array, x: Array) -> Array:
@@ -272,12 +239,3 @@ def _lattice(dimension: int, seed: int) -> tuple[Array, Array]:
     square = (nodes**2).sum(axis=1)
     nodes, square = nodes[square <= reach**2], square[square <= reach**2]
     return nodes @ turn.T, (step / math.sqrt(2.0 * math.pi)) ** dimension * np.exp(-0.5 * square)
-
-
-@cache
-def _hermite_rule(dimension: int) -> tuple[Array, Array]:
-    nodes, shares = roots_hermitenorm(_HERMITE_NODES[dimension])
-    units = np.stack(np.meshgrid(*[nodes] * dimension, indexing="ij"), axis=-1).reshape(-1, dimension)
-    products = np.prod(np.meshgrid(*[shares / shares.sum()] * dimension, indexing="ij"), axis=0).reshape(-1)
-    kept = products > _NEGLIGIBLE_SHARE
-    return units[kept], products[kept]

@@ -48,17 +48,6 @@ from derivations.the_entropy_rate_five_ways.worlds import (
     states_given_sample,
 )
 
-__all__ = [
-    "by_parts",
-    "class_part",
-    "error",
-    "first_tweedie",
-    "five_ways",
-    "rate",
-    "second_tweedie",
-    "smallest",
-]
-
 half_g2 = diffusion**2 / 2
 rate = Derivative(hidden_sample, t)
 error = E(Norm2(clean - mixture_denoiser))
@@ -76,10 +65,7 @@ def first_tweedie() -> Proof:
     """The score as a mean over the clean samples that a state leaves possible (ID 11)."""
     proof = Proof(mixture_score, CHANNELS)
     proof.then("The gradient of a logarithm", Gradient(mixture_density) / mixture_density)
-    proof.then(
-        "$p$ is a mean of normal densities; differentiate each of them",
-        Given(alpha * clean - state) / sigma**2,
-    )
+    proof.then("$p$ is a mean of normal densities; differentiate each of them", Given(alpha * clean - state) / sigma**2)
     proof.then("The posterior mean of $x_0$ is $D$", (alpha * mixture_denoiser - state) / sigma**2)
     return proof
 
@@ -93,10 +79,7 @@ def second_tweedie() -> Proof:
     )
     slope = alpha * (clean - mixture_denoiser) / sigma**2
     proof.then("Bayes' rule and Tweedie: the kernel's score less $s$", Given(Dot(clean, slope)))
-    proof.then(
-        "$x_0 - D$ has the posterior mean zero",
-        alpha / sigma**2 * Given(Norm2(clean - mixture_denoiser)),
-    )
+    proof.then("$x_0 - D$ has the posterior mean zero", alpha / sigma**2 * Given(Norm2(clean - mixture_denoiser)))
     return proof
 
 
@@ -141,10 +124,7 @@ def class_part() -> Proof:
     proof.then(
         "$H(Z, X_0 \\mid X_t)$ in two ways; $H(Z \\mid X_0)$ stands still", rate - Derivative(hidden_given_class, t)
     )
-    proof.then(
-        "The denoising error, of the whole and of every class",
-        half_g2 * alpha**2 / sigma**4 * (error - inside),
-    )
+    proof.then("The denoising error, of the whole and of every class", half_g2 * alpha**2 / sigma**4 * (error - inside))
     proof.then(
         "Pythagoras, in every state",
         half_g2 * alpha**2 / sigma**4 * Total(prior[i] * E(i, Norm2(denoiser[i] - mixture_denoiser)), i),
@@ -187,20 +167,13 @@ def identities() -> tuple[Identity, ...]:
         by_parts().identity("eq-rate-parts", "ID 56"),
         Identity(
             "eq-rate-states",
-            (
-                Derivative(states, t),
-                half_g2 * size + dimension * drift,
-                -half_g2 * bend + dimension * drift,
-            ),
+            (Derivative(states, t), half_g2 * size + dimension * drift, -half_g2 * bend + dimension * drift),
             "ID 57",
             CHANNELS,
         ),
         Identity(
             "eq-rate-kernel",
-            (
-                Derivative(states_given_sample, t),
-                half_g2 * dimension / sigma**2 + dimension * drift,
-            ),
+            (Derivative(states_given_sample, t), half_g2 * dimension / sigma**2 + dimension * drift),
             "ID 53, 54",
             CHANNELS,
         ),
@@ -223,22 +196,14 @@ def identities() -> tuple[Identity, ...]:
         ),
         Identity(
             "eq-rate-per-level",
-            (
-                -snr * Derivative(hidden_in_snr, snr),
-                smallest / 2,
-                Directions(1 + sigma**2 * E(exponent[j]), j) / 2,
-            ),
+            (-snr * Derivative(hidden_in_snr, snr), smallest / 2, Directions(1 + sigma**2 * E(exponent[j]), j) / 2),
             "ID 15, 64",
             CHANNELS,
         ),
         Identity("eq-rate-snr", (-Derivative(hidden_in_snr, snr), error / 2), "ID 33 in snr", CHANNELS),
         Identity(
             "eq-rate-class",
-            (
-                Derivative(class_entropy(t), t),
-                rate - Derivative(hidden_given_class, t),
-                class_part().last,
-            ),
+            (Derivative(class_entropy(t), t), rate - Derivative(hidden_given_class, t), class_part().last),
             "ES 33",
             CHANNELS,
         ),

@@ -16,34 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Basic, Derivative, Expr, Function, IndexedBase, Symbol
+from sympy import Derivative, Expr, Function, IndexedBase, Symbol
 
 from companion.forward import Process, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit import language as words
 from derivations.kit.coordinates import Divergence, Gradient, Laplacian
+from derivations.kit.differences import bend, slope
 from derivations.kit.language import Dot, Total, snr, t
 from derivations.kit.worlds import World, Worlds
-
-__all__ = [
-    "CHANNELS",
-    "Along",
-    "Directions",
-    "Given",
-    "channel",
-    "clean",
-    "dimension",
-    "exponent",
-    "first",
-    "hidden_given_class",
-    "hidden_in_snr",
-    "hidden_sample",
-    "log_posterior",
-    "network",
-    "noise",
-    "second",
-    "states",
-    "states_given_sample",
-]
 
 Array = NDArray[np.float64]
 
@@ -153,12 +133,12 @@ def channel(points: Array, masses: Array, groups: Array, process: Process, time:
         return np.sin(at @ _mixing(size) + 0.3) / sigma - 0.5 * at @ _mixing(size).T
 
     h, eye = 0.04 * sigma, np.eye(size)
-    slopes = np.stack([_slope(_shifted(score, x, e), 0.0, h) for e in eye], axis=-1)  # (states, d, d)
+    slopes = np.stack([slope(_shifted(score, x, e), 0.0, h) for e in eye], axis=-1)  # (states, d, d)
     spectrum = np.asarray(np.linalg.eigvalsh(0.5 * (slopes + slopes.transpose(0, 2, 1))))
     u, v = eye[0] + 0.3, np.linspace(0.5, -1.0, size)
-    turned = _slope(_shifted(lambda at: law.denoised(at, time) @ u, x, v), 0.0, h)
+    turned = slope(_shifted(lambda at: law.denoised(at, time) @ u, x, v), 0.0, h)
     spread = np.stack(
-        [_slope(_shifted(lambda at: law.denoised(at, time), x, e), 0.0, h)[:, a] for a, e in enumerate(eye)]
+        [slope(_shifted(lambda at: law.denoised(at, time), x, e), 0.0, h)[:, a] for a, e in enumerate(eye)]
     )
     crossing = _sum_of(_complex_step(_component(field_of_network, a), x)[:, a] for a in range(size))
 
@@ -166,19 +146,19 @@ def channel(points: Array, masses: Array, groups: Array, process: Process, time:
         together = law.joint(at, time)
         return np.asarray(np.log(together) - np.log(together.sum(axis=0)))
 
-    uphill = np.concatenate([_slope(_shifted(log_shares, x, e), 0.0, h) for e in eye], axis=-1)
-    bend = _sum_of(_bend(_shifted(log_shares, x, e), h) for e in eye)
+    uphill = np.concatenate([slope(_shifted(log_shares, x, e), 0.0, h) for e in eye], axis=-1)
+    curvature = _sum_of(bend(_shifted(log_shares, x, e), 0.0, h) for e in eye)
 
-    rates = _slope(lambda at: law.entropies(x, weights, at), time, 0.01 * time)
-    snr_rate = _slope(lambda at: np.exp(process.log_snr(np.asarray(at))), time, 0.01 * time)
+    rates = slope(lambda at: law.entropies(x, weights, at), time, 0.01 * time)
+    snr_rate = slope(lambda at: np.exp(process.log_snr(np.asarray(at))), time, 0.01 * time)
     names = (hidden_sample, states, states_given_sample, words.class_entropy(t), hidden_given_class)
-    values: dict[Basic, Array] = {
-        dimension: np.asarray(float(size)),
-        words.alpha: np.asarray(alpha),
-        words.sigma: np.asarray(sigma),
-        words.drift: np.asarray(process.drift(np.asarray(time))),
+    values = {
+        dimension: size,
+        words.alpha: alpha,
+        words.sigma: sigma,
+        words.drift: process.drift(np.asarray(time)),
         words.diffusion: np.sqrt(process.diffusion(np.asarray(time))),
-        snr: np.asarray((alpha / sigma) ** 2),
+        snr: (alpha / sigma) ** 2,
         words.prior: prior,
         words.density: by_class / prior[:, None, None],
         words.denoiser: (within * samples).sum(axis=1),
@@ -194,7 +174,7 @@ def channel(points: Array, masses: Array, groups: Array, process: Process, time:
         exponent: spectrum.T[:, :, None],
         Gradient(words.mixture_density): _complex_step(lambda z: law.density(z, time), x),
         Gradient(log_posterior): uphill,
-        Laplacian(log_posterior): bend,
+        Laplacian(log_posterior): curvature,
         Along(second, Dot(first, words.mixture_denoiser)): turned[:, None],
         Divergence(words.mixture_score): np.trace(slopes, axis1=1, axis2=2)[:, None],
         Divergence(words.mixture_denoiser): spread.sum(axis=0)[:, None],
@@ -207,7 +187,7 @@ def channel(points: Array, masses: Array, groups: Array, process: Process, time:
         values=values,
         classes=len(prior),
         weights=weights,
-        densities=np.asarray(values[words.density]),
+        densities=by_class / prior[:, None, None],
         tolerance=1e-8,
         shares=shares,
         within=within,
@@ -246,30 +226,13 @@ class _Law:
         of_points, of_classes, of_all = (-float(((each * np.log(each)) @ weights).sum()) for each in
                                          (joint, classes, joint.sum(axis=0, keepdims=True)))  # fmt: skip
         known = -float(self.masses @ np.log(self.masses))
-        return np.array(
-            [of_points - of_all, of_all, of_points - known, of_classes - of_all, of_points - of_classes],
-        )
+        return np.array([of_points - of_all, of_all, of_points - known, of_classes - of_all, of_points - of_classes])
 
 
 def _complex_step(function: Callable[[Any], Any], x: Array) -> Array:
     """The gradient of an analytic function, to rounding."""
     tiny = 1e-30
     return np.stack([function(x + 1j * tiny * e).imag / tiny for e in np.eye(x.shape[1])], axis=1)
-
-
-def _slope(function: Callable[[float], Array], at: float, h: float) -> Array:
-    """Central differences of order eight."""
-    factors = (4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0)
-    ends = [function(at + m * h) - function(at - m * h) for m in range(1, 5)]
-    return np.asarray(sum(factor * end for factor, end in zip(factors, ends, strict=True)) / h)
-
-
-def _bend(function: Callable[[float], Array], h: float) -> Array:
-    """The second derivative at zero, by central differences of order eight."""
-    factors, middle = (8.0 / 5.0, -1.0 / 5.0, 8.0 / 315.0, -1.0 / 560.0), -205.0 / 72.0
-    ends = [function(m * h) + function(-m * h) for m in range(1, 5)]
-    total = middle * function(0.0) + sum(factor * end for factor, end in zip(factors, ends, strict=True))
-    return np.asarray(total / h**2)
 
 
 def _shifted(function: Callable[[Array], Array], x: Array, direction: Array) -> Callable[[float], Array]:
@@ -295,8 +258,5 @@ _PLANE = (
     np.array([0, 1, 1, 2]),
 )
 CHANNELS = Worlds(
-    channel,
-    (*_LINE, ornstein_uhlenbeck(), 0.4),
-    (*_PLANE, variance_exploding(), 0.8),
-    (*_PLANE, rectified_flow(), 0.4),
+    channel, (*_LINE, ornstein_uhlenbeck(), 0.4), (*_PLANE, variance_exploding(), 0.8), (*_PLANE, rectified_flow(), 0.4)
 )

@@ -17,19 +17,6 @@ from scipy.special import binom, entr, xlogy
 from companion.arguments import number, numbers, whole_number
 from companion.errors import InputError
 
-__all__ = [
-    "coin_oracle",
-    "entropies",
-    "fixed_oracle",
-    "masked_entropy",
-    "masked_production",
-    "noisy_information",
-    "orders",
-    "random_oracle",
-    "repeated_answers",
-    "splits",
-]
-
 Array = NDArray[np.float64]
 Law = dict[tuple[int, ...], Fraction]
 

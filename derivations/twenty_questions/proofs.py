@@ -10,15 +10,14 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sympy import Basic, Derivative, Expr, Function, IndexedBase, Rational, Subs, Symbol, log, symbols
+from sympy import Derivative, Expr, Function, IndexedBase, Rational, Subs, Symbol, log, symbols
 
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import variance_exploding
+from derivations.kit.differences import bend, slope
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, Norm2, Total, class_entropy, i, mixture_denoiser, prior, snr
 from derivations.kit.worlds import World, Worlds, on_mixture
-
-__all__ = ["drop_of_a_question", "weak_answers"]
 
 Array = NDArray[np.float64]
 
@@ -54,16 +53,16 @@ def _game(seed: int, things: int, asked: int, questions: int = 5) -> World:
     frequency = {row: count / things for row, count in Counter(map(tuple, now.tolist())).items()}
     earlier_frequency = {row: count / things for row, count in Counter(map(tuple, earlier.tolist())).items()}
     chances = np.array([[frequency[tuple(row)]] for row in now.tolist()])
-    values: dict[Basic, Array] = {
-        everything: np.asarray(float(things)),
+    values = {
+        everything: things,
         before: alike(earlier),
         after: alike(now),
         if_yes: yes,
         if_no: alike(earlier) - yes,
         share: yes / alike(earlier),
         # H(Y | A) = H(Y) - H(A), as A follows from Y.
-        left_before: np.asarray(_entropy(strings[:, None]) - _entropy(earlier)),
-        left_after: np.asarray(_entropy(strings[:, None]) - _entropy(now)),
+        left_before: _entropy(strings[:, None]) - _entropy(earlier),
+        left_after: _entropy(strings[:, None]) - _entropy(now),
         chance_before: np.array([[earlier_frequency[tuple(row)]] for row in earlier.tolist()]),
         chance: chances,
         given_answers: 1.0 / things / chances,
@@ -92,8 +91,7 @@ def drop_of_a_question() -> Proof:
         E(log(before) - if_no / before * log(if_no) - if_yes / before * log(if_yes)),
     )
     proof.then(
-        "The shares add up to one",
-        E(-(if_no / before) * log(if_no / before) - if_yes / before * log(if_yes / before)),
+        "The shares add up to one", E(-(if_no / before) * log(if_no / before) - if_yes / before * log(if_yes / before))
     )
     proof.then("Write $q$ for the share of yes", E(-_surprise(share) - _surprise(1 - share)))
     return proof
@@ -121,13 +119,11 @@ def _sets(seed: int, things: int, at: float, questions: int = 4) -> World:
         others = [[q for q in members if q != question] for members in sets]
         return np.array([[_entropy(rows[:, [*o, question]]) - _entropy(rows[:, o])] for o in others])
 
-    step = 1e-3
-    ends = [float(left @ (weights(at + m * step) - weights(at - m * step))) for m in (1, 2)]
-    values: dict[Basic, Array] = {
-        revealed: np.asarray(at),
-        masked: np.asarray(left @ weights(at)),
-        # Central differences of fourth order are exact for a polynomial of fourth degree.
-        Derivative(masked, revealed): np.asarray((8.0 * ends[0] - ends[1]) / (12.0 * step)),
+    values = {
+        revealed: at,
+        masked: left @ weights(at),
+        # Exact for a polynomial of fourth degree.
+        Derivative(masked, revealed): slope(lambda r: left @ weights(r), at, 0.01),
         worth: np.array([told(q) for q in range(questions)]),
         prior: np.ones(1),
     }
@@ -159,18 +155,9 @@ def _noisy(delta: float, mean: float) -> World:
     def at(d: float) -> float:
         return _mutual([[float(one) for one in row] for row in _joint(d, mean)])
 
-    values: dict[Basic, Array] = {
-        reliability: np.asarray(delta),
-        lean: np.asarray(mean),
-        information: np.asarray(at(delta)),
-    }
-    # The second derivative at zero by differences; I is even in delta, and its fourth power adds to it what the last
-    # combination takes away: left are the sixth, 1e-9, and rounding.
-    step = 0.03
-    second = [2.0 * at(m * step) / (m * step) ** 2 for m in (1, 2, 3)]
     at_zero = Subs(Derivative(information, (reliability, 2)), reliability, 0)
-    values[at_zero] = np.asarray((15.0 * second[0] - 6.0 * second[1] + second[2]) / 10.0)
-    return World(values, tolerance=1e-7)
+    known = {reliability: delta, lean: mean, information: at(delta), at_zero: bend(at, 0.0, 0.03)}
+    return World(known, tolerance=1e-7)
 
 
 NOISY = Worlds(_noisy, (0.35, 0.2), (0.8, -0.6))
@@ -204,13 +191,11 @@ questions = Symbol("n", positive=True)
 
 def _plane(elements: list[list[float]], at: float) -> World:
     world = on_mixture(isotropic_mixture(elements, 0.0), variance_exploding(), at)
-    return replace(world, values={**world.values, questions: np.asarray(2.0)})
+    return replace(world, values={**world.values, questions: 2.0})
 
 
 PLANE = Worlds(
-    _plane,
-    ([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], 0.9),
-    ([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], 1.6),
+    _plane, ([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], 0.9), ([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], 1.6)
 )
 
 
@@ -221,10 +206,7 @@ def identities() -> tuple[Identity, ...]:
         drop_of_a_question().identity("eq-questions-drop", "none"),
         Identity(
             "eq-questions-sizes",
-            (
-                left_before - left_after,
-                E(log(before) - if_no / before * log(if_no) - if_yes / before * log(if_yes)),
-            ),
+            (left_before - left_after, E(log(before) - if_no / before * log(if_no) - if_yes / before * log(if_yes))),
             "ID 2",
             GAMES,
         ),
