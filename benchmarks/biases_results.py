@@ -25,7 +25,7 @@ from companion.estimate.measure import Measurement, measure
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
 from companion.exact import equidistant, two_gaussians
-from companion.exact.empirical import FiniteData, finite_data
+from companion.exact.empirical import EmpiricalDistribution, empirical_distribution
 from companion.forward import edm_levels, linear, noise_of, time_levels
 from companion.models.digits import training_digits
 from companion.models.load import load
@@ -167,7 +167,7 @@ def digits() -> tuple[dict, int]:
     for count, chosen in SETS.items():
         part = torch.isin(training.labels, torch.tensor(chosen))
         labels = torch.searchsorted(torch.tensor(chosen), training.labels[part])
-        data = finite_data(training.images[part], labels, [str(k) for k in chosen])
+        data = empirical_distribution(training.images[part], labels, [str(k) for k in chosen])
         rows["exact"][count] = exact_of(data, chosen.index(DIGIT), log_snr)
         rows["estimated"][count] = {}
         for method in (PUBLISHED, DEFAULT):
@@ -195,7 +195,7 @@ def digits() -> tuple[dict, int]:
     } | rows, total + of_null + of_classes
 
 
-def exact_of(data: FiniteData, c: int, log_snr: np.ndarray) -> dict:
+def exact_of(data: EmpiricalDistribution, c: int, log_snr: np.ndarray) -> dict:
     """The entropy of class c in the true odds, balanced, and balanced against all, with the errors of their steps."""
     generator = torch.Generator().manual_seed(SEED)
     share = data.weights[c]

@@ -26,7 +26,7 @@ from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.paths import trajectories
 from companion.estimate.placement import default_levels
 from companion.estimate.profile import profile, profiles
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.files import write_text
 from companion.forward import log_snr_levels
 from companion.models.digits import held_out_digits, training_digits
@@ -244,7 +244,7 @@ def reliability(log_likelihood: np.ndarray, labels: np.ndarray, levels: np.ndarr
 def measured_exact(model: TrainedDenoiser) -> tuple[dict, int]:
     """The half-entropy level of ten pairs, of the network and of the exact denoiser of its training digits."""
     training = training_digits()
-    exact = finite_data(training.images, training.labels)
+    exact = empirical_distribution(training.images, training.labels)
     levels = default_levels(model, LEVELS)
     names = ("half_entropy", "entropy", "entropy_se")
     rows: dict[str, dict[str, list]] = {name: {each: [] for each in names} for name in ("network", "empirical")}

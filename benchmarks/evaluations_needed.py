@@ -48,7 +48,7 @@ from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.placement import PILOT_LEVELS, default_levels, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
 from companion.estimate.profile import in_memory, planned
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import edm_levels
 from companion.models.digits import training_digits
@@ -300,7 +300,7 @@ UNEQUAL = {
 def digits() -> tuple[dict[str, Any], int]:
     """The exact denoiser of the training digits: 3 against 8, and the loops (0, 6, 8, 9) against the other digits."""
     found = training_digits()
-    data = finite_data(found.images, found.labels)
+    data = empirical_distribution(found.images, found.labels)
     fine = np.linspace(-10.0, 12.5, 46)
     settings, errors = [], []
     for sides in ([[3], [8]], [[0, 6, 8, 9], [1, 2, 3, 4, 5, 7]]):

@@ -5,7 +5,7 @@ import torch
 
 from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
 from companion.errors import InputError
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 
 
@@ -52,7 +52,7 @@ def models() -> list[Denoiser]:
     """Annotated, so that the type checker and a reader see that all of them keep the contract."""
     return [
         isotropic_mixture([[-1.0, 0.0], [1.0, 0.0]], 0.5),
-        finite_data(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])),
+        empirical_distribution(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])),
         FunctionDenoiser(shrink, shape=(2,), classes=("a", "b"), has_null=True),
     ]
 

@@ -35,6 +35,7 @@ _FARTHEST_IN_SPACE = 7.5  # 4e-12 of the mass in three dimensions lies beyond
 STEP = 0.12
 _MOST_NODES = 2**22
 _ROWS = 2**14  # states in one call of the mixture: few calls, and all of them in the processor's cache
+_MANY = 16  # components on a line of which more share one grid of states; fewer have a grid each
 
 # In three dimensions that step is too dear for every mixture, and most need far less: there the step shrinks until the
 # integral stays. Convergence is exponential in 1/step, so a step that changes the integral by 1e-6 and a next one that
@@ -139,6 +140,8 @@ def mean_over_states(mixture: "GaussianMixture", log_snr: ArrayLike, integrand: 
     sigma = torch.from_numpy(noise_of(levels).ravel())
     if reduced.shape == (3,) and not _has_an_axis(reduced):
         return np.array([_in_space(reduced, at, integrand) for at in sigma]).reshape(levels.shape)
+    if reduced.shape == (1,) and len(reduced.means) > _MANY and bool((_ratio_of_widths(reduced, sigma) == 1.0).all()):
+        return np.array([_on_a_line(reduced, at, integrand) for at in sigma]).reshape(levels.shape)
     intervals = _intervals(reduced, sigma)
     values = torch.empty_like(sigma)
     for count in sorted(set(intervals.tolist())):
@@ -158,6 +161,21 @@ def _reduced(mixture: "GaussianMixture") -> "GaussianMixture":
     _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
     rank = max(1, int((sizes > 1e-12 * sizes[0]).sum()))
     return replace(mixture, means=centred @ directions[:rank].T)
+
+
+def _on_a_line(mixture: "GaussianMixture", sigma: Tensor, integrand: Integrand) -> float:
+    """int p(x) f(x) dx over the parts of a line that are within nine deviations of one of many means."""
+    width = float(torch.hypot(mixture.deviations[0].reshape(()), sigma))
+    places = mixture.means[:, 0].sort().values
+    breaks = 1 + torch.nonzero(places.diff() > 2.0 * FARTHEST * width)[:, 0]
+    total = 0.0
+    for part in torch.tensor_split(places, breaks.tolist()):
+        count = math.ceil(float(part[-1] - part[0]) / (STEP * width) + 2.0 * FARTHEST / STEP) + 1
+        states = part[0] + width * (STEP * torch.arange(count, dtype=torch.float64) - FARTHEST)
+        for x in torch.split(states[:, None], _ROWS):
+            at = sigma.expand(len(x))
+            total += STEP * width * float(mixture.log_density(x, at).exp() @ integrand(mixture, x, at))
+    return total
 
 
 def _intervals(mixture: "GaussianMixture", sigma: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import cumulative_simpson
 
@@ -57,9 +58,11 @@ def reverse_flow(points: PointSet, x: ArrayLike, sigma: ArrayLike, steps: int = 
         raise InputError("x", x, f"states of shape (count, {points.points.shape[1]})")
     count = whole_number("steps", steps, 1)
 
+    law = points.law
+
     def velocity(places: Array, log_level: float) -> Array:
-        level = float(np.exp(log_level))
-        return np.array([points.denoised(place, level) - place for place in places])
+        level = torch.full((len(places),), float(np.exp(log_level)), dtype=torch.float64)
+        return np.asarray(law(torch.from_numpy(places), level, None)) - places
 
     found, logs = [states], np.log(levels)
     for first, last in pairwise(logs):
@@ -72,5 +75,7 @@ def reverse_flow(points: PointSet, x: ArrayLike, sigma: ArrayLike, steps: int = 
             states = states + h / 6.0 * (one + 2.0 * two + 2.0 * three + four)
         found.append(states)
     trail = np.array(found)
-    rates = [[points.stretching(x, s)[-1] for x in places] for places, s in zip(trail, levels.tolist(), strict=True)]
-    return Trajectories(levels, trail, np.array(rates))
+    at_levels = torch.from_numpy(levels).repeat_interleave(len(states))
+    spread = law.covariance(torch.from_numpy(trail).flatten(0, 1), at_levels)
+    largest = np.asarray(torch.linalg.eigvalsh(spread)[:, -1]).reshape(trail.shape[:2])
+    return Trajectories(levels, trail, largest / levels[:, None] ** 2 - 1.0)

@@ -20,12 +20,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
-from companion.arguments import finite_levels, number, numbers, probabilities, whole_number
+from companion.arguments import finite_levels, number, numbers, whole_number
 from companion.entropy import binary_entropy
 from companion.errors import InputError
+from companion.exact.empirical import EmpiricalDistribution
 from companion.exact.landmarks import largest_variance
+from companion.exact.laws import class_entropy_of
+from companion.exact.mixtures import GaussianMixture
+from companion.exact.quadrature import mean_over_states, normal_rule, radius_rule
 from companion.exact.two_gaussians import entropy_of_normal, variance
 from companion.forward import noise_of
 
@@ -34,7 +38,7 @@ __all__ = [
     "half_height",
     "information_to_come",
     "largest_sample_variance",
-    "points_on_a_line",
+    "own_entropy",
     "sample_variance",
     "two_widths",
 ]
@@ -43,8 +47,7 @@ Array = NDArray[np.float64]
 
 # The trapezoidal rule over nine deviations to either side, in 400 steps: what it misses is far below rounding, except
 # for the posterior's poles, pi/sqrt(kappa) deviations off the line: exp(-2 pi^2/(0.045 sqrt(kappa)) - kappa/8).
-_DEVIATIONS = np.linspace(-9.0, 9.0, 401)
-_SHARES = np.exp(-0.5 * _DEVIATIONS**2) / np.exp(-0.5 * _DEVIATIONS**2).sum()
+_DEVIATIONS, _SHARES = normal_rule(400)[0][:, 0], normal_rule(400)[1]
 _RADII = 300
 _ALL_TOLD = 320.0  # of evidence still to come: what it leaves open is below log 2 e^(-320/8) = 3e-18
 _MOST_DIMENSIONS = 10**9
@@ -138,40 +141,24 @@ def half_height() -> tuple[float, float]:
     return float(brentq(surplus, 1e-3, top, xtol=1e-13)), float(brentq(surplus, top, 100.0, xtol=1e-13))
 
 
-def points_on_a_line(positions: ArrayLike, log_snr: ArrayLike, weights: ArrayLike | None = None) -> tuple[Array, Array]:
-    """Mean and variance of the sample's own entropy for points on a line, at each log-snr.
+def own_entropy(law: GaussianMixture | EmpiricalDistribution, log_snr: ArrayLike) -> tuple[Array, Array]:
+    """Mean and variance over states of the entropy that the class has given the state, at each log-snr.
 
-        h(x) = - sum_n p(n | x) log p(n | x),    p(n | x) prop. to w_n exp(-(x - a_n)^2 / 2 sigma^2)
+        h_Z(x) = - sum_z p(z | x) log p(z | x)
 
-    `positions` (N,) are distinct points, `weights` (N,) their probabilities, equal by default; both results have the
-    shape of `log_snr`, in nats and nats squared, to about 1e-12. Raises InputError for fewer than two points, two at
-    one place, weights that are no probabilities, or a log-snr that is farther than 200 from zero. Source: ID 65, 66.
+    Where every point is a class of its own, it is the sample's entropy. Both results have the shape of `log_snr`, in
+    nats and nats squared, to about 1e-10. Raises InputError as the law's `entropy` does. Source: ID 65, 66.
 
-    >>> mean, spread = points_on_a_line([-1.0, 1.0], 0.0)                        # kappa = 4
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> mean, spread = own_entropy(pair, 0.0)                                    # kappa = 4
     >>> float(mean.round(8)), float(spread.round(12))
     (0.35631636, 0.050857317461)
     """
-    expected = "two or more numbers between -1e100 and 1e100, all different"
-    places = numbers("positions", positions, expected, lambda place: np.abs(place) <= 1e100)  # whose squares are finite
-    if places.ndim != 1 or len(places) < 2 or len(np.unique(places)) < len(places):
-        raise InputError("positions", positions, expected)
-    shares = np.full(len(places), 1.0 / len(places)) if weights is None else probabilities("weights", weights)
-    if len(shares) != len(places):
-        raise InputError("weights", weights, f"{len(places)} probabilities")
-    levels = finite_levels(log_snr)
-    moments = np.array([_moments_of_points(places, shares, sigma) for sigma in noise_of(levels).ravel().tolist()])
-    mean, spread = moments.T.reshape(2, *levels.shape)
-    return mean, spread
-
-
-def _moments_of_points(places: Array, shares: Array, sigma: float) -> tuple[float, float]:
-    gaps = (places[:, None] - places) / sigma
-    # The state a_m + sigma u, seen from a_n: the square of u cancels.
-    exponents = np.log(shares) - gaps[:, None, :] * _DEVIATIONS[:, None] - 0.5 * gaps[:, None, :] ** 2
-    posterior = exponents - logsumexp(exponents, axis=2, keepdims=True)
-    entropies = -(np.exp(posterior) * posterior).sum(axis=2)
-    mean = float(shares @ entropies @ _SHARES)
-    return mean, float(shares @ (entropies - mean) ** 2 @ _SHARES)
+    mixture = law.mixture if isinstance(law, EmpiricalDistribution) else law
+    mean = mixture.entropy(log_snr)
+    square = mean_over_states(mixture, log_snr, lambda m, x, sigma: class_entropy_of(m.posterior(x, sigma)) ** 2)
+    return mean, square - mean**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +210,7 @@ def _moments_of_widths(count: int, apart: float, widths: list[float], sigma: flo
     a, b = (width**2 + sigma**2 for width in widths)
     tilt = (widths[0] ** 2 - widths[1] ** 2) / b  # a/b - 1
     within = 0.5 * count * float(np.log(widths[0] ** 2 / widths[1] ** 2) - np.log1p(tilt))
-    radii, shares = _radius_rule(count - 1)
+    radii, shares = radius_rule(count - 1, _RADII)
     weights = np.outer(_SHARES, shares)
     values = []
     for centre, total in ((0.0, a), (apart, b)):
@@ -242,14 +229,3 @@ def _moments_of_widths(count: int, apart: float, widths: list[float], sigma: flo
     _, posterior = variance_of(lambda entropy, share: share)
     _, both = variance_of(lambda entropy, share: within * share + entropy)
     return mean, class_part, posterior, within, both
-
-
-def _radius_rule(count: int) -> tuple[Array, Array]:
-    """Nodes and weights for the length of a standard normal vector of `count` coordinates, two or more."""
-    typical = np.sqrt(count)
-    first, last = max(0.0, typical - 9.0), typical + 9.0
-    nodes, gauss = np.polynomial.legendre.leggauss(_RADII)
-    radius = first + 0.5 * (last - first) * (nodes + 1.0)
-    logs = np.log(gauss) + (count - 1) * np.log(radius / typical) - 0.5 * (radius**2 - typical**2)
-    shares = np.exp(logs - logs.max())
-    return radius, shares / shares.sum()

@@ -22,7 +22,8 @@ from torch import Tensor
 from companion.arguments import finite_levels, numbers, whole_number
 from companion.errors import InputError
 from companion.exact import equidistant
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
+from companion.exact.laws import class_entropy_of
 from companion.forward import noise_of
 
 __all__ = ["Measured", "equidistant_points", "measure", "nested_points", "score_floor", "squared_score"]
@@ -169,9 +170,9 @@ class Measured:
 def measure(points: Tensor, log_snr: ArrayLike, count: int, generator: torch.Generator) -> Measured:
     """The concentration of the exact posterior over given points (N, *shape), from `count` noisy states at each level.
 
-    Nothing is assumed of the points; `log_snr` (levels,) is -log sigma^2. The posterior is that of `finite_data` with
-    one class for each point. Raises InputError for fewer than two points or two states, levels that are no list of
-    finite numbers, and as `finite_data` does. Source: ID 21, 26, 31, 33.
+    Nothing is assumed of the points; `log_snr` (levels,) is -log sigma^2. Raises InputError for fewer than two points
+    or two states, levels that are no list of finite numbers, and as `empirical_distribution` does. Source: ID 21, 26,
+    31, 33.
 
     >>> pair = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     >>> found = measure(pair, [-3.0, 3.0], 100, torch.Generator().manual_seed(0))
@@ -182,17 +183,13 @@ def measure(points: Tensor, log_snr: ArrayLike, count: int, generator: torch.Gen
     if levels.ndim != 1:
         raise InputError("log_snr", log_snr, "a list of levels")
     states = whole_number("count", count, least=2)
-    data = finite_data(points, torch.arange(len(points)))
-    flat, rows = data.points.flatten(1).double(), []
-    for sigma in noise_of(levels):
-        index = torch.randint(len(flat), (states,), generator=generator)
-        noise = float(sigma) * torch.randn(flat[index].shape, dtype=torch.float64, generator=generator)
-        x = (flat[index] + noise).reshape(-1, *data.shape)
-        log_posterior = data.posterior(x, torch.full((states,), float(sigma), dtype=torch.float64))
+    law, rows = empirical_distribution(points.double()), []
+    for noise in noise_of(levels).tolist():
+        x, index = law.sample_noised(states, noise, generator)
+        sigma = torch.full((states,), noise, dtype=torch.float64)
+        log_posterior = law.posterior(x, sigma)
         posterior = log_posterior.exp()
-        square, mean = posterior @ flat.square().sum(dim=1), posterior @ flat
-        entropy = -(posterior * log_posterior.clamp(min=-745.0)).sum(dim=1)
         truth = posterior.gather(1, index[:, None])[:, 0]
-        each = (posterior.square().sum(dim=1), truth, square - mean.square().sum(dim=1), entropy)
+        each = (posterior.square().sum(dim=1), truth, law.spread(x, sigma), class_entropy_of(log_posterior))
         rows.append([n for values in each for n in (float(values.mean()), float(values.std()) / math.sqrt(states))])
     return Measured(levels, *np.array(rows).reshape(len(levels), -1).T)

@@ -19,7 +19,7 @@ from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import noise_of
 
-__all__ = ["Forms", "entropy_rate", "forms_of", "half_losses", "posterior_covariance", "slopes_of", "stretching_rates"]
+__all__ = ["Forms", "entropy_rate", "forms_of", "half_losses", "slopes_of", "stretching_rates"]
 
 Array = NDArray[np.float64]
 _AT_ONCE = 512  # states in one call of the model
@@ -156,25 +156,6 @@ def stretching_rates(slopes: ArrayLike) -> Array:
         raise InputError("slopes", f"of shape {matrices.shape}", "square matrices of finite numbers")
     symmetric = 0.5 * (matrices + np.swapaxes(matrices, -1, -2))
     return np.asarray(0.5 * (np.linalg.eigvalsh(symmetric) - 1.0))
-
-
-def posterior_covariance(points: Tensor, x: Tensor, log_snr: float) -> Array:
-    """Cov(x_0 | x) of equally probable points (N, *shape) at each state x (count, *shape), (count, n, n), float64.
-
-    Raises InputError for a log-snr that is not finite. Source: ID 16, 21.
-
-    >>> points, x = torch.tensor([[-1.0], [1.0]]), torch.tensor([[0.0]])
-    >>> posterior_covariance(points, x, 0.0).tolist()
-    [[[1.0]]]
-    """
-    sigma = float(noise_of(finite_levels(log_snr)))
-    samples, states = points.flatten(1).double(), x.flatten(1).double()
-    share = torch.softmax((states @ samples.T - 0.5 * samples.square().sum(dim=1)) / sigma**2, dim=1)
-    count, size = states.shape
-    products = (samples[:, :, None] * samples[:, None, :]).flatten(1)
-    mean = share @ samples
-    second = (share @ products).reshape(count, size, size)
-    return np.asarray(second - mean[:, :, None] * mean[:, None, :])
 
 
 def _noised(clean: Tensor, noise: Tensor, log_snr: float) -> tuple[Tensor, float]:

@@ -21,6 +21,7 @@ from companion.exact import (
     two_gaussians,
 )
 from companion.exact.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import density, full_mixture, isotropic_mixture
 from companion.forward import (
     cosine,
@@ -479,10 +480,15 @@ CALLS = [
         {"model": POINTS, "x": torch.zeros(1, 1, dtype=torch.float64), "log_snr": 0.0, "step": 1e-3},
         {"log_snr": (*NO_NUMBERS, INF), "step": (*NOT_ONE, 0.0, -1.0, INF, 1e308, 1e-308)},
     ),
+    (pathwise.own_entropy, {"law": POINTS, "log_snr": 0.0}, {"log_snr": (*NO_NUMBERS, INF)}),
     (
-        pathwise.points_on_a_line,
-        {"positions": [0.0, 1.0], "log_snr": 0.0},
-        {"positions": (*NO_NUMBERS, 0.0, [], [1.0], [1.0, 1.0], [1e300, 2e300]), "log_snr": (*NO_NUMBERS, INF)},
+        empirical_distribution,
+        {"points": torch.zeros(2, 1), "labels": torch.tensor([0, 1]), "weights": [0.5, 0.5]},
+        {
+            "points": (torch.zeros(2), torch.full((2, 1), NAN), torch.zeros(2, 1, dtype=torch.int64)),
+            "labels": (torch.zeros(3, dtype=torch.int64), torch.tensor([0, 0]), torch.tensor([0, 2])),
+            "weights": (*(one for one in NO_WEIGHTS if one is not None), [0.2, 0.3, 0.5]),
+        },
     ),
 ]
 

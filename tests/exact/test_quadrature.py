@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.exact.laws import half_level, monte_carlo_entropy, production_in_time
 from companion.exact.mixtures import GaussianMixture, density, full_mixture, isotropic_mixture
 from companion.exact.quadrature import normal_rule, radial_rule, space_rule
@@ -237,7 +237,7 @@ def test_one_class_against_all_has_the_papers_floor():
 
 
 def test_finite_data_by_monte_carlo():
-    data = finite_data(torch.tensor([[-1.0], [1.0]], dtype=torch.float64), torch.tensor([0, 1]))
+    data = empirical_distribution(torch.tensor([[-1.0], [1.0]], dtype=torch.float64), torch.tensor([0, 1]))
     entropy, error = monte_carlo_entropy(data, [0.0, 2.0], 20_000, torch.Generator().manual_seed(0))
     truth = two_gaussians.entropy(two_gaussians.control_parameter(1.0, noise_of([0.0, 2.0]), 2.0, 0.0))
     assert np.all(np.abs(entropy - truth) < 4.0 * error)

@@ -8,7 +8,7 @@ import torch
 
 from companion.denoiser import FunctionDenoiser
 from companion.errors import InputError
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from companion.models.checks import examine, refuse
 from companion.models.edm import EDMDenoiser
@@ -47,7 +47,7 @@ def test_exact_models_pass_every_check():
 
 def test_exact_data_with_values_at_the_ends_is_not_called_clipped():
     points = torch.tensor([[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0]], dtype=torch.float64)
-    finding = answers(finite_data(points, torch.tensor([0, 1])))["clipping"]
+    finding = answers(empirical_distribution(points, torch.tensor([0, 1])))["clipping"]
     assert finding.passed is None
     assert finding.value > 0.2
 
@@ -189,7 +189,7 @@ def test_exact_means_pass_both_ends(dimension, seed):
     generator = torch.Generator().manual_seed(seed)
     points = torch.randn(6, dimension, generator=generator, dtype=torch.float64)
     for model in (
-        finite_data(points, torch.tensor([0, 0, 0, 1, 1, 1])),
+        empirical_distribution(points, torch.tensor([0, 0, 0, 1, 1, 1])),
         isotropic_mixture(points[:2].numpy(), 0.3),
     ):
         findings = {each.name: each for each in examine(model, (0, 1, None), LEVELS, seed)}

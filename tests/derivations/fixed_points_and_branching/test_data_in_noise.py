@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import InputError
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from derivations.fixed_points_and_branching.data_in_noise import point_set
 
 
@@ -15,7 +15,7 @@ from derivations.fixed_points_and_branching.data_in_noise import point_set
 def test_denoiser_is_that_of_the_finite_data_set(seed, dimension, sigma):
     draw = np.random.default_rng(seed)
     places, x = draw.standard_normal((5, dimension)), draw.standard_normal(dimension)
-    data = finite_data(torch.from_numpy(places), torch.tensor([0, 0, 1, 1, 1]))
+    data = empirical_distribution(torch.from_numpy(places), torch.tensor([0, 0, 1, 1, 1]))
     points = point_set(data)
     expected = data(torch.from_numpy(x)[None], torch.tensor([sigma], dtype=torch.float64), None)[0].numpy()
     assert points.denoised(x, sigma) == pytest.approx(expected, rel=1e-12, abs=1e-12)

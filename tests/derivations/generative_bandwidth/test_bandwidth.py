@@ -10,9 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import InputError
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.forward import noise_of, variance_exploding
-from derivations.generative_bandwidth import bandwidth, bandwidth_of_data
+from derivations.generative_bandwidth import bandwidth
+
+
+def _on_line(points, sigma):
+    """The dimension at noise levels sigma of equally probable points on a line."""
+    law = empirical_distribution(torch.tensor(np.array(points))[:, None])
+    return 2.0 * law.production(-2.0 * np.log(sigma))
 
 
 def _sphere_in_high_precision(m: int, sigma: float) -> float:
@@ -57,7 +63,7 @@ def test_a_dimension_is_between_zero_and_that_of_the_space_and_has_no_unit(m, ra
 
 def test_points_on_a_fine_grid_are_the_interval_and_the_circle():
     fine = (np.arange(400) + 0.5) / 400
-    assert float(bandwidth_of_data.points_on_line(fine, 0.1)) == pytest.approx(
+    assert _on_line(fine, 0.1) == pytest.approx(
         float(bandwidth.interval(1.0, 0.1)), abs=1e-5
     )  # the ends are blurred by the step, (0.0025)^2
     angle = 2.0 * np.pi * np.arange(150) / 150
@@ -77,8 +83,8 @@ def test_samples_agree_with_the_finite_denoiser():
     """E|x_0 - D|^2 with the package's own denoiser, on other states."""
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(60, 5, generator=generator, dtype=torch.float64)
-    data = finite_data(points, torch.arange(60) % 2)
-    found = bandwidth_of_data.sampled(points, 0.7, 20_000, generator)
+    data = empirical_distribution(points, torch.arange(60) % 2)
+    found = bandwidth.sampled(empirical_distribution(points), 0.7, 20_000, generator)
     clean, _ = data.sample(20_000, generator)
     x = clean + 0.7 * torch.randn(clean.shape, generator=generator, dtype=torch.float64)
     errors = (clean - data(x, torch.full((20_000,), 0.7, dtype=torch.float64), None)).square().sum(dim=1) / 0.49
@@ -89,9 +95,9 @@ def test_samples_agree_with_the_finite_denoiser():
 def test_the_spectrum_adds_up_and_is_the_jacobian_of_the_denoiser():
     points = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     generators = [torch.Generator().manual_seed(7) for _ in range(2)]
-    spectrum = bandwidth_of_data.spectrum(points, 0.8, 500, generators[0])
+    spectrum = bandwidth.spectrum(empirical_distribution(points), 0.8, 500, generators[0])
     assert np.all(np.diff(spectrum, axis=1) <= 0.0)
-    found = bandwidth_of_data.sampled(points, 0.8, 500, generators[1])
+    found = bandwidth.sampled(empirical_distribution(points), 0.8, 500, generators[1])
     assert spectrum.sum(axis=1).mean() == pytest.approx(found.value, rel=1e-10)  # the same states
 
 
@@ -125,13 +131,8 @@ EVEN = [0.25] * 4
         (lambda: bandwidth.interval(1.0, 1e-5), "sigma"),
         (lambda: bandwidth.rate(-1.0, variance_exploding(), 1.0), "dimension"),
         (lambda: bandwidth.rate(1.0, variance_exploding(), -1.0), "t"),
-        (lambda: bandwidth_of_data.points_on_line([math.inf], 1.0), "points"),
-        (lambda: bandwidth_of_data.points_on_line([0.0, 1.0], 1e-6), "sigma"),
-        (lambda: bandwidth_of_data.points_on_line([0.0, 1.0], -1.0), "sigma"),
-        (lambda: bandwidth_of_data.sampled(SQUARE[0], 1.0, 10, torch.Generator()), "points"),
-        (lambda: bandwidth_of_data.sampled(SQUARE.long(), 1.0, 10, torch.Generator()), "points"),
-        (lambda: bandwidth_of_data.sampled(SQUARE, 0.0, 10, torch.Generator()), "sigma"),
-        (lambda: bandwidth_of_data.spectrum(SQUARE, 1.0, 1, torch.Generator()), "count"),
+        (lambda: bandwidth.sampled(empirical_distribution(SQUARE), 0.0, 10, torch.Generator()), "sigma"),
+        (lambda: bandwidth.spectrum(empirical_distribution(SQUARE), 1.0, 1, torch.Generator()), "count"),
     ],
 )
 def test_bad_input_is_named(call, argument):

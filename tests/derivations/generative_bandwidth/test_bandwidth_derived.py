@@ -9,15 +9,22 @@ import torch
 from scipy.integrate import quad
 from scipy.special import ive, ndtr
 
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import full_mixture, isotropic_mixture
 from companion.exact.power_laws import power_law
 from companion.forward import linear, noise_of, ornstein_uhlenbeck, rectified_flow, variance_exploding
-from derivations.generative_bandwidth import bandwidth, bandwidth_of_data
+from derivations.generative_bandwidth import bandwidth
 from derivations.generative_bandwidth import proofs as derived
 from derivations.kit.identity import survivors
 from derivations.kit.language import Dot
 
 IDENTITIES = {identity.label: identity for identity in derived.identities()}
+
+
+def _on_line(points, sigma):
+    """The dimension at noise levels sigma of equally probable points on a line."""
+    law = empirical_distribution(torch.tensor(np.array(points))[:, None])
+    return 2.0 * law.production(-2.0 * np.log(sigma))
 
 
 def hold(*labels: str) -> bool:
@@ -79,7 +86,7 @@ def test_prop_bandwidth_rate(process, t):
     ends = [entropy(t + n * step) - entropy(t - n * step) for n in (1, 2)]
     slope = (8.0 * ends[0] - ends[1]) / (12.0 * step)
     noise = noise_of(process.log_snr(np.array(t)))
-    dimension = bandwidth_of_data.points_on_line([-1.0, 1.0], noise)
+    dimension = _on_line([-1.0, 1.0], noise)
     assert float(bandwidth.rate(dimension, process, t)) == pytest.approx(slope, rel=1e-7)  # step^4, times thousands
 
 
@@ -105,7 +112,7 @@ def test_cor_bandwidth_largest():
     sigma = np.geomspace(0.05, 20.0, 40)
     points = draw.standard_normal(9)
     for dimension, variances in (
-        (bandwidth_of_data.points_on_line(points, sigma), [points.var()]),
+        (_on_line(points, sigma), [points.var()]),
         (bandwidth.interval(1.0, sigma), [1.0 / 12.0]),
         (bandwidth.sphere(4, 1.0, sigma), [0.2] * 5),
     ):
@@ -119,7 +126,7 @@ def test_prop_bandwidth_fisher():
     assert hold("eq-bandwidth-fisher")
     points = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     points = points * torch.tensor([1.5, 1.5, 0.0])
-    spectrum = bandwidth_of_data.spectrum(points, 0.5, 300, torch.Generator().manual_seed(1))
+    spectrum = bandwidth.spectrum(empirical_distribution(points), 0.5, 300, torch.Generator().manual_seed(1))
     flat = 1.5**2 / (1.5**2 + 0.5**2)
     assert spectrum[:, :2].mean() == pytest.approx(flat, abs=0.03)  # 20000 points, about a thousand in reach of a state
     assert np.all(spectrum[:, 2] < 1e-10)
@@ -207,7 +214,7 @@ def test_a_cantor_set_has_its_dimension_on_average_over_a_period_and_repeats_it(
     for _ in range(8):
         dust = np.concatenate([dust / 3.0, dust / 3.0 + 2.0 / 3.0])
     levels = 6.0 + np.log(9.0) * np.arange(17) / 16
-    values = bandwidth_of_data.points_on_line(dust, noise_of(levels))
+    values = _on_line(dust, noise_of(levels))
     assert values[-1] == pytest.approx(values[0], abs=1e-3)
     assert values[:-1].mean() == pytest.approx(math.log(2.0) / math.log(3.0), abs=1e-3)
     assert np.ptp(values) > 0.015
@@ -235,7 +242,7 @@ def test_prop_bandwidth_edge():
 @pytest.mark.parametrize("points", [[-1.0, 1.0], [0.0, 0.3, 1.0, 4.0, 4.1]])
 def test_prop_bandwidth_area(points):
     levels = np.linspace(-16.0, 9.0 + 2.0 * (len(points) > 2), 1400)
-    dimension = bandwidth_of_data.points_on_line(points, noise_of(levels))
+    dimension = _on_line(points, noise_of(levels))
     # Below the first level D is the variance times the snr, and adds half of that.
     area = 0.5 * np.trapezoid(dimension, levels) + 0.5 * dimension[0]
     assert area == pytest.approx(math.log(len(points)), abs=1e-6)
@@ -254,4 +261,4 @@ def test_one_mixture_has_the_dimension_of_its_points():
     guess = mixture(states, noise, None).numpy()[:, 0]
     density = np.exp(-0.5 * ((x - 1.0) / 0.9) ** 2) / np.sqrt(2.0 * np.pi) / 0.9  # by symmetry
     error = float((density * (1.0 - guess) ** 2).sum() * (x[1] - x[0]))
-    assert float(bandwidth_of_data.points_on_line([-1.0, 1.0], 0.9)) == pytest.approx(error / 0.81, rel=1e-9)
+    assert _on_line([-1.0, 1.0], 0.9) == pytest.approx(error / 0.81, rel=1e-9)

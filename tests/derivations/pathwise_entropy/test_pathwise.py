@@ -11,6 +11,7 @@ from scipy import stats
 
 from companion.errors import InputError
 from companion.exact import gaussian_pairs, landmarks, two_gaussians
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from derivations.pathwise_entropy import pathwise
 
@@ -88,10 +89,11 @@ def test_half_height_is_half_of_the_height():
     assert low < landmarks.largest_variance() < high
 
 
-def test_points_on_a_line_agree_with_quadrature_and_with_sampling():
+def test_own_entropy_agrees_with_quadrature_and_with_sampling():
     places, weights, levels = [-2.3, -1.7, 1.7, 2.6], [0.1, 0.4, 0.3, 0.2], np.array([-3.0, -1.0, 1.0, 3.0])
     mixture = isotropic_mixture([[place] for place in places], 0.0, weights)
-    mean, spread = pathwise.points_on_a_line(places, levels, weights)
+    law = empirical_distribution(mixture.means, weights=weights)
+    mean, spread = pathwise.own_entropy(law, levels)
     np.testing.assert_allclose(mean, mixture.entropy(levels), atol=1e-10)
     count = 200_000
     for level, expected in zip(levels, spread, strict=True):
@@ -103,7 +105,7 @@ def test_points_on_a_line_agree_with_quadrature_and_with_sampling():
         assert squares.mean() == pytest.approx(float(expected), abs=4.5 * squares.std() / math.sqrt(count))
 
 
-def test_points_on_a_line_are_integrals_over_the_state():
+def test_own_entropy_is_an_integral_over_the_state():
     """Mean and variance of the entropy of p(n | x) over a grid of states, in the density of the noised points."""
     places, weights = np.array([-2.3, -1.7, 1.7, 2.6]), np.array([0.1, 0.4, 0.3, 0.2])
     for level, share in ((-3.0, None), (0.0, weights), (2.0, weights)):
@@ -114,7 +116,8 @@ def test_points_on_a_line_are_integrals_over_the_state():
         p = joint / joint.sum(axis=1, keepdims=True)
         h = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1)
         density = joint.sum(axis=1) / joint.sum()
-        mean, spread = pathwise.points_on_a_line(places, level, share)
+        law = empirical_distribution(torch.from_numpy(places)[:, None], weights=share)
+        mean, spread = pathwise.own_entropy(law, level)
         assert float(mean) == pytest.approx(density @ h, abs=1e-11)
         assert float(spread) == pytest.approx(density @ (h - density @ h) ** 2, abs=1e-11)
 
@@ -185,10 +188,7 @@ def test_two_equal_widths_are_the_binary_curve():
         lambda: pathwise.sample_variance(np.inf, np.inf),
         lambda: pathwise.sample_variance(1.0, 0.0),
         lambda: pathwise.largest_sample_variance(0.0),
-        lambda: pathwise.points_on_a_line([1.0], 0.0),
-        lambda: pathwise.points_on_a_line([1.0, 1.0], 0.0),
-        lambda: pathwise.points_on_a_line([0.0, 1.0], 0.0, [0.2, 0.2, 0.6]),
-        lambda: pathwise.points_on_a_line([0.0, 1.0], np.nan),
+        lambda: pathwise.own_entropy(isotropic_mixture([[0.0], [1.0]], 0.0), np.nan),
         lambda: pathwise.two_widths(2, 1.0, 1.0, 1.0, 0.0),
         lambda: pathwise.two_widths(4, -1.0, 1.0, 1.0, 0.0),
         lambda: pathwise.two_widths(4, 1.0, 0.0, 1.0, 0.0),

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from scipy.special import roots_hermitenorm
 
 from companion.errors import InputError
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of
 from derivations.the_entropy_rate_five_ways.entropy_rate import (
     entropy_rate,
     forms_of,
     half_losses,
-    posterior_covariance,
     slopes_of,
     stretching_rates,
 )
@@ -90,7 +89,7 @@ def test_single_exponents_of_a_gaussian():
 
 def test_half_of_the_loss_of_a_perfect_model_is_the_rate():
     """By Gauss and Hermite's rule over the noise, for every point: no chance in it."""
-    data = finite_data(LINE, torch.arange(4))
+    data = empirical_distribution(LINE, torch.arange(4))
     points = isotropic_mixture(LINE.tolist(), 0.0)
     nodes, shares = roots_hermitenorm(90)
     noise = torch.from_numpy(nodes)[:, None]
@@ -123,11 +122,11 @@ def test_three_forms_of_any_smooth_field():
 
 def test_slopes_of_a_perfect_model_are_its_posterior_covariance():
     points = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    data = finite_data(points, torch.arange(7))
+    data = empirical_distribution(points, torch.arange(7))
     x = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     for level in (-1.0, 1.0):
         sigma = float(noise_of(level))
-        covariance = posterior_covariance(points, x, level)
+        covariance = data.covariance(x, torch.full((5,), sigma, dtype=torch.float64)).numpy()
         np.testing.assert_allclose(slopes_of(data, x, level), covariance / sigma**2, atol=1e-5)  # step 1e-3, h^2
         share = data.posterior(x, torch.full((5,), sigma, dtype=torch.float64)).exp().numpy()
         ordered = data.points.numpy()
@@ -178,7 +177,6 @@ def test_stretching_is_what_two_neighbours_on_the_probability_flow_do():
         lambda: slopes_of(crooked, torch.zeros(2, 2), 0.0, step=-1.0),
         lambda: stretching_rates([[1.0, 2.0]]),
         lambda: stretching_rates([[math.nan]]),
-        lambda: posterior_covariance(torch.zeros(2, 1), torch.zeros(1, 1), math.inf),
     ],
 )
 def test_bad_input_is_refused(call):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import roots_hermitenorm, wofz
 
-from companion.exact.empirical import finite_data
+from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.coordinates import Divergence, Gradient, Laplacian
@@ -60,7 +60,7 @@ def test_lem_rate_tweedie():
     assert proved(rates.first_tweedie(), "eq-rate-tweedie")
     assert rates.second_tweedie().first == Divergence(rates.mixture_denoiser)
     points = torch.tensor([[-1.0, 0.2], [0.4, 0.9], [0.7, -0.8]], dtype=torch.float64)
-    data, x = finite_data(points, torch.arange(3)), torch.tensor([[0.1, 0.2]], dtype=torch.float64)
+    data, x = empirical_distribution(points, torch.arange(3)), torch.tensor([[0.1, 0.2]], dtype=torch.float64)
     share = data.posterior(x, torch.ones(1, dtype=torch.float64)).exp()[0]
     away = data.points - share @ data.points
     np.testing.assert_allclose(slopes_of(data, x, 0.0)[0], (share[:, None] * away).T @ away, atol=1e-6)
