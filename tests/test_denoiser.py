@@ -34,6 +34,8 @@ def test_a_function_may_know_the_class_means_too():
     ("changes", "says"),
     [
         ({"shape": ()}, "shape is"),
+        ({"shape": [2]}, "shape is"),
+        ({"shape": (2, 0)}, "shape is"),
         ({"classes": ("a",)}, "classes is"),
         ({"classes": ("a", "a")}, "classes is"),
         ({"weights": (0.5,)}, "weights is"),
