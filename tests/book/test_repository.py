@@ -1,6 +1,7 @@
 """What is written from one place says the same everywhere: the address, the lock, the citation, the license."""
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -78,10 +79,17 @@ def test_the_lock_pins_everything_and_torch_without_a_variant():
     assert "torch==2.13.0" in lines
     settings = tomllib.loads(read("pyproject.toml"))
     extras, groups = settings["project"]["optional-dependencies"], settings["dependency-groups"]
-    asked = [settings["project"]["dependencies"], *extras.values(), *groups.values()]
+    asked = [settings["project"]["dependencies"], *extras.values(), groups["book"], groups["dev"]]
     locked = dict(line.split("==") for line in lines)
     for needed in (Requirement(each) for some in asked for each in some):
         assert needed.specifier.contains(locked[needed.name]), f"{needed}: run `make lock`"
+
+
+def test_each_slip_that_is_proved_to_change_nothing_is_one_of_the_code_of_today():
+    for slip in json.loads(read("benchmarks/mutation_equivalent.json")):
+        assert slip["before"] in read(slip["file"]), slip
+        assert slip["before"] != slip["after"]
+        assert slip["why"]
 
 
 def test_the_citation_file_is_complete():
