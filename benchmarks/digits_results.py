@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.harness import rounded
 from companion.entropy import NULL, Partition, log_odds, partition
 from companion.estimate.held_out import calibration, log_likelihoods
-from companion.estimate.paths import trajectories
+from companion.estimate.paths import Paths, by_levels
 from companion.estimate.placement import default_levels
 from companion.estimate.profile import profile, profiles
 from companion.exact.empirical import empirical_distribution
@@ -109,14 +109,15 @@ def measured_null_branch(model: TrainedDenoiser) -> tuple[dict, int]:
     question = Partition("null|all", {NULL: 1.0}, dict.fromkeys(range(10), 0.1), 0.5, model.weights)
     rows: dict[str, list] = {name: [] for name in ("posterior", "null", "mixture", "entropy")}
     snr, evaluations = [], 0
-    for level in tqdm(trajectories(model, branches, owner, levels, SEED), total=len(levels) + 1, desc="null branch"):
-        averaged = level.averaged.numpy()
+    run = by_levels(model, Paths(branches, owner, levels, SEED), together=1)
+    for level in tqdm(run, total=len(levels) + 1, desc="null branch"):
+        averaged = level.averaged[0].numpy()
         evaluations += averaged.size
-        snr.append(np.exp(level.log_snr))
+        snr.append(np.exp(level.log_snr.item()))
         rows["posterior"].append(expit(log_odds(question, branches, averaged[of_null])))
         likelihood = averaged[of_class, :10]
         log_posterior = likelihood - logsumexp(likelihood, axis=1, keepdims=True)
-        weights, gaps = np.exp(log_posterior), level.gaps.numpy()[of_class]
+        weights, gaps = np.exp(log_posterior), level.gaps[0].numpy()[of_class]
         rows["null"].append(np.square(gaps[:, 10]).sum(axis=1))
         rows["mixture"].append(np.square(np.einsum("ni,nid->nd", weights, gaps[:, :10])).sum(axis=1))
         rows["entropy"].append(-np.sum(weights * log_posterior, axis=1))

@@ -19,7 +19,16 @@ from companion.arguments import number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 
-__all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "log_odds", "parse_partition", "partition"]
+__all__ = [
+    "NULL",
+    "Partition",
+    "binary_entropy",
+    "classes_first",
+    "cross_entropy",
+    "log_odds",
+    "parse_partition",
+    "partition",
+]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +58,18 @@ def binary_entropy(log_odds: ArrayLike | torch.Tensor) -> Array | torch.Tensor:
     odds_against = torch.exp(-size)
     # In place, because on many paths and places this is most of what the estimator itself costs.
     return torch.log1p(odds_against).addcdiv_(size.mul_(odds_against), odds_against.add_(1.0))
+
+
+def cross_entropy(log_odds: ArrayLike, share: ArrayLike) -> Array:
+    """The surprise of a posterior gamma = logistic(L) where the first side has the probability `share`, in nats:
+
+        -share log gamma - (1 - share) log(1 - gamma),    at least the entropy of `share`; h_b(L) where share is gamma.
+
+    >>> cross_entropy([0.0, 800.0], [True, False]).round(6)
+    array([  0.693147, 800.      ])
+    """
+    odds, of_first = np.asarray(log_odds, dtype=np.float64), np.asarray(share, dtype=np.float64)
+    return of_first * np.logaddexp(0.0, -odds) + (1.0 - of_first) * np.logaddexp(0.0, odds)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 
-from companion.estimate import held_out, measure, paths, profile
+from companion.estimate import measure, paths, profile
 from tools import book
 from tools.reproducibility import RECORD
 
@@ -69,13 +69,13 @@ def _figures_of(page: book.Page) -> list[tuple[str, int, float]]:
 def _count_evaluations() -> None:
     original = paths.predict
 
-    def counted(model: Any, branches: Any, x: Any, sigma: float) -> Any:
+    def counted(model: Any, branches: Any, x: Any, sigma: float, out: Any = None) -> Any:
         global _evaluations
         _evaluations += len(branches) * len(x)
-        return original(model, branches, x, sigma)
+        return original(model, branches, x, sigma, out)
 
     paths.predict = counted
-    for module in (measure, held_out, profile):
+    for module in (measure, paths, profile):
         module.check_model = lambda model, branches, log_snr: None  # type: ignore[attr-defined]
 
 

@@ -7,6 +7,7 @@ On the paths of a partition's branches the log-odds of its sides is
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_hermitenorm
 
 from companion.entropy import Partition, binary_entropy
-from companion.estimate.paths import Level
+from companion.estimate.paths import Levels
 from companion.estimate.plan import Plan
 
-__all__ = ["Record", "Stretch", "Tally", "levels_together", "stretch"]
+__all__ = ["Question", "Record"]
 
 Array = NDArray[np.float64]
 
@@ -55,35 +56,20 @@ class Record:
         return Record(**{name: values[kept] for name, values in vars(self).items()})
 
 
-@dataclass(frozen=True, eq=False)
-class Stretch:
-    """Levels that follow each other, taken together: what `Level` has, with an axis for the levels in front."""
+class _Values(NamedTuple):
+    """The values of a `Record`, levels first, on the model's device."""
 
-    held: torch.Tensor
-    averaged: torch.Tensor
-    coarse: torch.Tensor
-    gaps: torch.Tensor
-    step_gaps: torch.Tensor
-    noise: torch.Tensor
-
-
-def stretch(levels: Sequence[Level]) -> Stretch:
-    """Levels one after the other, as one."""
-    found = ([getattr(each, part.name) for each in levels] for part in fields(Stretch))
-    return Stretch(*(torch.stack(each) if len(each) > 1 else each[0][None] for each in found))
+    entropy: torch.Tensor
+    production: torch.Tensor
+    rough_production: torch.Tensor
+    two_steps: torch.Tensor
+    log_odds: torch.Tensor
+    foreseen: torch.Tensor
+    drawn: torch.Tensor
 
 
-def levels_together(paths: int, branches: int, dimension: int) -> int:
-    """How many levels make a stretch: one where the model is large, and many where calls would cost more than numbers.
-
-    >>> levels_together(150, 2, 64), levels_together(150, 2, 4 * 64 * 64)
-    (13, 1)
-    """
-    return max(1, _NUMBERS // (paths * branches * max(dimension, len(_NODES) + 5 * min(branches, _SOME))))
-
-
-class Tally:
-    """What one partition gathers of a block: the values of its paths, and what each step adds to two control variates.
+class Question:
+    """A partition asked of a block's paths: their values at each level, and what each step adds to two controls.
 
     On the run's own paths both additions have mean zero at every step, of any size, given the path so far. Of a step
     they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen (for two
@@ -100,8 +86,7 @@ class Tally:
         owner = plan.owner[plan.paths(number).start : plan.paths(number).stop]
         columns = [plan.branches.index(branch) for branch in partition.branches]
         rows = np.flatnonzero(np.isin(owner, columns))
-        self.path = plan.paths(number).start + rows
-        self.stratum = plan.strata(partition, number)
+        self.path, self.stratum = plan.paths(number).start + rows, plan.strata(partition, number)
 
         def there(values: ArrayLike) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values)).to(device)
@@ -112,53 +97,46 @@ class Tally:
         self.own = there(np.searchsorted(columns, owner[rows]))[:, None]
         self.log_sides = there(partition.log_weights(partition.branches))
         self.prior_odds = partition.log_odds
-        self.method, self.control = plan.method, plan.controlled
+        self.method, self.control, self.from_nothing = plan.method, plan.controlled, plan.from_nothing
         # With one branch on either side the direction between the sides does not turn.
         self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
         self.first = int(partition.branches[0] not in partition.first)
         self.nodes, self.node_weights = there(_NODES), there(_NODE_WEIGHTS)
         self.few_nodes, self.few_weights = there(_FEW_NODES), there(_FEW_WEIGHTS)
-        self.from_nothing = plan.from_nothing
-        snr = np.exp(np.concatenate([[-np.inf], plan.log_snr]) if plan.from_nothing else plan.log_snr)
-        # All at once, before the paths begin: a number sent later would make the device wait.
-        self.snr, self.dsnr = there(np.stack([snr, np.append(np.diff(snr), 0.0)]))[:, :, None]
-        self.done = 0
-        self.values: dict[str, list[torch.Tensor]] = {}
+        self.values: list[_Values] = []
 
-    def add(self, levels: Stretch) -> None:
-        """The values of the next levels, (levels, paths), and what their steps add to the controls."""
+    def see(self, levels: Levels) -> None:
+        """Keeps the values of the next levels, and what their steps add to the controls."""
         held, averaged, coarse = (self._picked(each) for each in (levels.held, levels.averaged, levels.coarse))
-        now = slice(self.done, self.done + len(held))
-        self.done += len(held)
         likelihood = averaged if self.method.averaged else held
         odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
         apart = self._apart(shares[0], self._picked(levels.gaps))
         undecided, for_twice = torch.sigmoid(odds[:2]) * torch.sigmoid(-odds[:2])
-        rate = 0.5 * self.snr[now] * torch.linalg.vector_norm(apart, dim=2).square_()
+        rate = 0.5 * levels.snr[:, None] * torch.linalg.vector_norm(apart, dim=2).square_()
         entropy, doubled = binary_entropy(odds[:2])
         two_steps = entropy - doubled
-        found = {
-            "entropy": entropy + two_steps if self.method.extrapolated else entropy,
-            "production": rate * (2.0 * undecided - for_twice if self.method.extrapolated else undecided),
-            "rough_production": rate * undecided,
-            "two_steps": two_steps,
-            "log_odds": odds[0],
-        }
-        if self.control:
-            found["foreseen"], found["drawn"] = self._steps(held, odds[2], shares[2], levels, self.dsnr[now])
-        for name, value in found.items():
-            self.values.setdefault(name, []).append(value)
+        foreseen, drawn = self._steps(held, odds[2], shares[2], levels) if self.control else 2 * [entropy[:0]]
+        self.values.append(
+            _Values(
+                entropy=entropy + two_steps if self.method.extrapolated else entropy,
+                production=rate * (2.0 * undecided - for_twice if self.method.extrapolated else undecided),
+                rough_production=rate * undecided,
+                two_steps=two_steps,
+                log_odds=odds[0],
+                foreseen=foreseen,
+                drawn=drawn,
+            )
+        )
 
     def record(self) -> Record:
         """All values, paths first."""
-        joined = {name: torch.cat(values) for name, values in self.values.items()}
-        if self.control:
-            for name in ("foreseen", "drawn"):  # at a level, what the step that leads there adds
-                joined[name] = torch.nn.functional.pad(joined[name], (0, 0, 1, 0))[:-1]
+        values = _Values(*map(torch.cat, zip(*self.values, strict=True)))
+        if self.control:  # at a level, what the step that leads there adds
+            foreseen, drawn = (torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:])
+            values = values._replace(foreseen=foreseen, drawn=drawn)
         start = int(self.from_nothing)  # where nothing is known there is no level
-        record = {name: values[start:].T.contiguous().cpu().numpy() for name, values in joined.items()}
-        without = {} if self.control else dict.fromkeys(("foreseen", "drawn"), np.empty((len(self.path), 0)))
-        return Record(path=self.path, stratum=self.stratum, **record, **without)
+        arrays = {name: each[start:].T.contiguous().cpu().numpy() for name, each in values._asdict().items()}
+        return Record(path=self.path, stratum=self.stratum, **arrays)
 
     def _picked(self, values: torch.Tensor) -> torch.Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""
@@ -177,10 +155,10 @@ class Tally:
         return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
 
     def _steps(
-        self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Stretch, dsnr: torch.Tensor
+        self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Levels
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each step adds to C_1 and C_2."""
-        gaps = self._picked(levels.step_gaps)
+        """What each step adds to the two controls."""
+        dsnr, gaps = levels.dsnr[:, None], self._picked(levels.step_gaps)
         apart = self._apart(shares, gaps)
         size = torch.linalg.vector_norm(apart, dim=2)
         # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
@@ -212,7 +190,6 @@ class Tally:
 
 _TINY = 1e-150  # where nothing moves, zero over this is zero
 _SOME = 16  # branches
-_NUMBERS = 2**18  # 2 MB of them
 _NODES, _NODE_WEIGHTS = roots_hermitenorm(32)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 _FEW_NODES, _FEW_WEIGHTS = roots_hermitenorm(5)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
-from companion.entropy import NULL, binary_entropy
+from companion.entropy import NULL, binary_entropy, cross_entropy
 from companion.estimate.confidence import simultaneous_factor, weighted_mean
 from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
@@ -188,7 +188,6 @@ def _calibration(plan: Plan, measured: Measurement) -> Check:
         return _unmeasured("calibration", "give labelled data that the model has not seen", LIMIT_OF_CHANCE)
     partition, odds = measured.partition, measured.log_odds
     share = (plan.weights(partition)[0] / measured.weights)[measured.stratum][:, None]  # p(first side | stratum)
-    surprise = share * np.logaddexp(0.0, -odds) + (1.0 - share) * np.logaddexp(0.0, odds)
-    value, error = _over_levels(surprise - binary_entropy(odds), measured, LIMIT_OF_CHANCE)
+    value, error = _over_levels(cross_entropy(odds, share) - binary_entropy(odds), measured, LIMIT_OF_CHANCE)
     meaning = "the posterior of these data is wrong: train better, or believe the model of its own samples only"
     return judge("calibration", value, error, meaning, LIMIT_OF_CHANCE)

@@ -1,7 +1,7 @@
 """How sure a curve is: standard errors over paths, and bands that hold level by level or everywhere at once."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from companion.estimate.measure import Measurement
@@ -12,6 +12,7 @@ __all__ = [
     "resampled",
     "simultaneous_factor",
     "skewness",
+    "stratified",
     "weighted_mean",
     "widest",
 ]
@@ -36,12 +37,18 @@ def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
     >>> [float(each[0]) for each in weighted_mean(four, found)]
     [1.0, 0.5]
     """
-    mean, variance = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    for stratum, weight in enumerate(measured.weights):
-        members = values[measured.stratum == stratum]
+    mean, variance = stratified(values, measured.stratum, measured.weights)
+    return mean, np.sqrt(variance)
+
+
+def stratified(values: Array, stratum: NDArray[np.int64], weights: ArrayLike) -> tuple[Array, Array]:
+    """The mean of values (paths, ...) in the weights of their strata, and its variance; a stratum has two paths."""
+    mean, variance = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
+    for index, weight in enumerate(np.asarray(weights)):
+        members = values[stratum == index]
         mean += weight * members.mean(axis=0)
         variance += weight**2 * members.var(axis=0, ddof=1) / len(members)
-    return mean, np.sqrt(variance)
+    return mean, variance
 
 
 def skewness(values: Array, measured: Measurement) -> Array:

@@ -5,7 +5,7 @@ Data the model has not seen is not: there y = x / sigma^2 is the exact chain
 
     dy = x_0 dsnr + dB,
 
-and `trajectories` scores every branch z on it by -(1/2) |D_z - x_0|^2 dsnr + (D_z - x_0) . dB. Two checks follow. The
+and `by_levels` scores every branch z on it by -(1/2) |D_z - x_0|^2 dsnr + (D_z - x_0) . dB. Two checks follow. The
 posterior against the labels (`calibration`), and the profile of real data against that of the model's own paths
 (`against_data`): were the model the law of the data, the two would agree. Both are also asked of samples that the
 model has drawn itself (`drawn_samples`), without any data: denoisers that belong to one law pass that, others do not.
@@ -23,7 +23,7 @@ from companion.denoiser import Denoiser
 from companion.entropy import Partition
 from companion.errors import InputError
 from companion.estimate.certificate import Certificate, judge, worst
-from companion.estimate.paths import check_finite, check_levels, check_model, trajectories
+from companion.estimate.paths import Paths, by_levels, check_levels, path_likelihoods
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import BLOCK, Data, Plan
 from companion.estimate.result import Profile
@@ -65,11 +65,11 @@ def log_likelihoods(
 
     `data` is (samples, *shape), `log_snr` (levels,) increases from noise to data, `branches` are classes or NULL, by
     default all classes; returns (samples, levels, branches), float64, in nats. The chain starts at snr 0. `block`
-    samples are evaluated at once, and the noise of each is its own; `progress` is called after each level of a block
-    with its evaluations. The drift of a step is averaged over both its ends: for exact mixtures and 64 levels that
-    brings the posterior's entropy 2 to 10 times nearer to the truth than the left end alone, and its gap to the cross
-    entropy 1.1 to 2 times nearer to zero. Raises InputError for data of another shape or not finite, and as
-    `trajectories` does.
+    samples are evaluated at once, and the noise of each is its own; `progress` is called with the evaluations done,
+    some levels of a block at a time. The drift of a step is averaged over both its ends: for exact mixtures and 64
+    levels that brings the posterior's entropy 2 to 10 times nearer to the truth than the left end alone, and its gap to
+    the cross entropy 1.1 to 2 times nearer to zero. Raises InputError for data of another shape or not finite, and as
+    `path_likelihoods` does.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -85,22 +85,8 @@ def log_likelihoods(
         raise InputError("data", f"of type {type(data).__name__}", f"a tensor of samples of shape {model.shape}")
     if data.shape[1:] != model.shape or len(data) == 0 or not bool(torch.isfinite(data).all()):
         raise InputError("data", f"of shape {tuple(data.shape)}", f"finite samples of shape {model.shape}")
-    block = whole_number("block", block, 1)
-    check_model(model, chosen, grid)
-    blocks = []
-    for start in range(0, len(data), block):
-        paths = range(start, min(start + block, len(data)))
-        found, flags = [], []
-        for level in trajectories(
-            model, chosen, np.zeros(len(paths)), grid, seed, paths=paths, data=data[start : paths.stop]
-        ):
-            flags.append((level.log_snr, level.finite))
-            found.append(level.averaged)
-            if progress is not None:
-                progress(len(paths) * len(chosen))
-        check_finite(flags)
-        blocks.append(torch.stack(found[1:], dim=1).cpu().numpy())
-    return np.concatenate(blocks)
+    paths = Paths(chosen, np.zeros(len(data)), grid, seed, data=data)
+    return path_likelihoods(model, paths, whole_number("block", block, 1), progress)
 
 
 def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0, levels: int = 128) -> Data:
@@ -118,16 +104,12 @@ def drawn_samples(model: Denoiser, asked: Partition, samples: int, seed: int = 0
     """
     grid = default_levels(model, levels)
     owner = Plan((asked,), grid, samples, seed).owner
-    samples = len(owner)
-    last: list[torch.Tensor] = []
-    for start in range(0, samples, BLOCK):
-        paths = range(start, min(start + BLOCK, samples))
-        drawn_from = owner[start : paths.stop]
-        for level in trajectories(model, asked.branches, drawn_from, grid, seed, predicted=True, paths=paths):
-            final = level
-        check_finite([(final.log_snr, final.finite)])
-        last.append(final.predictions[torch.as_tensor(drawn_from), torch.arange(len(paths))].cpu())
-    return Data(torch.cat(last), np.array(asked.branches)[owner])
+    drawn = []
+    for paths in Paths(asked.branches, owner, grid, seed, predicted=True).blocks(BLOCK):
+        for some in by_levels(model, paths):
+            last = some.predictions[-1]
+        drawn.append(last[torch.as_tensor(paths.owner), torch.arange(last.shape[1])].cpu())
+    return Data(torch.cat(drawn), np.array(asked.branches)[owner])
 
 
 def against_data(own: Profile, real: Profile) -> Profile:

@@ -13,7 +13,7 @@ A run is cut into blocks of paths. A block is always evaluated as one batch and 
 blocks may be measured in any order, anywhere, and gathered afterwards.
 
 On a model's own paths both estimates are corrected by two control variates, sums over the steps that lead to a level of
-what `Tally` finds each step to add. A path is expected to keep of its h what the mean H keeps,
+what `Question` finds each step to add. A path is expected to keep of its h what the mean H keeps,
 
     E[ h(L_m) | path up to k ] is about (H_m / H_k) h(L_k),
 
@@ -29,14 +29,8 @@ from scipy.integrate import simpson
 
 from companion.denoiser import Denoiser
 from companion.entropy import NULL, Partition
-from companion.estimate.accumulate import Record, Tally, levels_together, stretch
-from companion.estimate.paths import (
-    check_finite,
-    check_levels,
-    check_model,
-    computing_device,
-    trajectories,
-)
+from companion.estimate.accumulate import Question, Record
+from companion.estimate.paths import Paths, by_levels, check_levels, check_model, computing_device
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
 
 __all__ = ["Measurement", "gather", "measure", "measure_block"]
@@ -88,10 +82,10 @@ def measure(
 
     `samples` is the number of paths: in a single partition half of them on either side (and inside a side by its
     weights), with several partitions evenly over all branches. They are evaluated `block` at a time, which moves a
-    result by no more than the network's own batches do. `progress` is called after each level of a block with its
-    evaluations. With `data` the paths are real samples, noised by the exact chain, and there are no controls. Raises
-    InputError for no partition, for fewer than two samples a side (of several partitions, a branch), for too few data,
-    and as `trajectories` does.
+    result by no more than the network's own batches do. `progress` is called with the evaluations done, some levels of
+    a block at a time. With `data` the paths are real samples, noised by the exact chain, and there are no controls.
+    Raises InputError for no partition, for fewer than two samples a side (of several partitions, a branch), for too few
+    data, and as `by_levels` does.
 
     >>> from companion.entropy import partition
     >>> from companion.exact.mixtures import isotropic_mixture
@@ -113,39 +107,15 @@ def measure_block(
 ) -> list[Record]:
     """One block of a plan: what it gave for each partition.
 
-    Nothing in the loop over levels waits for the model's device; that its values are finite is checked at the end.
+    Nothing in the loop over levels waits for the model's device.
     """
-    numbers = plan.paths(number)
-    owner = plan.owner[numbers.start : numbers.stop]
-    device = computing_device(model)
-    tallies = [Tally(each, plan, number, device) for each in plan.partitions]
-    together = levels_together(len(numbers), len(plan.branches), int(np.prod(model.shape)))
-    flags, waiting = [], []
-    run = trajectories(
-        model,
-        plan.branches,
-        owner,
-        plan.log_snr,
-        plan.seed,
-        plan.method.from_nothing,
-        plan.method.extrapolated,
-        numbers,
-        plan.data_of(number),
-        plan.stream,
-        together,
-    )
-    for level in run:
-        flags.append((level.log_snr, level.finite))
-        waiting.append(level)
-        if len(waiting) == together or level.dsnr == 0.0:
-            levels = stretch(waiting)
-            for tally in tallies:
-                tally.add(levels)
-            waiting = []
+    questions = [Question(each, plan, number, computing_device(model)) for each in plan.partitions]
+    for levels in by_levels(model, Paths.of_block(plan, number)):
+        for question in questions:
+            question.see(levels)
         if progress is not None:
-            progress(len(numbers) * len(plan.branches))
-    check_finite(flags)
-    return [tally.record() for tally in tallies]
+            progress(levels.held.numel())
+    return [question.record() for question in questions]
 
 
 def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]:

@@ -14,9 +14,10 @@ from scipy.special import expit
 
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, Partition, log_odds, partition
-from companion.estimate.paths import check_levels
-from companion.estimate.subset import draw_classes, likelihoods
+from companion.entropy import NULL, Partition, cross_entropy, log_odds, partition
+from companion.estimate.bracket import draw_classes
+from companion.estimate.confidence import stratified
+from companion.estimate.paths import Paths, check_levels, path_likelihoods
 
 __all__ = ["NullCheck", "null_inconsistency"]
 
@@ -61,10 +62,21 @@ def null_inconsistency(
     whole = partition(model, [NULL], range(len(model.classes)))
     chosen = tuple(whole.second) if classes is None else draw_classes(whole, classes, seed, least=1)
     branches, owner = (*chosen, NULL), np.full(whole_number("samples", samples, 2), len(chosen))
-    likelihood, evaluations = likelihoods(model, branches, owner, log_snr, seed)
+    likelihood = path_likelihoods(model, Paths(branches, owner, log_snr, seed))
     total = sum(whole.second[k] for k in chosen)
     asked = Partition("null", {NULL: 1.0}, {k: whole.second[k] / total for k in chosen}, 0.5)
     odds = log_odds(asked, branches, likelihood)
-    values = np.stack([expit(odds), np.log(2.0) - np.logaddexp(0.0, -odds)])
-    mean, error, grid = values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(samples), check_levels(model, log_snr)
-    return NullCheck(chosen, grid, mean[0], error[0], mean[1], error[1], samples, evaluations, seed)
+    values = np.stack([expit(odds), np.log(2.0) - cross_entropy(odds, 1.0)], axis=1)
+    (posterior, shortfall), variance = stratified(values, np.zeros(samples, dtype=np.int64), [1.0])
+    posterior_se, shortfall_se = np.sqrt(variance)
+    return NullCheck(
+        classes=chosen,
+        log_snr=check_levels(model, log_snr),
+        posterior=posterior,
+        posterior_se=posterior_se,
+        shortfall=shortfall,
+        shortfall_se=shortfall_se,
+        samples=samples,
+        evaluations=likelihood.size + likelihood[:, 0].size,
+        seed=seed,
+    )

@@ -24,8 +24,8 @@ the drift of that one. Over a step of length s_k the drift is then
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,78 +36,123 @@ from companion.denoiser import Denoiser
 from companion.entropy import NULL
 from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
+from companion.estimate.plan import BLOCK, Plan
 from companion.forward import noise_of
 from companion.models.checks import JUDGED, examine, refuse
 
-__all__ = ["Level", "check_finite", "check_levels", "check_model", "computing_device", "predict", "trajectories"]
+__all__ = [
+    "Levels",
+    "Paths",
+    "by_levels",
+    "check_levels",
+    "check_model",
+    "computing_device",
+    "path_likelihoods",
+    "predict",
+    "trajectories",
+]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
-    """All paths at one noise level, and the step that leads to the next; tensors are float64 on the model's device.
+class Paths:
+    """Which paths from noise to data, through which levels, scored under which branches.
 
-    `log_snr` is minus infinity for the start from nothing. `held`, `averaged` and `coarse` (paths, branches) are the
-    log-likelihood ratios of each branch to the path's own drift u, `predictions` (branches, paths, *shape) the D,
-    `gaps` (paths, branches, dimension) the D_z - u, and `finite` says whether their squares are numbers. The step has
-    length `dsnr`; with the drifts E in the place of D, `step_gaps` are the E_z - u and `noise` (paths, branches) their
-    products with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
+    `owner` (paths,) is for each path the index into `branches` of the one that draws it, `log_snr` (levels,) increases.
+    With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes first, so that what the top
+    level already knows of the class is counted; otherwise paths start as pure noise at the top level with all ratios
+    zero, as published. `predicted` states carry the drift E, and otherwise E is D. `numbers` own the paths' noise
+    (`path_noise`), by default 0, 1, 2, ...; `stream` tells uses of one `seed` apart. With `data` (paths, *shape) the
+    paths are those of the exact chain that noises the data, and start from nothing.
     """
 
-    log_snr: float
+    branches: Sequence[int]
+    owner: ArrayLike
+    log_snr: ArrayLike
+    seed: int = 0
+    from_nothing: bool = True
+    predicted: bool = False
+    numbers: Sequence[int] | None = None
+    data: torch.Tensor | None = None
+    stream: int = 0
+
+    @staticmethod
+    def of_block(plan: Plan, number: int) -> "Paths":
+        """The paths of block `number` of a plan."""
+        numbers, method = plan.paths(number), plan.method
+        owner = plan.owner[numbers.start : numbers.stop]
+        start = plan.from_nothing
+        data = plan.data_of(number)
+        return Paths(
+            plan.branches, owner, plan.log_snr, plan.seed, start, method.extrapolated, numbers, data, plan.stream
+        )
+
+    def blocks(self, size: int) -> Iterator["Paths"]:
+        """The same paths, so many at a time."""
+        owner = np.asarray(self.owner)
+        numbers = range(len(owner)) if self.numbers is None else self.numbers
+        for first in range(0, len(owner), size):
+            rows = slice(first, first + size)
+            data = None if self.data is None else self.data[rows]
+            yield replace(self, owner=owner[rows], numbers=numbers[rows], data=data)
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """All paths at noise levels that follow each other, and the step from each to the next.
+
+    Levels are the first axis; tensors are float64 on the model's device. `log_snr` (levels,) is minus infinity for the
+    start from nothing, `snr` and the length `dsnr` of the step are tensors. `held`, `averaged` and `coarse` (levels,
+    paths, branches) are the log-likelihood ratios of each branch to the path's own drift u, `predictions` (levels,
+    branches, paths, *shape) the D, `gaps` (levels, paths, branches, dimension) the D_z - u, and `finite` says whether
+    their squares are numbers. With the drifts E in the place of D, `step_gaps` are the E_z - u and `noise` (levels,
+    paths, branches) their products with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
+    """
+
+    log_snr: Array
+    snr: torch.Tensor
+    dsnr: torch.Tensor
     held: torch.Tensor
     averaged: torch.Tensor
     coarse: torch.Tensor
     predictions: torch.Tensor
     gaps: torch.Tensor
     finite: torch.Tensor
-    dsnr: float
     step_gaps: torch.Tensor
     noise: torch.Tensor
 
 
-def trajectories(
-    model: Denoiser,
-    branches: Sequence[int],
-    drawn_from: ArrayLike,
-    log_snr: ArrayLike,
-    seed: int,
-    from_nothing: bool = True,
-    predicted: bool = False,
-    paths: Sequence[int] | None = None,
-    data: torch.Tensor | None = None,
-    stream: int = 0,
-    together: int = 1,
-) -> Iterator[Level]:
-    """Paths from noise to data, level by level, scored under every branch; all are evaluated as one batch.
-
-    `drawn_from` (paths,) holds for each path the index into `branches` of the branch that draws it. `log_snr` are
-    the levels, increasing. With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes
-    first, so that what the top level already knows of the class is counted; otherwise paths start as pure noise at
-    the top level with all ratios zero, as published. `predicted` states carry the drift E, and otherwise E is D.
-    `paths` are the paths' numbers, which own the noise (`path_noise`), by default 0, 1, 2, ...; `stream` tells uses
-    of one seed apart. With `data` (paths, *shape) the paths are those of the exact chain that noises the data, and
-    start from nothing. So many levels `together` are scored at once, when the last of them has been evaluated: for a
-    small model calls cost more than numbers.
-
-    Everything stays on the model's device, in float64, and nothing there waits for it: the caller looks at `finite`
-    when it is done. Raises InputError where `check_levels` or `check_model` does, when the model returns no tensor or
-    one of another shape, where `check_seed` does, and for data of another shape or not finite.
+def trajectories(model: Denoiser, paths: Paths) -> Levels:
+    """Paths from noise to data at all their levels, scored under every branch; as `by_levels`, which raises the same.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> two_points = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> levels = list(trajectories(two_points, (0, 1), [0, 0, 1], [-2.0, 0.0, 2.0], seed=0))
-    >>> [level.log_snr for level in levels], levels[-1].averaged.shape
-    ([-inf, -2.0, 0.0, 2.0], torch.Size([3, 2]))
+    >>> run = trajectories(two_points, Paths((0, 1), [0, 0, 1], [-2.0, 0.0, 2.0]))
+    >>> run.log_snr.tolist(), run.averaged.shape                           # the start, three levels; paths, branches
+    ([-inf, -2.0, 0.0, 2.0], torch.Size([4, 3, 2]))
     """
-    grid = check_levels(model, log_snr)
-    numbers = range(len(np.asarray(drawn_from))) if paths is None else paths
+    (run,) = by_levels(model, paths, together=2**31)
+    return run
+
+
+def by_levels(model: Denoiser, paths: Paths, together: int | None = None) -> Iterator[Levels]:
+    """Paths from noise to data, a few levels at a time; all paths are evaluated as one batch.
+
+    So many levels `together` are scored at once, when the last of them has been evaluated: by default one where the
+    model is large, and more where calls would cost more than numbers.
+
+    Everything stays on the model's device, in float64, and nothing there waits for it until all levels are done. Then
+    InputError for a model's output that is not finite. Raises InputError before where `check_levels` or `check_seed`
+    does, when the model returns no tensor or one of another shape, and for data of another shape or not finite.
+    """
+    grid, branches = check_levels(model, paths.log_snr), paths.branches
     device, dimension = computing_device(model), int(np.prod(model.shape))
-    owner = torch.as_tensor(np.asarray(drawn_from, dtype=np.int64)).to(device)
+    owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
     rows = torch.arange(len(owner), device=device)
-    source = path_noise(check_seed(seed), numbers, dimension, stream)
-    clean = None if data is None else _checked(model, data, len(owner)).to(device)
+    numbers = range(len(owner)) if paths.numbers is None else paths.numbers
+    source = path_noise(check_seed(paths.seed), numbers, dimension, paths.stream)
+    clean = None if paths.data is None else _checked(model, paths.data, len(owner)).to(device)
 
     def draw() -> torch.Tensor:
         drawn = torch.from_numpy(next(source))
@@ -115,7 +160,7 @@ def trajectories(
 
     snr = np.exp(grid)
     first = draw()
-    if from_nothing or clean is not None:
+    if paths.from_nothing or clean is not None:
         # Nothing is known yet: D is asked at pure noise that the path itself does not use again, at snr 0 where the
         # model was trained there and otherwise at the top level.
         asked_at = np.inf if getattr(model, "from_noise", None) else float(noise_of(grid[0]))
@@ -128,72 +173,102 @@ def trajectories(
     first_seen = 2 if np.isneginf(grid[0]) else 1
     steps = np.append(np.diff(snr), 0.0)
     shares = np.zeros_like(steps)  # of the way that D has moved, for the drift E
-    if predicted and clean is None:
+    if paths.predicted and clean is None:
         shares[first_seen:-1] = 0.5 * steps[first_seen - 1 : -2] / steps[first_seen:-1]
-    scores = _Scores(steps, shares, device)
-    drift_before, waiting = y, []
-    for k, (level, dsnr, share) in enumerate(zip(grid.tolist(), steps.tolist(), shares.tolist(), strict=True)):
-        predictions = predict(model, branches, x, asked_at if np.isneginf(level) else float(noise_of(level)))
-        drift = predictions[owner, rows] if clean is None else clean
-        last = k + 1 == len(grid)
-        increment = torch.zeros_like(y) if last else draw() * math.sqrt(dsnr)
-        waiting.append((level, dsnr, predictions, drift, increment))
-        if last or len(waiting) == together:
-            yield from scores.levels(waiting, model.shape)
-            waiting = []
-        if not last:
-            y = y.add(drift if share == 0.0 else torch.lerp(drift_before, drift, 1.0 + share), alpha=dsnr) + increment
-            x = y / float(snr[k + 1])
-            drift_before = drift
+    sums, drift_before, finite = _Sums(grid, snr, steps, shares, device), y, []
+    together = together or _levels_together(len(owner), len(branches), dimension)
+    for start in range(0, len(grid), together):
+        now = range(start, min(start + together, len(grid)))
+        predictions = y.new_empty(len(now), len(branches), *y.shape)
+        drifts, increments = y.new_empty(len(now), *y.shape), y.new_zeros(len(now), *y.shape)
+        for k, prediction, drift, increment in zip(now, predictions, drifts, increments, strict=True):
+            predict(model, branches, x, asked_at if np.isneginf(grid[k]) else float(noise_of(grid[k])), prediction)
+            drift.copy_(prediction[owner, rows] if clean is None else clean)
+            if k + 1 < len(grid):
+                step, share = float(steps[k]), float(shares[k])
+                torch.mul(draw(), math.sqrt(step), out=increment)
+                led = drift if share == 0.0 else torch.lerp(drift_before, drift, 1.0 + share)
+                y = y.add(led, alpha=step) + increment
+                x, drift_before = y / float(snr[k + 1]), drift
+        levels = sums.levels(slice(now.start, now.stop), predictions, drifts, increments, model.shape)
+        finite.append(levels.finite)
+        yield levels
+    flags = torch.cat(finite).cpu()
+    if not bool(flags.all()):
+        level = grid[int(flags.int().argmin())]
+        raise InputError("the model's output", f"not finite at log-snr {level:.2f}", "finite numbers")
 
 
-_Step = tuple[float, float, torch.Tensor, torch.Tensor, torch.Tensor]
+_NUMBERS = 2**18  # 2 MB of them
 
 
-class _Scores:
+def _levels_together(paths: int, branches: int, dimension: int) -> int:
+    """One level where the model is large; the controls of `accumulate` look at up to 112 places for every branch.
+
+    >>> _levels_together(150, 2, 64), _levels_together(150, 2, 4 * 64 * 64)
+    (13, 1)
+    """
+    return max(1, _NUMBERS // (paths * branches * max(dimension, 32 + 5 * min(branches, 16))))
+
+
+class _Sums:
     """The log-likelihood ratios along the paths, carried from the levels scored so far to the next; the sums above.
 
     `steps` are the lengths of all steps, the last one zero, and `shares` what E takes of the way D has moved.
     """
 
-    def __init__(self, steps: Array, shares: Array, device: torch.device):
+    def __init__(self, log_snr: Array, snr: Array, steps: Array, shares: Array, device: torch.device):
         # All at once, before the paths begin: a number sent later would make the device wait.
-        self.step, self.share = torch.from_numpy(np.stack([steps, shares])).to(device)[:, :, None, None]
-        self.step_before = torch.nn.functional.pad(self.step, (0, 0, 0, 0, 1, 0))
-        self.done = 0
+        self.snr, self.step, self.share = torch.from_numpy(np.stack([snr, steps, shares])).to(device)
+        self.step_before = torch.nn.functional.pad(self.step, (1, 0))
+        self.log_snr = log_snr
 
-    def levels(self, steps: Sequence[_Step], shape: tuple[int, ...]) -> Iterator[Level]:
-        names, lengths, *tensors = zip(*steps, strict=True)
-        # (levels, branches, paths, dimension), then twice (levels, paths, dimension)
-        predictions, drift, increment = (torch.stack(each) if len(each) > 1 else each[0][None] for each in tensors)
+    def levels(
+        self,
+        now: slice,
+        predictions: torch.Tensor,
+        drift: torch.Tensor,
+        increment: torch.Tensor,
+        shape: tuple[int, ...],
+    ) -> Levels:
+        """The levels `now`, of (levels, branches, paths, dimension), and twice (levels, paths, dimension)."""
         # Paths before branches also in memory, because most of what follows is summed path by path.
         gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
         torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
-        if self.done == 0:  # before the first level nothing has moved, and all ratios are zero
+        if now.start == 0:  # before the first level nothing has moved, and all ratios are zero
             zero = torch.zeros_like(gaps[0, :, :, 0])
             self.gaps, self.spread, self.moved, self.added = gaps[0], zero, zero, zero
             self.held, self.averaged, self.behind, self.behind_before = zero, zero, zero, zero
-        now = slice(self.done, self.done + len(steps))
-        self.done += len(steps)
+        step, step_before, share = (each[now, None, None] for each in (self.step, self.step_before, self.share))
 
         spread, added, gaps_before = _squared(gaps), _along(gaps, increment), _after(self.gaps, gaps)
         moved = added - _along(gaps_before, increment)
         drawn = _after(self.added, added)
-        both_ends = 0.25 * self.step_before[now] * (_after(self.spread, spread) + spread)
+        both_ends = 0.25 * step_before * (_after(self.spread, spread) + spread)
         averaged = torch.cat([self.averaged[None], drawn - both_ends]).cumsum(dim=0)[1:]
         behind = []
         for crossed in _after(self.moved, moved):  # every second step by itself
             self.behind, self.behind_before = self.behind_before + crossed, self.behind
             behind.append(self.behind)
-        step_gaps = torch.lerp(gaps_before, gaps, 1.0 + self.share[now][..., None])
-        noise = added + self.share[now] * moved
-        held = torch.cat([self.held[None], noise - 0.5 * self.step[now] * _squared(step_gaps)]).cumsum(dim=0)
+        step_gaps = torch.lerp(gaps_before, gaps, 1.0 + share[..., None])
+        noise = added + share * moved
+        held = torch.cat([self.held[None], noise - 0.5 * step * _squared(step_gaps)]).cumsum(dim=0)
 
         self.gaps, self.spread, self.moved, self.added = gaps[-1], spread[-1], moved[-1], added[-1]
         self.held, self.averaged = held[-1], averaged[-1]
-        coarse, finite = averaged - torch.stack(behind), torch.isfinite(spread).flatten(1).all(dim=1)
-        shown = predictions.reshape(*predictions.shape[:3], *shape)
-        yield from map(Level, names, held, averaged, coarse, shown, gaps, finite, lengths, step_gaps, noise)
+        return Levels(
+            log_snr=self.log_snr[now],
+            snr=self.snr[now],
+            dsnr=self.step[now],
+            held=held[:-1],
+            averaged=averaged,
+            coarse=averaged - torch.stack(behind),
+            predictions=predictions.reshape(*predictions.shape[:3], *shape),
+            gaps=gaps,
+            finite=torch.isfinite(spread).flatten(1).all(dim=1),
+            step_gaps=step_gaps,
+            noise=noise,
+        )
 
 
 def _after(first: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -221,13 +296,37 @@ def _checked(model: Denoiser, data: torch.Tensor, paths: int) -> torch.Tensor:
     return data.flatten(1).double()
 
 
-def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: float) -> torch.Tensor:
+def path_likelihoods(
+    model: Denoiser, paths: Paths, block: int = BLOCK, progress: Callable[[int], None] | None = None
+) -> Array:
+    """The averaged log-likelihood ratios of each branch on each path, (paths, levels, branches), float64, in nats.
+
+    `block` paths are evaluated at once; `progress` is called with the evaluations done. Raises as `check_model` and
+    `by_levels` do.
+    """
+    grid = check_levels(model, paths.log_snr)
+    check_model(model, paths.branches, grid)
+    found = []
+    for some in paths.blocks(block):
+        averaged = []
+        for levels in by_levels(model, some):
+            averaged.append(levels.averaged)
+            if progress is not None:
+                progress(levels.averaged.numel())
+        found.append(torch.cat(averaged)[-len(grid) :].transpose(0, 1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def predict(
+    model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: float, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """D of every branch at flat states x (paths, dimension) of one noise level: (branches, paths, dimension), float64.
 
-    At an infinite `sigma` x is unit noise, and the model's `from_noise` is asked. The model gets states of its own each
-    time, which it may overwrite. InputError when it returns no tensor, or another shape.
+    Written to `out` where there is one. At an infinite `sigma` x is unit noise, and the model's `from_noise` is asked.
+    The model gets states of its own each time, which it may overwrite. InputError when it returns no tensor, or another
+    shape.
     """
-    results = torch.empty(len(branches), *x.shape, dtype=torch.float64, device=x.device)
+    results = x.new_empty(len(branches), *x.shape, dtype=torch.float64) if out is None else out
     device, dtype = model.device, model.dtype
     state = x.to(device, dtype).reshape(-1, *model.shape)
     with torch.no_grad():
@@ -245,20 +344,6 @@ def predict(model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: fl
                 raise InputError("the model's output", f"of shape {tuple(prediction.shape)}", expected)
             result.copy_(prediction.reshape(x.shape))
     return results
-
-
-def check_finite(levels: Sequence[tuple[float, torch.Tensor]]) -> None:
-    """InputError naming the first log-snr whose `finite` flag is down; the one look a run takes, when it is done.
-
-    >>> check_finite([(-2.0, torch.tensor(True)), (0.0, torch.tensor(False))])
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: the model's output is not finite at log-snr 0.00, expected finite numbers
-    """
-    flags = torch.stack([finite for _, finite in levels]).cpu()
-    if not bool(flags.all()):
-        level = levels[int(flags.int().argmin())][0]
-        raise InputError("the model's output", f"not finite at log-snr {level:.2f}", "finite numbers")
 
 
 def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:

@@ -1,4 +1,4 @@
-"""What a tally gathers, against its definitions: sums over branches and integrals over a normal number, one by one."""
+"""What a block records, against its definitions: sums over branches and integrals over a normal number, one by one."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from scipy.special import roots_hermite
 
 from companion.entropy import Partition, partition
 from companion.estimate.measure import measure_block
-from companion.estimate.paths import trajectories
+from companion.estimate.paths import Paths, by_levels
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
 from companion.exact.mixtures import isotropic_mixture
 
@@ -51,19 +51,16 @@ def by_definition(model, plan, asked, of_path):
     owner = plan.branches[plan.owner[of_path]]
     found = {name: [] for name in ("entropy", "production", "rough_production", "two_steps", "log_odds")}
     steps = {"foreseen": [0.0], "drawn": [0.0]}
-    run = trajectories(
-        model, plan.branches, plan.owner, plan.log_snr, plan.seed, plan.method.from_nothing, plan.method.extrapolated
-    )
-    for level in run:
+    for level in by_levels(model, Paths.of_block(plan, 0), together=1):
         names = ("held", "averaged", "coarse")
-        held, averaged, coarse = ({b: float(getattr(level, n)[of_path, k]) for k, b in order(plan)} for n in names)
-        predictions = {b: level.predictions[k, of_path].numpy() for k, b in order(plan)}
+        held, averaged, coarse = ({b: float(getattr(level, n)[0, of_path, k]) for k, b in order(plan)} for n in names)
+        predictions = {b: level.predictions[0, k, of_path].numpy() for k, b in order(plan)}
         likelihood = averaged if plan.method.averaged else held
         lag = {branch: coarse[branch] - averaged[branch] for branch in held}
         odds = log_odds(asked, likelihood)
         twice = log_odds(asked, {branch: likelihood[branch] + lag[branch] for branch in held})
         apart = mean_inside(asked.first, likelihood, predictions) - mean_inside(asked.second, likelihood, predictions)
-        rate = 0.5 * np.exp(level.log_snr) * np.sum(apart**2)
+        rate = 0.5 * np.exp(level.log_snr.item()) * np.sum(apart**2)
         p, q = (1.0 / (1.0 + np.exp(-each)) for each in (odds, twice))
         if plan.method.extrapolated:
             found["entropy"].append(2.0 * h(odds) - h(twice))
@@ -74,7 +71,7 @@ def by_definition(model, plan, asked, of_path):
         found["rough_production"].append(rate * p * (1.0 - p))
         found["two_steps"].append(h(odds) - h(twice))
         found["log_odds"].append(odds)
-        if level.dsnr > 0.0:
+        if level.dsnr.item() > 0.0:
             for name, added in zip(steps, step(asked, held, level, plan, of_path, owner), strict=True):
                 steps[name].append(added)
     if plan.controlled:
@@ -89,14 +86,14 @@ def order(plan):
 def step(asked, held, level, plan, of_path, owner):
     """The additions to both controls: along the direction between the sides a branch z leads to N(m_z, 1), m_z counted
     from where the path's own branch leads, and the path went as far as its noise."""
-    drifts = {branch: level.step_gaps[of_path, k].numpy() for k, branch in order(plan)}
+    drifts, dsnr = {branch: level.step_gaps[0, of_path, k].numpy() for k, branch in order(plan)}, level.dsnr.item()
     apart = mean_inside(asked.first, held, drifts) - mean_inside(asked.second, held, drifts)
     direction = apart / np.linalg.norm(apart)
-    m = {branch: np.sqrt(level.dsnr) * drifts[branch] @ direction for branch in drifts}
+    m = {branch: np.sqrt(dsnr) * drifts[branch] @ direction for branch in drifts}
     # noise holds the products of every drift with dB: in two dimensions any two that are not parallel have dB itself.
     rows = np.stack([drifts[branch] for branch in drifts if branch != owner])
-    noise = level.noise[of_path].numpy()[[k for k, branch in order(plan) if branch != owner]]
-    went = np.linalg.lstsq(rows, noise, rcond=None)[0] @ direction / np.sqrt(level.dsnr)
+    noise = level.noise[0, of_path].numpy()[[k for k, branch in order(plan) if branch != owner]]
+    went = np.linalg.lstsq(rows, noise, rcond=None)[0] @ direction / np.sqrt(dsnr)
 
     def seen(at):
         return h(log_odds(asked, {b: held[b] + m[b] * at - 0.5 * m[b] ** 2 for b in held}))

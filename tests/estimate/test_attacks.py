@@ -10,12 +10,12 @@ import torch
 
 from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
+from companion.estimate.bracket import bracket
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.plan import Data, Plan
 from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
 from companion.estimate.run import Run
-from companion.estimate.subset import bracket
 from companion.exact.mixtures import isotropic_mixture
 
 PAIR = isotropic_mixture([[-1.0], [1.0]], 0.3)

@@ -21,7 +21,7 @@ from companion.estimate.accumulate import Record
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.noise import path_noise
-from companion.estimate.paths import check_model, trajectories
+from companion.estimate.paths import Paths, check_model, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
 from companion.estimate.profile import planned, profile, profiles
 from companion.exact import two_gaussians
@@ -235,8 +235,8 @@ def test_log_odds_do_not_depend_on_the_frame():
         x = means[owner, range(3)] + np.sqrt(variance) * next(noise)
         distance = ((x - means) ** 2).sum(dim=2)
         odds = odds + (distance[1] - distance[0]) / (2.0 * variance)
-    last = list(trajectories(PAIR, (0, 1), owner, levels, 4, from_nothing=False))[-1]
-    np.testing.assert_allclose(last.held[:, 0] - last.held[:, 1], odds.numpy(), rtol=1e-9)
+    held = trajectories(PAIR, Paths((0, 1), owner, levels, 4, from_nothing=False)).held[-1]
+    np.testing.assert_allclose(held[:, 0] - held[:, 1], odds.numpy(), rtol=1e-9)
 
 
 def test_order_of_sides_and_of_classes():

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
+from companion.estimate.bracket import bracket
 from companion.estimate.held_out import drawn_samples, log_likelihoods
 from companion.estimate.measure import measure
 from companion.estimate.noise import check_seed, path_noise
 from companion.estimate.null_branch import null_inconsistency
 from companion.estimate.plan import Plan
 from companion.estimate.profile import planned, profile, profiles
-from companion.estimate.subset import bracket
 
 
 @settings(max_examples=30)

@@ -1,7 +1,6 @@
 """Forward-noised real data: the exact entropy of an exact mixture, no control variate, both kinds of paths compared."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.measure import measure
-from companion.estimate.paths import trajectories
+from companion.estimate.paths import Paths, trajectories
 from companion.estimate.plan import DEFAULT, Data, Plan, owners
 from companion.estimate.profile import profile
 from companion.exact.mixtures import isotropic_mixture
@@ -60,10 +59,10 @@ def test_data_of_an_exact_mixture_give_the_exact_entropy(mixture, first, prior):
 
 def test_a_path_of_data_leads_to_its_sample():
     samples = torch.tensor([[3.0], [-1.0], [0.5]], dtype=torch.float64)
-    last = list(trajectories(PAIR, (0, 1), [0, 0, 0], log_snr_levels(8, -6.0, 12.0), seed=0, data=samples))[-1]
+    run = trajectories(PAIR, Paths((0, 1), [0, 0, 0], log_snr_levels(8, -6.0, 12.0), data=samples))
     sigma = np.exp(-6.0)
     expected = [PAIR(samples, torch.full((3,), sigma, dtype=torch.float64), torch.full((3,), z)) for z in (0, 1)]
-    torch.testing.assert_close(last.predictions, torch.stack(expected), atol=5.0 * sigma, rtol=0.0)
+    torch.testing.assert_close(run.predictions[-1], torch.stack(expected), atol=5.0 * sigma, rtol=0.0)
 
 
 def control_on(model, data, log_snr):
@@ -73,16 +72,16 @@ def control_on(model, data, log_snr):
     """
     nodes, weights = roots_hermitenorm(32)
     labels = torch.as_tensor(data.labels)
-    levels = list(trajectories(model, (0, 1), np.zeros(len(labels)), log_snr, seed=1, data=data.samples))
+    run = trajectories(model, Paths((0, 1), np.zeros(len(labels)), log_snr, seed=1, data=data.samples))
+    odds = (run.held[:, :, 0] - run.held[:, :, 1]).numpy()
+    apart = run.predictions[:, 0] - run.predictions[:, 1]
+    gaps = (apart.flatten(2).square().sum(dim=2) * run.dsnr[:, None]).numpy()
     total = np.zeros(len(labels))
     sums = []
     sign = 1.0 - 2.0 * data.labels
-    for now, following in pairwise(levels):
-        odds = (now.held[:, 0] - now.held[:, 1]).numpy()
-        gap = (now.predictions[0] - now.predictions[1]).flatten(1).square().sum(dim=1).numpy() * now.dsnr
-        foreseen = binary_entropy(odds[:, None] + 0.5 * (sign * gap)[:, None] + np.sqrt(gap)[:, None] * nodes)
-        reached = binary_entropy((following.held[:, 0] - following.held[:, 1]).numpy())
-        total = total + reached - foreseen @ (weights / weights.sum())
+    for now, following, gap in zip(odds[:-1], odds[1:], gaps[:-1], strict=True):
+        foreseen = binary_entropy(now[:, None] + 0.5 * (sign * gap)[:, None] + np.sqrt(gap)[:, None] * nodes)
+        total = total + binary_entropy(following) - foreseen @ (weights / weights.sum())
         sums.append(total)
     values = np.stack(sums, axis=1)
     return values.mean(axis=0), values.std(axis=0) / np.sqrt(len(labels))

@@ -17,7 +17,7 @@ from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
 from companion.estimate.noise import path_noise
-from companion.estimate.paths import trajectories
+from companion.estimate.paths import Paths, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED
 from companion.estimate.profile import profile
 from companion.exact import two_gaussians
@@ -55,10 +55,10 @@ def test_thm_log_odds(mixture, own):
     noise = map(torch.from_numpy, path_noise(3, range(paths), mixture.shape[0]))  # what `trajectories` draws
     x = next(noise) * sigma[0]
     total = torch.zeros(paths, dtype=torch.float64)
-    run = trajectories(mixture, (0, 1), [own] * paths, levels, seed=3, from_nothing=False)
-    for step, level in enumerate(run):
-        np.testing.assert_allclose(level.held[:, 1 - own], total.numpy(), atol=ROUNDING)
-        np.testing.assert_allclose(level.held[:, own], 0.0)
+    run = trajectories(mixture, Paths((0, 1), [own] * paths, levels, seed=3, from_nothing=False))
+    for step, held in enumerate(run.held):
+        np.testing.assert_allclose(held[:, 1 - own], total.numpy(), atol=ROUNDING)
+        np.testing.assert_allclose(held[:, own], 0.0)
         if step + 1 == len(levels):
             break
         kept = (sigma[step + 1] / sigma[step]) ** 2
@@ -106,8 +106,8 @@ def test_prop_truncation(mixture):
 
 def without_noise(mixture, log_snr, method):
     """E h_b(L) where |D_A - D_B| depends on the level only: L has a normal law, and the sums are on a single path."""
-    run = list(trajectories(mixture, (0, 1), [0], log_snr, 0, method.from_nothing))
-    spread, step = np.array([(level.gaps[0, 1].square().sum(), level.dsnr) for level in run]).T
+    run = trajectories(mixture, Paths((0, 1), [0], log_snr, 0, method.from_nothing))
+    spread, step = run.gaps[:, 0, 1].square().sum(dim=1).numpy(), run.dsnr.numpy()
     variance = np.cumsum(step * spread) - step * spread
     drift = variance.copy()
     if method.averaged:
@@ -183,12 +183,12 @@ def test_eq_predicted_drift():
     levels, own, seed = log_snr_levels(6, -2.0, 3.0), np.array([0, 1, 0, 1, 1]), 4
     snr, noise = np.exp(levels), path_noise(seed, range(5), 2)
     y, before = next(noise) * np.sqrt(snr[0]), None
-    run = trajectories(UNEQUAL, (0, 1), own, levels, seed, from_nothing=False, predicted=True)
-    for k, level in enumerate(run):
+    run = trajectories(UNEQUAL, Paths((0, 1), own, levels, seed, from_nothing=False, predicted=True))
+    for k, predictions in enumerate(run.predictions):
         sigma = torch.full((5,), snr[k] ** -0.5, dtype=torch.float64)
         asked = [UNEQUAL(torch.from_numpy(y / snr[k]), sigma, torch.full((5,), z)) for z in (0, 1)]
         guess = torch.stack(asked).numpy()
-        np.testing.assert_allclose(level.predictions, guess, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(predictions, guess, rtol=1e-10, atol=1e-12)
         if k + 1 < len(levels):
             step = snr[k + 1] - snr[k]
             drift = guess if before is None else guess + (snr[k] - snr[k - 1]) / (2.0 * step) * (guess - before)
@@ -286,13 +286,13 @@ def test_eq_two_sizes(last):
     levels, seed = log_snr_levels(6, -2.0, 3.0), 4
     noise = path_noise(seed, range(5), 2)
     next(noise)
-    run = list(trajectories(UNEQUAL, (0, 1), [0, 1, 0, 1, 1], levels, seed, from_nothing=False, predicted=True))
-    gaps = [(level.predictions[0] - level.predictions[1]).numpy() for level in run]
-    drawn = [next(noise) * np.sqrt(level.dsnr) for level in run]
+    run = trajectories(UNEQUAL, Paths((0, 1), [0, 1, 0, 1, 1], levels, seed, from_nothing=False, predicted=True))
+    gaps = (run.predictions[:, 0] - run.predictions[:, 1]).numpy()
+    drawn = [next(noise) * step for step in run.dsnr.sqrt().tolist()]
     fine = sum(gaps[k] * drawn[k] for k in range(last))
     coarse = gaps[0] * drawn[0] if last % 2 else 0.0
     coarse = coarse + sum(gaps[k] * (drawn[k] + drawn[k + 1]) for k in range(last % 2, last, 2))
-    lag = (run[last].averaged - run[last].coarse).numpy()
+    lag = (run.averaged - run.coarse)[last].numpy()
     np.testing.assert_allclose(lag[:, 0] - lag[:, 1], np.sum(fine - coarse, axis=1), rtol=1e-9, atol=1e-12)
 
 
@@ -305,8 +305,8 @@ def test_prop_two_sizes_moments():
     dimension, first, second, paths = 4, 0.5, 1.0, 40000
     mixture = isotropic_mixture(torch.zeros(2, dimension, dtype=torch.float64), [first, second])
     levels = np.log([2.0, 2.02, 2.04])
-    run = list(trajectories(mixture, (0, 1), [0] * paths, levels, 3, from_nothing=False, predicted=True))
-    lag = (run[2].averaged - run[2].coarse)[:, 1]  # of class 1 against the path's own: minus that of A against B
+    run = trajectories(mixture, Paths((0, 1), [0] * paths, levels, 3, from_nothing=False, predicted=True))
+    lag = (run.averaged - run.coarse)[2, :, 1]  # of class 1 against the path's own: minus that of A against B
     jacobian = second**2 / (1.0 + 2.0 * second**2) - first**2 / (1.0 + 2.0 * first**2)
     step = 0.02
     square = (lag.square() / (dimension * (jacobian * step) ** 2)).numpy()

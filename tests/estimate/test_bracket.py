@@ -15,9 +15,8 @@ from scipy.stats import norm
 from companion.denoiser import FunctionDenoiser
 from companion.entropy import partition
 from companion.errors import InputError
+from companion.estimate.bracket import allowances, bracket, leave_one_out
 from companion.estimate.null_branch import null_inconsistency
-from companion.estimate.omitted_classes import allowances, left_out
-from companion.estimate.subset import bracket
 from companion.exact.equidistant import partition_entropy
 from companion.exact.mixtures import isotropic_mixture
 
@@ -44,7 +43,7 @@ def on_line(sigma, classes, count=4000):
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0])
 @pytest.mark.parametrize("prior", [0.5, 0.2])
-def test_left_out_is_the_mean_cross_entropy_of_every_draw(sigma, prior):
+def test_leave_one_out_is_the_mean_cross_entropy_of_every_draw(sigma, prior):
     """All ten draws of three of five, averaged, against all predictors of two classes by quadrature.
 
     To 2e-4: at 0.4 and 4000 cells the outermost ones leave 6e-5. One class more or less in the weights changes 1e-2.
@@ -53,7 +52,7 @@ def test_left_out_is_the_mean_cross_entropy_of_every_draw(sigma, prior):
     found = []
     for drawn in itertools.combinations(range(1, 6), 3):
         ratios, owner = on_line(sigma, drawn)
-        values = left_out(ratios, owner, np.zeros_like(ratios), whole)[:, 0]
+        values = leave_one_out(ratios, owner, np.zeros_like(ratios), whole)[:, 0]
         found.append(prior * values[owner == 0].mean() + (1.0 - prior) * values[owner > 0].mean())
 
     x = np.linspace(-8.0, 9.0, 4001)
