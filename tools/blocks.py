@@ -4,10 +4,16 @@ Only what the numbering and the Colab edition need to tell apart; everything els
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import yaml
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
 
 __all__ = ["Block", "Code", "Directive", "Equation", "Target", "Text", "inside", "parse"]
 
@@ -53,51 +59,32 @@ class Directive:
 
 Block = Text | Code | Equation | Target | Directive
 
-_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|:{3,}|~{3,})\s*(?P<rest>.*)$")
 _DIRECTIVE = re.compile(r"^\{(?P<name>[\w:.-]+)\}\s*(?P<argument>.*)$")
-_TARGET = re.compile(r"^\((?P<label>[^()]+)\)=\s*$")
-_CLOSING = re.compile(r"^(?P<tex>.*)\$\$\s*(?:\((?P<label>[^()]+)\))?\s*$", re.DOTALL)
 _OPTION = re.compile(r"^:(?P<key>[\w-]+):\s*(?P<value>.*)$")
 
 
-def parse(text: str) -> list[Block]:
-    """The blocks of a text, in order.
+@cache
+def _reader() -> MarkdownIt:
+    """The book's own Markdown, as MyST reads it, down to blocks."""
+    settings = MdParserConfig(enable_extensions={"colon_fence", "deflist", "dollarmath", "tasklist"})
+    return create_md_parser(settings, RendererHTML).disable("inline")
 
-    >>> parse("Hello\\n$$ a = b $$ (eq)\\n")
+
+def parse(text: str) -> list[Block]:
+    """The blocks of a text, in order; ValueError for a fence or a displayed equation that is never closed.
+
+    >>> parse("Hello\\n\\n$$ a = b $$ (eq)\\n")
     [Text(text='Hello'), Equation(tex='a = b', label='eq')]
     """
     blocks: list[Block] = []
-    plain: list[str] = []
-
-    def add(block: Block) -> None:
-        if "".join(plain).strip():
-            blocks.append(Text("\n".join(plain).strip("\n")))
-        plain.clear()
-        blocks.append(block)
-
-    lines = text.split("\n")
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        fence, target = _FENCE.match(line), _TARGET.match(line)
-        if fence and not (fence["fence"][0] == ":" and not fence["rest"]):
-            end = _end_of_fence(lines, at, fence["fence"])
-            add(_fenced(lines[at : end + 1], fence))
-            at = end + 1
-        elif line.lstrip().startswith("$$"):
-            end, equation = _equation(lines, at)
-            add(equation)
-            at = end + 1
-        elif target:
-            add(Target(target["label"]))
-            at += 1
-        else:
-            if not line.startswith("% ") and line != "%":  # a comment of the source
-                plain.append(line)
-            at += 1
-    if "".join(plain).strip():
-        blocks.append(Text("\n".join(plain).strip("\n")))
-    return blocks
+    lines, at = text.split("\n"), 0
+    for token in _reader().parse(text):
+        if token.map is None or token.type not in _KINDS:
+            continue
+        start, end = token.map
+        blocks += [*_text(lines[at:start]), *_KINDS[token.type](token, lines[start:end])]
+        at = end
+    return blocks + _text(lines[at:])
 
 
 def inside(blocks: list[Block]) -> Iterator[Block]:
@@ -112,23 +99,23 @@ def _has_prose(directive: Directive) -> bool:
     return directive.name not in ("code-block", "code", "sourcecode", "literalinclude", "bibliography", "math")
 
 
-def _end_of_fence(lines: list[str], start: int, fence: str) -> int:
-    for end in range(start + 1, len(lines)):
-        closing = lines[end].strip()
-        if len(closing) >= len(fence) and set(closing) == {fence[0]}:
-            return end
-    raise ValueError(f"a fence is never closed: {lines[start].strip()}")
+def _text(lines: list[str]) -> list[Block]:
+    if any(line.lstrip().startswith("$$") for line in lines):
+        raise ValueError(f"a displayed equation is never closed, or within a paragraph: {' '.join(lines).strip()[:60]}")
+    return [Text("\n".join(lines).strip("\n"))] if "".join(lines).strip() else []
 
 
-def _fenced(lines: list[str], fence: re.Match[str]) -> Block:
-    directive = _DIRECTIVE.match(fence["rest"])
+def _fenced(token: Token, lines: list[str]) -> list[Block]:
+    if lines[-1].strip().strip(token.markup[0]) or len(lines) == 1:
+        raise ValueError(f"a fence is never closed: {lines[0].strip()}")
+    directive = _DIRECTIVE.match(token.info.strip())
     if directive is None:
-        return Code("\n".join(lines))
-    options, body = _options([line.removeprefix(fence["indent"]) for line in lines[1:-1]])
+        return [Code("\n".join(lines))]
+    options, body = _options(token.content.rstrip("\n").split("\n"))
     if directive["name"] == "math":
         tex = "\n".join(part for part in (directive["argument"], body) if part)
-        return Equation(tex.strip(), options.get("label", ""))
-    return Directive(directive["name"], directive["argument"].strip(), options, body)
+        return [Equation(tex.strip(), options.get("label", ""))]
+    return [Directive(directive["name"], directive["argument"].strip(), options, body)]
 
 
 def _options(lines: list[str]) -> tuple[dict[str, str], str]:
@@ -144,11 +131,11 @@ def _options(lines: list[str]) -> tuple[dict[str, str], str]:
     return options, "\n".join(lines).strip("\n")
 
 
-def _equation(lines: list[str], start: int) -> tuple[int, Equation]:
-    text = lines[start].lstrip()[2:]
-    for end in range(start, len(lines)):
-        if end > start:
-            text += "\n" + lines[end]
-        if closing := _CLOSING.match(text):
-            return end, Equation(closing["tex"].strip(), closing["label"] or "")
-    raise ValueError(f"a displayed equation is never closed: {lines[start].strip()}")
+_KINDS: dict[str, Callable[[Token, list[str]], list[Block]]] = {
+    "fence": _fenced,
+    "colon_fence": _fenced,
+    "math_block": lambda token, _: [Equation(token.content.strip())],
+    "math_block_label": lambda token, _: [Equation(token.content.strip(), token.info)],
+    "myst_target": lambda token, _: [Target(token.content)],
+    "myst_line_comment": lambda token, _: [],
+}
