@@ -45,8 +45,7 @@ class Setting:
     unequal: bool = False
 
     def truth(self, log_snr: np.ndarray) -> np.ndarray:
-        others = [k for k in range(len(self.mixture.classes)) if k not in self.first]
-        return self.mixture.regroup([self.first, others], self.prior == "balanced").entropy(log_snr)
+        return self.mixture.sides(partition(self.mixture, self.first, "others", self.prior)).entropy(log_snr)
 
 
 def apart(distance: float, dimension: int) -> torch.Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from companion.arguments import number, numbers, whole_number
 from companion.denoiser import digest_of
+from companion.entropy import NULL, Partition
 from companion.errors import InputError
 from companion.exact.laws import class_entropy_of
 from companion.exact.quadrature import mean_over_states
@@ -211,37 +212,34 @@ class GaussianMixture:
         clean, classes = self.sample(count, generator, condition)
         return clean + sigma * torch.randn(clean.shape, dtype=self.dtype, generator=generator), classes
 
-    def regroup(self, groups: Sequence[Sequence[int]], balanced: bool = False) -> "GaussianMixture":
-        """The mixture of some classes, group g of them made class g: a partition is `regroup([A, B])`.
+    def sides(self, partition: Partition) -> "GaussianMixture":
+        """The mixture whose two classes are the sides of a partition, in its prior: a question, answered exactly.
 
-        Weights are renormalised on the classes that are kept (ES 25, 99); with `balanced` each group weighs the same
-        and keeps the proportions inside it. Raises InputError for fewer than two groups, an empty or overlapping
-        group, or an unknown class.
+        Its entropy is what `profile` estimates for the same partition (ES 25, 99). A class of both sides has components
+        in both. Raises InputError for a class that the mixture does not have.
 
-        >>> four = isotropic_mixture([[-5.0], [-3.0], [3.0], [5.0]], 0.1)
-        >>> pairs = four.regroup([[0, 1], [2, 3]])
-        >>> pairs.classes, pairs.weights
-        (('0', '1'), (0.5, 0.5))
+        >>> from companion.entropy import partition
+        >>> four = isotropic_mixture([[-5.0], [-3.0], [3.0], [5.0]], 0.1, [0.4, 0.4, 0.1, 0.1])
+        >>> four.sides(partition(four, [0, 1], [2, 3])).weights
+        (0.5, 0.5)
+        >>> [round(weight, 6) for weight in four.sides(partition(four, [0, 1], [2, 3], "true")).weights]
+        [0.8, 0.2]
         """
-        expected = f"at least two groups of the classes 0 to {len(self.classes) - 1}, none empty, none overlapping"
-        try:
-            kept = [k for group in groups for k in group]
-            known = len(groups) >= 2 and all(groups) and set(kept) <= set(range(len(self.classes)))
-        except TypeError:  # no sequence of sequences
-            raise InputError("groups", groups, expected) from None
-        if not known or len(set(kept)) < len(kept):
-            raise InputError("groups", groups, expected)
-        components = [torch.cat([self._components_of(k) for k in group]) for group in groups]
-        weights = [
-            self.component_weights[c] / (self.component_weights[c].sum() if balanced else 1.0) for c in components
-        ]
+        components, weights, classes = [], [], []
+        for side, prior in ((partition.first, partition.prior), (partition.second, 1.0 - partition.prior)):
+            for branch, share in side.items():
+                members = torch.arange(len(self.means)) if branch == NULL else self._components_of(branch)
+                own = self.component_weights[members]
+                components.append(members)
+                weights.append(prior * share * own / own.sum())
+                classes.append(torch.full_like(members, side is partition.second))
         chosen = torch.cat(components)
         return GaussianMixture(
             means=self.means[chosen],
             deviations=self.deviations[chosen],
             axes=None if self.axes is None else self.axes[chosen],
-            component_weights=torch.cat(weights) / torch.cat(weights).sum(),
-            component_classes=torch.cat([torch.full((len(c),), g) for g, c in enumerate(components)]),
+            component_weights=torch.cat(weights),
+            component_classes=torch.cat(classes),
             name=self.name,
         )
 

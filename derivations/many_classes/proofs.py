@@ -30,6 +30,7 @@ from sympy import (
     symbols,
 )
 
+from companion.entropy import partition
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import variance_exploding
 from derivations.kit.identity import Identity, Proof
@@ -69,7 +70,7 @@ laplace = Function("varphi")
 def _sides(balanced: bool, at: float) -> World:
     """Five classes on a line, two on one side, two on the other, one left out."""
     line = isotropic_mixture([[-1.5], [-0.2], [0.4], [1.9], [3.0]], 0.4, [0.1, 0.3, 0.15, 0.25, 0.2])
-    mixture = line.regroup([[0, 2], [1, 3]], balanced=balanced)
+    mixture = line.sides(partition(line, [0, 2], [1, 3], "balanced" if balanced else "true"))
     world = on_mixture(mixture, variance_exploding(), at)
     values = {**world.values, of_partition: mixture.entropy(-2.0 * np.log(at))}
     numbers = {A: Integer(1), B: Integer(2)}
@@ -120,7 +121,7 @@ def _all_rests(at: float) -> World:
 
 
 def _against_rest(mixture: GaussianMixture, k: int) -> GaussianMixture:
-    return mixture.regroup([[k], [other for other in range(len(mixture.classes)) if other != k]])
+    return mixture.sides(partition(mixture, [k], "others", "true"))
 
 
 _RESTS = Worlds(_all_rests, (0.5,), (1.3,))

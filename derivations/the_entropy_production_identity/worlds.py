@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from sympy import Derivative, Function, Integer, Symbol, symbols
 
+from companion.entropy import partition
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.coordinates import Divergence, in_coordinates, velocity
@@ -62,7 +63,7 @@ def _slipped(*fields: int) -> World:
 
 
 def _two_sides(mixture: GaussianMixture, process: Process) -> World:
-    return naming(on_mixture(mixture.regroup([[0, 2], [1]]), process, 0.4), A=1, B=2)
+    return naming(on_mixture(mixture.sides(partition(mixture, [0, 2], [1], "true")), process, 0.4), A=1, B=2)
 
 
 LOCAL = Worlds(in_coordinates, (1, 2), (1, 3), (2, 2))

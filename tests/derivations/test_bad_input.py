@@ -437,7 +437,6 @@ CALLS = [
         {"means": [[-1.0], [1.0]], "covariances": torch.ones(2, 1, 1)},
         {"covariances": ("many", None, [], -torch.ones(2, 1, 1), torch.zeros(2, 1, 1), torch.full((2, 1, 1), NAN))},
     ),
-    (POINTS.regroup, {"groups": [[0], [1]]}, {"groups": NO_GROUPS}),
     (POINTS.sample, {"count": 2, "generator": GENERATOR, "condition": 0}, {"count": NOT_WHOLE, "condition": (5, -1)}),
     (
         POINTS.sample_noised,

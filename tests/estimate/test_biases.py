@@ -68,10 +68,10 @@ def test_prop_biases_whole(seed):
     for q in (0.5, 0.2, 0.02):
         rest = [0.3 * (1.0 - q), 0.7 * (1.0 - q)]
         others = isotropic_mixture(means, widths, [0.5, 0.5 * rest[0] / (1.0 - q), 0.5 * rest[1] / (1.0 - q)])
-        even = others.regroup([[0], [1, 2]]).entropy(LEVELS)
+        even = others.sides(partition(others, [0], "others", "true")).entropy(LEVELS)
         # The class stands twice: once as itself and once inside the whole.
         whole = isotropic_mixture([means[0], *means], [widths[0], *widths], [0.5, 0.5 * q, *(0.5 * np.array(rest))])
-        term = whole.regroup([[0], [1, 2, 3]]).entropy(LEVELS) - even
+        term = whole.sides(partition(whole, [0], "others", "true")).entropy(LEVELS) - even
         assert (q * (np.log(2.0) - even) <= term + QUADRATURE).all()
         assert (term <= floor_of(q) + q * even + QUADRATURE).all()
 
@@ -140,7 +140,8 @@ def test_eq_subset_cross_entropy():
         return first / (first + (1.0 - weight) * densities[rivals].mean(axis=0))
 
     weights = [prior, *[(1.0 - prior) / 3.0] * 3]
-    mixture = isotropic_mixture([[mean] for mean in means], width, weights).regroup([[0], [1, 2, 3]])
+    four = isotropic_mixture([[mean] for mean in means], width, weights)
+    mixture = four.sides(partition(four, [0], "others", "true"))
     truth = float(mixture.entropy(np.array([40.0]))[0])  # next to no noise: the densities above
     assert abs(cross_entropy(predictor([1, 2, 3])) - truth) < 1e-7
     for wrong in (predictor([1, 2]), predictor([2, 3]), predictor([1, 2, 3], 0.5)):

@@ -28,8 +28,7 @@ ON_LINE = isotropic_mixture(LINE[:, None], 0.0)
 
 
 def against_others(mixture, first, log_snr):
-    others = [k for k in range(len(mixture.classes)) if k != first]
-    return mixture.regroup([[first], others], balanced=True).entropy(log_snr)
+    return mixture.sides(partition(mixture, [first])).entropy(log_snr)
 
 
 def on_line(sigma, classes, count=4000):
@@ -65,7 +64,7 @@ def test_leave_one_out_is_the_mean_cross_entropy_of_every_draw(sigma, prior):
         integrand = prior * densities[:, 0] * np.log(posterior) + (1.0 - prior) * others * np.log1p(-posterior)
         expected.append(-np.trapezoid(integrand, x))
     assert np.mean(found) == pytest.approx(np.mean(expected), abs=2e-4)
-    truth = ON_LINE.regroup([[0], [1, 2, 3, 4, 5]], balanced=True).entropy(-2.0 * np.log(sigma))
+    truth = ON_LINE.sides(partition(ON_LINE, [0])).entropy(-2.0 * np.log(sigma))
     assert prior != 0.5 or np.mean(expected) > truth + 0.02
 
 
@@ -176,7 +175,7 @@ def test_all_classes_are_the_entropy_itself():
     levels = np.linspace(-6.0, 4.0, 64)
     found = bracket(wide, 1, 3, levels, 1000, prior="true")
     assert found.prior == 0.25
-    truth = wide.regroup([[1], [0, 2, 3]]).entropy(levels)
+    truth = wide.sides(partition(wide, [1], "others", "true")).entropy(levels)
     assert np.all(np.abs(found.lower - truth) <= 4.0 * found.lower_se + 0.012)  # the steps, as in test_entropy
 
 

@@ -107,7 +107,7 @@ def test_many_partitions_from_one_run_are_each_the_truth():
         (partition(FIVE, [2], "others"), [[2], [0, 1, 3, 4]]),
     ]
     asked = [each for each, _ in pairs + groups] + [partition(FIVE, [0], "all"), partition(FIVE, [2], "all")]
-    truths = [FIVE.regroup(sides, balanced=True).entropy(LEVELS) for _, sides in pairs + groups]
+    truths = [FIVE.sides(each).entropy(LEVELS) for each, _ in pairs + groups]
     truths += [against_all(0).entropy(LEVELS), against_all(2).entropy(LEVELS)]
     for found, truth in zip(profiles(FIVE, asked, LEVELS, 1000, seed=1), truths, strict=True):
         error = np.abs(found.entropy - truth)

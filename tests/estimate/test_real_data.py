@@ -50,8 +50,7 @@ def test_data_of_an_exact_mixture_give_the_exact_entropy(mixture, first, prior):
         truth_of = replace(mixture, component_weights=weights / weights.sum())
     else:
         truth_of = mixture
-    others = [k for k in range(len(mixture.classes)) if k != first]
-    truth = truth_of.regroup([[first], others], balanced=prior == "balanced").entropy(LEVELS)
+    truth = truth_of.sides(partition(truth_of, [first], "others", prior)).entropy(LEVELS)
     assert found.paths == "data"
     assert np.all(np.abs(found.entropy - truth) <= 4.0 * found.entropy_se + 0.005)
     assert found.certificate["calibration"].verdict != "fails"

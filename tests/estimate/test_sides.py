@@ -64,7 +64,7 @@ def test_sixty_classes_from_eighty_paths():
     for the steps, and where 0.05 < H < 0.65, where many paths count, the standard error is the spread over seeds within
     0.45, three deviations of that ratio. Two a branch would be 7320 paths: the smallest weight is 1/1830."""
     levels = log_snr_levels(48, -2.0, 9.0)
-    truth = SIXTY.regroup(SIDES, True).entropy(levels)
+    truth = SIXTY.sides(partition(SIXTY, *SIDES)).entropy(levels)
     runs = []
     for seed in range(24):
         (found,), _ = measure(SIXTY, [ASKED], levels, 80, seed)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture, density, full_mixture, isotropic_mixture
 from companion.forward import cosine, linear, ornstein_uhlenbeck, rectified_flow, scaled_linear, variance_exploding
@@ -140,7 +141,7 @@ def test_turning_space_turns_what_it_says(seed, sigma):
     for condition in (None, label):
         expected = mixture(x, level, condition) @ turn.T
         torch.testing.assert_close(turned(x @ turn.T, level, condition), expected, rtol=1e-7, atol=1e-8)
-    regrouped, again = (each.regroup([[1], [0]], balanced=True) for each in (mixture, turned))
+    regrouped, again = (each.sides(partition(each, [1], [0])) for each in (mixture, turned))
     assert regrouped.weights == (0.5, 0.5)
     torch.testing.assert_close(again.posterior(x @ turn.T, level), regrouped.posterior(x, level), rtol=1e-7, atol=1e-8)
     odds = [(p[:, 0] - p[:, 1]) for p in (mixture.posterior(x, level), regrouped.posterior(x, level))]
@@ -254,19 +255,27 @@ def test_ends_of_the_noise_axis():
     assert mixture.posterior(x, levels(1, 1e6)).exp().tolist()[0] == pytest.approx([0.3, 0.7], abs=1e-9)
 
 
-def test_regroup_renormalises_or_balances():
+def test_sides_are_those_of_the_partition():
     mixture = isotropic_mixture([[0.0], [1.0], [2.0], [3.0]], 0.1, [0.1, 0.2, 0.3, 0.4])
-    partition = mixture.regroup([[0], [1, 3]])
-    assert partition.weights == pytest.approx((1 / 7, 6 / 7))
-    assert partition.component_classes.tolist() == [0, 1, 1]
-    balanced = mixture.regroup([[0], [1, 3]], balanced=True)
+    true = mixture.sides(partition(mixture, [0], [1, 3], "true"))
+    assert true.weights == pytest.approx((1 / 7, 6 / 7))
+    assert true.component_classes.tolist() == [0, 1, 1]
+    balanced = mixture.sides(partition(mixture, [0], [1, 3]))
     assert balanced.component_weights.tolist() == pytest.approx([1 / 2, 1 / 6, 1 / 3])
-    assert balanced.digest != partition.digest
-    for groups in ([[0, 1]], [[0], []], [[0, 1], [1, 2]]):
-        with pytest.raises(InputError, match="groups is"):
-            mixture.regroup(groups)
-    with pytest.raises(InputError, match="groups is"):
-        mixture.regroup([[0], [7]])
+    assert balanced.digest != true.digest
+    with pytest.raises(InputError, match="condition is"):
+        isotropic_mixture([[0.0], [1.0]], 0.1).sides(partition(mixture, [0], [3]))
+
+
+@pytest.mark.parametrize("whole", ["all", "null"])
+def test_a_class_on_both_sides_leaves_the_floor(whole):
+    """In clean data the class is known, and what is open of the side is the partition's own floor."""
+    mixture = isotropic_mixture([[0.0], [1.0], [2.0], [3.0]], 0.1, [0.1, 0.2, 0.3, 0.4])
+    asked = partition(mixture, [0, 2], whole)
+    sides = mixture.sides(asked)
+    assert sides.weights == pytest.approx((0.5, 0.5))
+    assert float(sides.entropy(-40.0)) == pytest.approx(asked.entropy, abs=1e-9)
+    assert float(sides.entropy(40.0)) == pytest.approx(asked.floor, abs=1e-6)  # classes ten deviations apart
 
 
 def test_two_hundred_classes_a_step_is_fast():

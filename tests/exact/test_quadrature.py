@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from companion.entropy import binary_entropy
+from companion.entropy import binary_entropy, partition
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.empirical import empirical_distribution
@@ -144,7 +144,7 @@ def test_space_of_one_shared_covariance_is_the_binary_integral():
 def test_four_means_in_seven_dimensions_span_a_space():
     """Regrouped in two ways, the four classes obey the grouping property, and three of them are a plane."""
     four = isotropic_mixture(torch.nn.functional.pad(torch.eye(4), (0, 3)) @ torch.ones(7, 7).tril(), 0.4)
-    pairs, left, right = (four.regroup(g) for g in ([[0, 1], [2, 3]], [[0], [1]], [[2], [3]]))
+    pairs, left, right = (four.sides(partition(four, *g)) for g in ([[0, 1], [2, 3]], [[0], [1]], [[2], [3]]))
     parts = pairs.entropy(0.0) + 0.5 * left.entropy(0.0) + 0.5 * right.entropy(0.0)
     assert float(four.entropy(0.0)) == pytest.approx(float(parts), abs=1e-10)
 
@@ -198,7 +198,9 @@ def test_prop_grouping():
     weighted = isotropic_mixture([[-5.0], [-3.0], [3.0], [5.0]], 0.2, [0.1, 0.2, 0.3, 0.4])
     for mixture in (FOUR, weighted):
         share = sum(mixture.weights[:2])
-        pairs, left, right = (mixture.regroup(g) for g in ([[0, 1], [2, 3]], [[0], [1]], [[2], [3]]))
+        pairs, left, right = (
+            mixture.sides(partition(mixture, *g, "true")) for g in ([[0, 1], [2, 3]], [[0], [1]], [[2], [3]])
+        )
         for quantity in (GaussianMixture.entropy, GaussianMixture.production):
             parts = quantity(pairs, LEVELS) + share * quantity(left, LEVELS) + (1.0 - share) * quantity(right, LEVELS)
             np.testing.assert_allclose(quantity(mixture, LEVELS), parts, atol=1e-10, rtol=0.0)

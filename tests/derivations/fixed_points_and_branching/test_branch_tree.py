@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from companion.entropy import partition
 from companion.exact.laws import half_level
 from companion.exact.mixtures import isotropic_mixture
 from derivations.fixed_points_and_branching.branch_tree import branch_tree, found_from_noise
@@ -40,7 +41,7 @@ def test_pairs_merge_in_the_order_of_their_entropies(widths):
     mergers = branch_tree(point_set(places)).mergers
     mixture = isotropic_mixture(places.tolist(), 0.0)
     groups = {((0,), (1,)): [[0], [1]], ((2,), (3,)): [[2], [3]], ((0, 1), (2, 3)): [[0, 1], [2, 3]]}
-    levels = [half_level(mixture.regroup(groups[merger.groups])) for merger in mergers]
+    levels = [half_level(mixture.sides(partition(mixture, *groups[merger.groups]))) for merger in mergers]
     assert len(levels) == 3
     assert levels == sorted(levels, reverse=True)
     assert np.abs(np.array(levels) + 2.0 * np.log([merger.sigma for merger in mergers])).max() < 0.3

@@ -53,13 +53,13 @@ def test_proofs_end_where_the_identities_do():
 
 
 def test_def_partition():
-    """Sides by hand, on a grid, against `regroup`: densities, priors, entropy."""
+    """Sides by hand, on a grid, against `sides`: densities, priors, entropy."""
     densities, _ = fields(LINE, 0.5)
     weights = np.array(LINE.weights)
     a, b = [0, 2], [1, 3]
     prior = weights[a].sum() / weights[a + b].sum()
     sides = [weights[side] @ densities[side] / weights[side].sum() for side in (a, b)]
-    mixture = LINE.regroup([a, b])
+    mixture = LINE.sides(partition(LINE, a, b, "true"))
     assert mixture.weights == pytest.approx((prior, 1.0 - prior), rel=1e-12)
     np.testing.assert_allclose(fields(mixture, 0.5)[0], sides, atol=1e-13)
     log_odds = np.log(prior / (1.0 - prior)) + np.log(sides[0] / sides[1])
@@ -70,7 +70,7 @@ def test_def_partition():
 def test_prop_jensen_shannon():
     assert BY_LABEL["eq-jensen-shannon"].holds()
     for sigma in (0.3, 1.0):
-        mixture = LINE.regroup([[0, 2], [1, 3]], balanced=True)
+        mixture = LINE.sides(partition(LINE, [0, 2], [1, 3]))
         (p, q), _ = fields(mixture, sigma)
         middle = 0.5 * (p + q)
         divergence = 0.5 * STEP * (p * np.log(p / middle) + q * np.log(q / middle)).sum()
@@ -103,9 +103,7 @@ def test_prop_one_against_the_rest(means, shares, level):
     weights = np.array(shares[: len(means)]) / sum(shares[: len(means)])
     mixture = isotropic_mixture([[m] for m in means], 0.2, weights)
     classes = range(len(means))
-    total = sum(
-        float(mixture.regroup([[k], [other for other in classes if other != k]]).entropy(level)) for k in classes
-    )
+    total = sum(float(mixture.sides(partition(mixture, [k], "others", "true")).entropy(level)) for k in classes)
     excess = total - float(mixture.entropy(level))
     assert -1e-9 <= excess <= 1.0
 

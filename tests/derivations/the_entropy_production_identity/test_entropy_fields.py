@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
@@ -17,7 +18,7 @@ from derivations.the_entropy_production_identity.entropy_fields import (
 )
 
 LINE = isotropic_mixture([[-1.0], [0.3], [1.2]], [0.3, 0.5, 0.2], [0.2, 0.5, 0.3])
-SIDES = LINE.regroup([[0, 2], [1]])
+SIDES = LINE.sides(partition(LINE, [0, 2], [1], "true"))
 X = np.linspace(-12.0, 12.0, 4001)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from companion.entropy import partition
 from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import cosine, noise_of, ornstein_uhlenbeck, rectified_flow, variance_exploding
@@ -300,7 +301,7 @@ def test_prop_binary_production():
     """The two sides of a partition, each a mixture of classes, against the package's own production."""
     assert proved(forms.binary_production(), "eq-production-binary")
     mixture = random_mixture(4, 2, seed=3)
-    sides = mixture.regroup([[0, 3], [1, 2]])
+    sides = mixture.sides(partition(mixture, [0, 3], [1, 2], "true"))
     x, _ = sides.sample_noised(200_000, 1.0, torch.Generator().manual_seed(0))
     noise = torch.ones(len(x), dtype=torch.float64)
     gamma = sides.posterior(x, noise)[:, 0].exp()

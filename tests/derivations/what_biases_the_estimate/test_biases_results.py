@@ -46,7 +46,8 @@ def test_the_results_are_small():
 def test_a_softmax_over_coordinates_is_the_denoiser_of_equidistant_classes(script):
     quick = script.one_of_many(16.0)
     means = 16.0 / np.sqrt(2.0) * torch.eye(script.CLASSES, dtype=torch.float64)
-    general = isotropic_mixture(means, 1.0).regroup([[0], list(range(1, script.CLASSES))])
+    whole = isotropic_mixture(means, 1.0)
+    general = whole.sides(partition(whole, [0], "others", "true"))
     x = 5.0 * torch.randn(20, script.CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for level in (0.1, 2.0, 30.0):
         sigma = torch.full((20,), level, dtype=torch.float64)
