@@ -156,10 +156,7 @@ def _first_level(x: torch.Tensor, mean: torch.Tensor, last: torch.Tensor, level:
 
 
 def _eval_mode(model: Denoiser) -> Finding:
-    networks = [getattr(model, name, None) for name in ("network", "unconditional")]
-    training = sum(
-        m.training for network in networks if isinstance(network, torch.nn.Module) for m in network.modules()
-    )
+    training = sum(part.training for network in getattr(model, "networks", ()) for part in network.modules())
     return Finding("eval mode", training == 0, float(training), "0 parts in train mode: call network.eval()")
 
 

@@ -12,27 +12,15 @@ first, else by their numbers. A `companion.json` in the folder may say otherwise
 `{"name": ..., "classes": [...], "weights": [...], "has_null": true}`, each key optional, and no other key allowed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from companion.errors import InputError
-from companion.models.pretrained import (
-    check_size,
-    described,
-    diffusers,
-    digest_of_network,
-    home,
-    load_network,
-    name_of,
-    read_json,
-    refuse_distilled,
-    sides,
-    stored_description,
-)
+from companion.models import pretrained
+from companion.models.pretrained import diffusers
 from companion.models.schedules import schedule_of
 from companion.models.trained import TrainedDenoiser, decoder
 
@@ -58,55 +46,78 @@ class ClassDenoiser(TrainedDenoiser):
         return said
 
 
-def from_folder(
-    folder: Path,
-    weights: Sequence[float] = (),
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
-    allow_pickle: bool = False,
-) -> ClassDenoiser:
-    """The model in a folder that `save_pretrained` wrote, its network in `dtype`, its autoencoder in float32.
+def from_folder(folder: Path, weights: Sequence[float], read: Callable[..., Any]) -> ClassDenoiser:
+    """The model in a folder that `save_pretrained` wrote; see `companion.models.load`.
 
-    Nothing is downloaded; pickled weights are read, by torch's restricted reader, only with `allow_pickle`. Raises
-    InputError when the weights are pickled, missing, truncated or of another shape than the configuration, and when
-    network, scheduler or weights are of a kind that has no place behind the contract.
+    `read` is `load_network` for a device and a dtype; the autoencoder is read in float32. Raises InputError as `load`
+    does.
     """
     inner = next((folder / part for part in ("unet", "transformer") if (folder / part).is_dir()), folder)
-    config, scheduler = read_json(inner / "config.json"), _scheduler_config(inner)
-    name, index = name_of(folder), home(folder) / "model_index.json"
-    kind = _kind(config, scheduler, name)
-    names = (read_json(index).get("id2label") or {}) if index.exists() else {}
+    config, scheduler = pretrained.read_json(inner / "config.json"), _scheduler_config(inner)
+    name, index = pretrained.name_of(folder), pretrained.home(folder) / "model_index.json"
+    pretrained.refuse_distilled(name, str(scheduler.get("_class_name")), config)
+    kind = _kind(config)
+    names = (pretrained.read_json(index).get("id2label") or {}) if index.exists() else {}
     if not isinstance(names, dict) or not all(isinstance(each, str) for each in names.values()):
         raise InputError("id2label", names, "a name for each class's number")
-    network = load_network(kind, inner, dtype, allow_pickle).to(device)
-    vae = None
+    network, vae = read(kind, inner), None
     if kind is diffusers.DiTTransformer2DModel and (folder / "vae").is_dir():
-        vae = load_network(diffusers.AutoencoderKL, folder / "vae", torch.float32, allow_pickle).to(device)
-    return _denoiser(network, scheduler, vae, name, names, weights, stored_description(folder), config)
+        vae = read(diffusers.AutoencoderKL, folder / "vae", dtype=torch.float32)
+    stored = {"name": name, **pretrained.stored_description(folder)}
+    return from_network(network, scheduler, weights, vae, names, stored, config)
 
 
 def from_network(
-    network: Any, scheduler: Any, vae: Any = None, names: Mapping[str, str] | None = None, weights: Sequence[float] = ()
+    network: Any,
+    scheduler: Any,
+    weights: Sequence[float] = (),
+    vae: Any = None,
+    names: Mapping[str, str] | None = None,
+    stored: Mapping[str, Any] | None = None,
+    written: Mapping[str, Any] | None = None,
 ) -> ClassDenoiser:
     """The model of a loaded network and of the scheduler that it was trained with, on its device and in its dtype.
 
-    `vae` is the autoencoder of its latents, `names` calls classes by their numbers. Raises InputError as `from_folder`
-    does.
+    `vae` is the autoencoder of its latents, `names` calls classes by their numbers; `stored` is the content of a
+    `companion.json` and `written` the network's configuration as its folder has it. Raises InputError as `load` does.
     """
-    if scheduler is None:
-        raise InputError("scheduler", None, "the scheduler that the network was trained with")
-    config = {**network.config, "_class_name": type(network).__name__}
-    written = {**scheduler.config, "_class_name": type(scheduler).__name__}
-    name = name_of(str(config.get("_name_or_path") or type(network).__name__))
-    _kind(config, written, name)
-    return _denoiser(network, written, vae, name, names or {}, weights, {}, config)
+    config, names, stored = network.config, names or {}, stored or {}
+    # As written, because another version of diffusers may know further options.
+    written = written or {**config, "_class_name": type(network).__name__}
+    _kind(written)
+    shape, null = (config.in_channels, *pretrained.sides(config)), bool(stored.get("has_null", True))
+    schedule = schedule_of(scheduler, fractional=config.get("time_embedding_type", "positional") == "positional")
+    if isinstance(network, diffusers.UNet2DModel):
+        key, rows, least = "num_class_embeds", config.num_class_embeds, "3, two classes and the null class"
+        count, least = rows - null, least if null else "2"
+        halved = 2 ** (len(config.block_out_channels) - 1)  # by every block of the network but the last
+        if any(side % halved for side in shape[1:]):
+            raise InputError("sample_size", config.sample_size, f"a height and a width that are multiples of {halved}")
+    else:
+        table = network.transformer_blocks[0].norm1.emb.class_embedder.embedding_table
+        key, rows, count, least = "num_embeds_ada_norm", len(table.weight), config.num_embeds_ada_norm, "2"
+    if not schedule.fractional:
+        last = int(schedule.timesteps[-1] if schedule.terminal is None else schedule.terminal)
+        whose, learned = "num_train_timesteps of the network", network.time_proj.num_embeddings
+        pretrained.check_size(whose, learned, last + 1, "one row of its time embedding for each timestep")
+    if count < 2 or any(number not in map(str, range(count)) for number in names):
+        raise InputError(key, config[key], f"at least {least}, and the classes of id2label in model_index.json")
+    if (config.out_channels or config.in_channels) not in (config.in_channels, 2 * config.in_channels):
+        raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
+    name = pretrained.name_of(str(config.get("_name_or_path") or type(network).__name__))
+    known = _different(names.get(str(k), str(k)).split(",")[0] for k in range(count))
+    said = pretrained.described(stored, name, known, weights)
+    if stored.get("has_null") and rows == count:
+        raise InputError("has_null in companion.json", True, "false: the network has no row for dropped labels")
+    said["has_null"] &= rows > count  # a network that dropped no labels in training has no row for it
+    told = {key: value for key, value in sorted(written.items()) if not key.startswith("_")}
+    digest = pretrained.digest_of_network(network, told=[schedule.described, told])
+    return ClassDenoiser(network, schedule, shape=shape, digest=digest, decode=decoder(vae, shape[0]), **said)
 
 
-def _kind(config: Mapping[str, Any], scheduler: Mapping[str, Any], name: str) -> Any:
+def _kind(config: Mapping[str, Any]) -> Any:
     """The class of a network, by its configuration; InputError where it has no place behind the contract."""
-    refuse_distilled(name, str(scheduler.get("_class_name")), config)
-    sides(config)
-    kind = config.get("_class_name")
+    kind, embeddings = config.get("_class_name"), config.get("num_class_embeds")
     # Transformer2DModel is what the class was called when the published weights were written.
     if kind == "DiTTransformer2DModel" or (kind == "Transformer2DModel" and config.get("norm_type") == "ada_norm_zero"):
         return diffusers.DiTTransformer2DModel
@@ -114,66 +125,19 @@ def _kind(config: Mapping[str, Any], scheduler: Mapping[str, Any], name: str) ->
         raise InputError("model", kind, "a UNet2DModel or a DiTTransformer2DModel")
     if config.get("class_embed_type") is not None:
         raise InputError("class_embed_type", config["class_embed_type"], "null: one embedding for each class")
-    if type(config.get("num_class_embeds")) is not int:
-        raise InputError(
-            "num_class_embeds", config.get("num_class_embeds"), "a network with one embedding for each class"
-        )
+    if type(embeddings) is not int:
+        raise InputError("num_class_embeds", embeddings, "a network with one embedding for each class")
     if config.get("time_embedding_type", "positional") not in ("positional", "learned"):
         raise InputError("time_embedding_type", config["time_embedding_type"], "positional or learned")
+    pretrained.sides(config)
     return diffusers.UNet2DModel
-
-
-def _denoiser(
-    network: Any,
-    scheduler: Mapping[str, Any],
-    vae: Any,
-    name: str,
-    names: Mapping[str, str],
-    weights: Sequence[float],
-    stored: Mapping[str, Any],
-    written: Mapping[str, Any],
-) -> ClassDenoiser:
-    config, null = network.config, stored.get("has_null", True)
-    shape = (config.in_channels, *sides(config))
-    schedule = schedule_of(scheduler, fractional=config.get("time_embedding_type", "positional") == "positional")
-    if isinstance(network, diffusers.UNet2DModel):
-        key, rows, least = "num_class_embeds", config.num_class_embeds, 2 + bool(null)
-        count = rows - bool(null)
-        halved = 2 ** (len(config.block_out_channels) - 1)  # by every block of the network but the last
-        if any(side % halved for side in shape[1:]):
-            raise InputError("sample_size", config.sample_size, f"a height and a width that are multiples of {halved}")
-    else:
-        table = network.transformer_blocks[0].norm1.emb.class_embedder.embedding_table
-        key, rows, least = "num_embeds_ada_norm", len(table.weight), 2
-        count = config.num_embeds_ada_norm
-    if not schedule.fractional:
-        last = int(schedule.timesteps[-1] if schedule.terminal is None else schedule.terminal)
-        whose, known = "num_train_timesteps of the network", network.time_proj.num_embeddings
-        check_size(whose, known, last + 1, "one row of its time embedding for each timestep")
-    if count < 2 or any(number not in map(str, range(count)) for number in names):
-        classes = "two classes" + (" and the null class" if least == 3 else "")
-        raise InputError(key, config[key], f"at least {least}, {classes}, those of id2label in model_index.json")
-    if (config.out_channels or config.in_channels) not in (config.in_channels, 2 * config.in_channels):
-        raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
-    if vae is not None:
-        channels = vae.config.latent_channels
-        check_size("latent_channels of the autoencoder", channels, config.in_channels, "as in_channels")
-    said = described(stored, name, _different(names.get(str(k), str(k)).split(",")[0] for k in range(count)), weights)
-    if stored.get("has_null") and rows == count:
-        raise InputError("has_null in companion.json", True, "false: the network has no row for dropped labels")
-    # A network that dropped no labels in training has no row for it.
-    said = replace(said, has_null=said.has_null and rows > count)
-    # As stored, because another version of diffusers may know further options.
-    told = {key: value for key, value in sorted(written.items()) if not key.startswith("_")}
-    digest = digest_of_network(network, told=[schedule.described, told])
-    return ClassDenoiser(network, schedule, shape=shape, digest=digest, decode=decoder(vae), **vars(said))
 
 
 def _scheduler_config(folder: Path) -> dict[str, Any]:
     """A scheduler's configuration, from a network's folder, from `scheduler/` in it or beside it."""
     for place in (folder, folder / "scheduler", folder.resolve().parent / "scheduler"):
         if (place / "scheduler_config.json").exists():
-            return read_json(place / "scheduler_config.json")
+            return pretrained.read_json(place / "scheduler_config.json")
     expected = (
         "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as "
         '{"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "epsilon"}'

@@ -15,9 +15,6 @@ __all__ = ["CLASSES", "Digits", "held_out_digits", "training_digits"]
 
 CLASSES = tuple("0123456789")
 
-_HELD_OUT = 360
-_SPLIT_SEED = 0
-
 
 @dataclass(frozen=True)
 class Digits:
@@ -54,7 +51,6 @@ def _split() -> tuple[Digits, Digits]:
     source = load_digits()
     images = torch.from_numpy((source.data / 8.0 - 1.0).astype(np.float32)).reshape(-1, 1, 8, 8)
     labels = torch.from_numpy(source.target.astype(np.int64))
-    training, held_out = train_test_split(
-        np.arange(len(labels)), test_size=_HELD_OUT, stratify=source.target, random_state=_SPLIT_SEED
-    )
+    every = np.arange(len(labels))
+    training, held_out = train_test_split(every, test_size=360, stratify=source.target, random_state=0)
     return Digits(images[training], labels[training]), Digits(images[held_out], labels[held_out])

@@ -17,9 +17,8 @@ so nothing is left to convert but the label. That has traps, each of which gives
 import io
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,44 +86,35 @@ def edm_denoiser(
     count = getattr(network, "label_dim", 0)
     if not isinstance(count, int) or count < 2:
         raise InputError("network", f"of label_dim {count}", "a conditional network, label_dim at least 2")
-    if unconditional is not None and int(getattr(unconditional, "label_dim", 0)) != 0:
-        expected = "0: a network trained without labels, not the conditional one without a label"
-        raise InputError("unconditional.label_dim", unconditional.label_dim, expected)
     networks = [each for each in (network, unconditional) if each is not None]
     for each in networks:
-        missing = [key for key in ("img_channels", "img_resolution") if not isinstance(getattr(each, key, None), int)]
-        if missing or not isinstance(each, torch.nn.Module):
+        sizes = [getattr(each, key, None) for key in ("img_channels", "img_resolution")]
+        if not isinstance(each, torch.nn.Module) or not all(isinstance(size, int) for size in sizes):
             raise InputError("network", f"a {type(each).__name__}", "a network with img_channels and img_resolution")
+        shape = (network.img_channels, network.img_resolution, network.img_resolution)
+        if sizes != [*shape[:2]]:
+            raise InputError("unconditional", sizes, f"a network for {shape}")
         check_finite(each, "a network of EDM")
-    shape = (int(network.img_channels), int(network.img_resolution), int(network.img_resolution))
-    for each in networks:
-        if (each.img_channels, each.img_resolution) != (network.img_channels, network.img_resolution):
-            raise InputError("unconditional", (each.img_channels, each.img_resolution), f"a network for {shape}")
         silent = [key for key, gain in each.named_parameters() if key.endswith("out_gain") and not bool(gain.any())]
         if silent:
             raise InputError(silent[0], 0.0, "a trained network: with no gain it answers c_skip x to everything")
+    if unconditional is not None and int(getattr(unconditional, "label_dim", 0)) != 0:
+        expected = "0: a network trained without labels, not the conditional one without a label"
+        raise InputError("unconditional.label_dim", unconditional.label_dim, expected)
     least = max([sigma_range[0], *(float(getattr(each, "sigma_min", 0.0)) for each in networks)])
     most = min([sigma_range[1], *(float(getattr(each, "sigma_max", np.inf)) for each in networks)])
     if not 0.0 < least < most < np.inf:
         raise InputError("sigma_range", (least, most), "0 < least < most, both finite")
     if len(classes or range(count)) != count:
         raise InputError("classes", classes, f"{count} names, one for each label")
-    said = replace(described({}, name, classes or range(count), weights), has_null=unconditional is not None)
+    said = described({"has_null": unconditional is not None}, name, classes or range(count), weights)
     # They are told sigma itself and answer with D.
     sigmas = np.array([least, most])
     schedule = Schedule(sigmas, -2.0 * np.log(sigmas), "denoised")
     others = [] if unconditional is None else [value for _, value in sorted(unconditional.state_dict().items())]
     told = [type(network).__name__, bool(getattr(network, "use_fp16", False)) and not force_fp32, len(others)]
-    return EDMDenoiser(
-        network=network,
-        schedule=schedule,
-        shape=shape,
-        digest=digest_of_network(network, *others, told=told),
-        decode=decode,
-        unconditional=unconditional,
-        force_fp32=force_fp32,
-        **vars(said),
-    )
+    said |= {"shape": shape, "digest": digest_of_network(network, *others, told=told), "decode": decode}
+    return EDMDenoiser(network, schedule, **said, unconditional=unconditional, force_fp32=force_fp32)
 
 
 def load(
@@ -156,8 +146,12 @@ def load(
     for each in paths:
         if not each.is_file():
             raise InputError("checkpoint", each, "a file")
-    with _on_path(code):
+    before = list(sys.path)
+    sys.path[:0] = [] if code is None else [str(Path(code).resolve())]
+    try:
         networks = [_unpickled(each).to(device) for each in paths]
+    finally:
+        sys.path[:] = before
     described_by.setdefault("name", paths[0].stem)
     return edm_denoiser(networks[0], networks[1] if len(networks) > 1 else None, **described_by)
 
@@ -182,14 +176,3 @@ class _OnCPU(pickle.Unpickler):
         if (module, name) == ("torch.storage", "_load_from_bytes"):
             return lambda held: torch.load(io.BytesIO(held), map_location="cpu", weights_only=False)
         return super().find_class(module, name)
-
-
-@contextmanager
-def _on_path(code: str | Path | None) -> Iterator[None]:
-    before = list(sys.path)
-    try:
-        if code is not None:
-            sys.path.insert(0, str(Path(code).resolve()))
-        yield
-    finally:
-        sys.path[:] = before

@@ -13,16 +13,17 @@ First the simplest, which needs none of this: your own function of (x, sigma, co
 Distilled and guidance-trained models (FLUX.1, turbo, LCM and their like) are refused: they are no posterior means.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from companion.errors import InputError, foreign
-from companion.models import class_conditional, stable_diffusion
-from companion.models.pretrained import check_finite, composed, diffusers, name_of, read_json, refuse_distilled
+from companion.models import class_conditional, pretrained, stable_diffusion
+from companion.models.pretrained import composed, diffusers, load_network, refuse_distilled
 from companion.models.stable_diffusion import PIPELINES
 from companion.models.trained import TrainedDenoiser
 
@@ -71,20 +72,17 @@ def load(
                 raise InputError(key, value, "none here: a loaded model stays as it is")
         found = _of_object(model, prompts, weights, scheduler)
     else:
-        found = _of_folder(model, prompts, weights, device or "cpu", dtype or torch.float32, allow_pickle)
+        place = device or "cpu"
+        with foreign("device", place, "a device of this torch, such as cpu or cuda"):
+            torch.zeros(1, device=place).cpu()
+        read = partial(load_network, dtype=dtype or torch.float32, device=place, allow_pickle=allow_pickle)
+        found = _of_folder(model, prompts, weights, read)
     return replace(found, name=composed(name)) if name else found
 
 
 def _of_folder(
-    model: str | Path,
-    prompts: Sequence[str],
-    weights: Sequence[float],
-    device: str | torch.device,
-    dtype: torch.dtype,
-    allow_pickle: bool,
+    model: str | Path, prompts: Sequence[str], weights: Sequence[float], read: Callable[..., Any]
 ) -> TrainedDenoiser:
-    with foreign("device", device, "a device of this torch, such as cpu or cuda"):
-        torch.zeros(1, device=device).cpu()
     folder = Path(__file__).parent / "weights" / model if model in SHIPPED else Path(model)
     if folder.suffix == ".pkl":
         raise InputError("model", model, "a folder; companion.models.edm.load reads the checkpoints of EDM and EDM2")
@@ -92,44 +90,42 @@ def _of_folder(
         raise InputError("model", model, f"a shipped model ({', '.join(SHIPPED)}) or a folder save_pretrained wrote")
     kind, parts = _kind(folder)
     if kind in PIPELINES:
-        return stable_diffusion.from_folder(kind, folder, prompts, weights, device, dtype, allow_pickle)
+        return stable_diffusion.from_folder(kind, folder, prompts, weights, read)
     _no_prompts(kind, prompts)
     if {"UNet2DModel", "DiTTransformer2DModel", "Transformer2DModel"} & parts or kind == "DiTPipeline":
-        return class_conditional.from_folder(folder, weights, device, dtype, allow_pickle)
-    refuse_distilled(name_of(folder), "", {}, kind)
+        return class_conditional.from_folder(folder, weights, read)
+    refuse_distilled(pretrained.name_of(folder), "", {}, kind)
     raise InputError("model", f"a {kind}", _KNOWN)
 
 
 def _of_object(model: Any, prompts: Sequence[str], weights: Sequence[float], scheduler: Any) -> TrainedDenoiser:
     kind, held = type(model).__name__, getattr(model, "components", {"the network": model})
-    refuse_distilled(kind, type(held.get("scheduler")).__name__, getattr(model, "config", {}), kind)
+    refuse_distilled(kind, type(held.get("scheduler", scheduler)).__name__, getattr(model, "config", {}), kind)
     for part, network in held.items():
         if isinstance(network, torch.nn.Module):
-            check_finite(network, part)
+            pretrained.check_finite(network, part)
     if kind in PIPELINES:
         return stable_diffusion.from_pipeline(model, prompts, weights)
     _no_prompts(kind, prompts)
-    if isinstance(model, diffusers.UNet2DModel | diffusers.DiTTransformer2DModel):
-        return class_conditional.from_network(model, scheduler, weights=weights)
-    if isinstance(held.get("unet"), diffusers.UNet2DModel):
-        return class_conditional.from_network(held["unet"], held["scheduler"], weights=weights)
-    if kind == "DiTPipeline":
-        names = {str(label): text for text, label in model.labels.items()}
-        return class_conditional.from_network(held["transformer"], held["scheduler"], held["vae"], names, weights)
+    for network in held.values():
+        if isinstance(network, diffusers.UNet2DModel | diffusers.DiTTransformer2DModel):
+            names = {str(label): text for text, label in getattr(model, "labels", {}).items()}
+            noise = held.get("scheduler", scheduler)
+            return class_conditional.from_network(network, noise, weights, held.get("vae"), names)
     raise InputError("model", f"a {kind}", _KNOWN)
 
 
 def _kind(folder: Path) -> tuple[str, set[str]]:
     """The class of a pipeline or of a model alone, and the classes of its parts."""
     if (folder / "model_index.json").is_file():
-        index = read_json(folder / "model_index.json")
+        index = pretrained.read_json(folder / "model_index.json")
         for key, part in index.items():
             if isinstance(part, list) and (len(part) != 2 or not all(isinstance(x, str | None) for x in part)):
                 raise InputError(f"{key} in model_index.json", part, "a library and the name of a class of it")
         parts = {str(part[1]) for part in index.values() if isinstance(part, list)}
         return str(index.get("_class_name")), parts
     inner = folder / "unet" if (folder / "unet").is_dir() else folder
-    kind = str(read_json(inner / "config.json").get("_class_name"))
+    kind = str(pretrained.read_json(inner / "config.json").get("_class_name"))
     return kind, {kind}
 
 

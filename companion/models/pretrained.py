@@ -11,7 +11,6 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ with warnings.catch_warnings():
     import diffusers
 
 __all__ = [
-    "Description",
     "check_files",
     "check_finite",
     "check_size",
@@ -69,48 +67,33 @@ _WEIGHTS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a person may say of a model, in `companion.json` or by arguments: its name, its classes, their weights."""
-
-    name: str
-    classes: tuple[str, ...]
-    weights: tuple[float, ...]
-    has_null: bool
-
-
 def described(
-    stored: Mapping[str, Any],
-    name: str,
-    classes: Iterable[object],
-    weights: Sequence[float] = (),
-    has_null: bool = True,
-) -> Description:
-    """`stored`, the content of a `companion.json`, over what is known without it.
+    stored: Mapping[str, Any], name: str, classes: Iterable[object], weights: Sequence[float] = ()
+) -> dict[str, Any]:
+    """`stored`, the content of a `companion.json`, over what is known without it: name, classes, weights, has_null.
 
     Weights as an argument count more than stored ones; weights that nobody gives are equal. Raises InputError for a
     key of another name, a value of another type, names that are not one for each class and all different, and for
     weights that are not positive and of sum one.
 
     >>> described({"name": "mine"}, "folder", range(2))
-    Description(name='mine', classes=('0', '1'), weights=(0.5, 0.5), has_null=True)
+    {'name': 'mine', 'classes': ('0', '1'), 'weights': (0.5, 0.5), 'has_null': True}
     """
-    for key, value in stored.items():
+    known = [str(each) for each in classes]
+    equal = [1.0 / len(known)] * len(known)
+    said: dict[str, Any] = {"name": name, "classes": known, "weights": equal, "has_null": True, **stored}
+    for key, value in said.items():
         if key not in _DESCRIBES and key not in _RECORDED:
             raise InputError("companion.json's key", key, f"one of {', '.join(_DESCRIBES)}")
         if key in _DESCRIBES and not isinstance(value, _DESCRIBES[key]):
             raise InputError(f"{key} in companion.json", value, f"a value of type {_DESCRIBES[key].__name__}")
-    if not all(
-        isinstance(each, str) and each.strip() for each in [*stored.get("classes", ()), stored.get("name", "a")]
-    ):
+    if not all(isinstance(each, str) and each.strip() for each in (*stored.get("classes", ()), said["name"])):
         raise InputError("companion.json", dict(stored), "names that are texts and not empty")
-    known = [str(each) for each in classes]
-    names = tuple(composed(each) for each in stored.get("classes", known))
+    names = tuple(composed(each) for each in said["classes"])
     if len(names) != len(known) or len(set(names)) != len(names):
         raise InputError("classes", names, f"{len(known)} different names, one for each class the network knows")
-    shares = weights or stored.get("weights", [1.0 / len(names)] * len(names))
-    prior = probabilities("weights", shares, count=len(names))
-    return Description(str(stored.get("name", name)), names, tuple(prior.tolist()), bool(stored.get("has_null", True)))
+    prior = tuple(probabilities("weights", weights or said["weights"], count=len(names)).tolist())
+    return {"name": said["name"], "classes": names, "weights": prior, "has_null": said["has_null"]}
 
 
 def composed(text: str) -> str:
@@ -171,42 +154,31 @@ def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipel
     came = str(config.get("_name_or_path") or "")
     for said in (name, came and name_of(came)):
         if _DISTILLED_WORDS & set(re.split(r"[^a-z0-9]+", said.lower())):
-            raise InputError(
-                "model", f"{said}, a distilled model by its name (or a folder to rename)", _NO_POSTERIOR_MEAN
-            )
+            judged = f"{said}, a distilled model by its name (or a folder to rename)"
+            raise InputError("model", judged, _NO_POSTERIOR_MEAN)
 
 
 def load_network(
-    kind: Any, folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False, **changes: Any
+    kind: Any, folder: Path, dtype: torch.dtype, device: str | torch.device = "cpu", allow_pickle: bool = False
 ) -> Any:
     """A network of class `kind` from the folder that `save_pretrained` wrote, in eval mode, its weights frozen.
 
-    `changes` are further arguments of its `from_pretrained`. Raises InputError for weights that are missing, truncated,
-    pickled (unless `allow_pickle`), not finite or not those of the configuration.
+    Raises InputError for weights that are missing, truncated, pickled (unless `allow_pickle`), not finite or not those
+    of the configuration.
     """
     safe, variant = _weights(folder, allow_pickle)
     _check_flags(kind, read_json(folder / "config.json"))
-    # Depending on what else is installed, the network is drawn at random before it is filled; nobody should notice.
-    with (
-        foreign("model", folder, "weights and configuration that fit"),
-        torch.random.fork_rng(devices=[]),
-        warnings.catch_warnings(),
-    ):
+    asked = {"use_safetensors": safe, "variant": variant, "local_files_only": True, "torch_dtype": dtype}
+    with foreign("model", folder, "weights and configuration that fit"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch_dtype is called dtype in later versions
-        network, report = kind.from_pretrained(
-            folder,
-            use_safetensors=safe,
-            variant=variant,
-            local_files_only=True,
-            output_loading_info=True,
-            torch_dtype=dtype,
-            **changes,
-        )
+        # Depending on what else is installed, the network is drawn at random before it is filled; nobody should notice.
+        with torch.random.fork_rng(devices=[]):
+            network, report = kind.from_pretrained(folder, output_loading_info=True, **asked)
     wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     if wrong:
         raise InputError("model", folder, f"weights and configuration that fit ({wrong[0]} is only in one of them)")
     check_finite(network, str(folder))
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False).to(device)
 
 
 def _check_flags(kind: Any, config: Mapping[str, Any]) -> None:
@@ -259,9 +231,8 @@ def _weights(folder: Path, allow_pickle: bool) -> tuple[bool, str | None]:
         raise InputError("weights", folder, "a folder that holds a .safetensors file of a network")
     variants = {match[1] for _, match in files or found}
     if None not in variants and len(variants) > 1:
-        raise InputError(
-            "weights", folder, f"one variant or the plain file, of {', '.join(sorted(map(str, variants)))}"
-        )
+        expected = f"one variant or the plain file, of {', '.join(sorted(map(str, variants)))}"
+        raise InputError("weights", folder, expected)
     variant = None if None in variants else variants.pop()
     for path, match in files:
         if match[1] == variant:

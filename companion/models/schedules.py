@@ -95,11 +95,6 @@ class Schedule:
         told: Array = self.told(asked).numpy()
         return told
 
-    def log_snr_used(self, log_snr: ArrayLike) -> Array:
-        """The log-snr whose timestep the network is really told: the one asked for, or the nearest it knows."""
-        used: Array = np.interp(self.timestep(log_snr), self.timesteps, self.clock)
-        return np.asarray(log_snr, dtype=np.float64) if self.fractional else used
-
     def inside(self, log_snr: torch.Tensor) -> torch.Tensor:
         """Where the network was trained. sigma comes in float32, which moves log-snr by units in the seventh digit."""
         lowest, highest = self.log_snr_range
@@ -129,30 +124,29 @@ class Schedule:
 
     def scalings(self, log_snr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """c_in, c_skip and c_out of the table above, for float64 log-snr (batch,)."""
-        zero, one = torch.zeros_like(log_snr), torch.ones_like(log_snr)
+        s, zero, one = self.sigma_data, torch.zeros_like(log_snr), torch.ones_like(log_snr)
         if self.prediction == "flow":
             alpha, beta = torch.sigmoid(0.5 * log_snr), torch.sigmoid(-0.5 * log_snr)
-            return alpha, alpha, -beta
-        if self.prediction == "denoised":
-            return one, zero, one
-        ratio = log_snr + 2.0 * float(np.log(self.sigma_data))
-        alpha, beta = torch.sigmoid(ratio).sqrt(), torch.sigmoid(-ratio).sqrt()
-        if self.prediction == "epsilon":
-            return alpha, one, -torch.exp(-0.5 * log_snr)
-        if self.prediction == "sample":
-            return alpha, zero, one
-        sign = 1.0 if self.prediction == "edm" else -1.0
-        return alpha / self.sigma_data, alpha.square(), sign * self.sigma_data * beta
+        else:
+            ratio = log_snr + 2.0 * float(np.log(s))
+            alpha, beta = torch.sigmoid(ratio).sqrt(), torch.sigmoid(-ratio).sqrt()
+        return {
+            "epsilon": (alpha, one, -torch.exp(-0.5 * log_snr)),
+            "sample": (alpha, zero, one),
+            "v_prediction": (alpha / s, alpha.square(), -s * beta),
+            "edm": (alpha / s, alpha.square(), s * beta),
+            "flow": (alpha, alpha, -beta),
+            "denoised": (one, zero, one),
+        }[self.prediction]
 
     def posterior_mean(self, network: Call, x: torch.Tensor, log_snr: torch.Tensor) -> torch.Tensor:
         """D at x (batch, *shape) and log-snr (batch,), float64: c_skip x + c_out output, in the dtype of x.
 
-        `network(state, times)` returns an output of the shape of `x`, or with further channels, which are left aside
-        (learned variances). Only it may leave the dtype of `x`: what a half-precision network loses is its own.
+        Only `network(state, times)` may leave the dtype of `x`: what a half-precision network loses is its own.
         """
         c_in, c_skip, c_out = (_per_sample(values, x) for values in self.scalings(log_snr))
         times = self.told(log_snr).to(torch.float32 if self.fractional else torch.int64).to(x.device)
-        return c_skip * x + c_out * _first_channels(network(c_in * x, times), x)
+        return c_skip * x + c_out * network(c_in * x, times).to(x.dtype)
 
     def mean_from_noise(self, network: Call, noise: torch.Tensor) -> torch.Tensor:
         """D at snr 0, where the network's state is the unit noise (batch, *shape); for a schedule that has `terminal`
@@ -160,7 +154,7 @@ class Schedule:
         skip, out = _WITHOUT_SIGNAL[self.prediction]
         kind = torch.float32 if self.fractional else torch.int64
         times = torch.full((len(noise),), self.terminal or 0.0, dtype=kind, device=noise.device)
-        return skip * noise + out * _first_channels(network(noise, times), noise)
+        return skip * noise + out * network(noise, times).to(noise.dtype)
 
     @property
     def starts_from_noise(self) -> bool:
@@ -187,12 +181,8 @@ def _per_sample(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return values.to(x.dtype).to(x.device).reshape(-1, *(1,) * (x.dim() - 1))
 
 
-def _first_channels(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return output[:, : x.shape[1]].to(x.dtype)
-
-
-def schedule_of(config: Mapping[str, Any], fractional: bool = True) -> Schedule:
-    """The schedule that a diffusers scheduler's configuration describes, `_class_name` included.
+def schedule_of(scheduler: Any, fractional: bool = True) -> Schedule:
+    """The schedule of a diffusers scheduler, or of its configuration as it is written, `_class_name` included.
 
     What a network was trained on is no property of a solver. The keys of the noise, and of what is predicted, mean the
     same with every class that has a table of cumulative alphas, whether it reads them or not; where they are left out,
@@ -206,6 +196,11 @@ def schedule_of(config: Mapping[str, Any], fractional: bool = True) -> Schedule:
     >>> schedule.terminal, len(schedule.timesteps)
     (999.0, 999)
     """
+    if scheduler is None:
+        raise InputError("scheduler", None, "the scheduler that the network was trained with")
+    config = scheduler
+    if not isinstance(scheduler, Mapping):
+        config = {**scheduler.config, "_class_name": type(scheduler).__name__}
     facts = {key: value for key, value in sorted(config.items()) if key == "_class_name" or not key.startswith("_")}
     return replace(_schedule_of(config, fractional), described=json.dumps(facts, default=str))
 

@@ -15,30 +15,17 @@ mean is no posterior mean. D lives in latent space; `decode` is for drawing only
 """
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from companion.errors import InputError, foreign
-from companion.models.pretrained import (
-    check_files,
-    check_size,
-    composed,
-    described,
-    diffusers,
-    digest_of_network,
-    load_network,
-    name_of,
-    read_json,
-    refuse_distilled,
-    sides,
-    stored_description,
-)
-from companion.models.schedules import Schedule, schedule_of
+from companion.models import pretrained
+from companion.models.pretrained import diffusers
+from companion.models.schedules import schedule_of
 from companion.models.trained import TrainedDenoiser, decoder
 
 __all__ = ["PIPELINES", "PromptDenoiser", "from_folder", "from_pipeline"]
@@ -51,18 +38,14 @@ class Version:
     """What tells a version's pipeline from the others.
 
     `part` is its network, of class `network`; `told` makes of the prompts' summaries and of the sizes what the network
-    is called with beside prompts, `conditions` says it in words and `addition` in the network's configuration. `asked`
-    are further arguments of the pipeline's `encode_prompt`, `without` parts that are left out.
+    is called with beside prompts, and `addition` is how the network's configuration calls that.
     """
 
     part: str
     network: Any
     encoders: int
-    conditions: str
     told: Told
     addition: str | None = None
-    asked: Mapping[str, None] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
 
     @property
     def readers(self) -> list[tuple[str, str]]:
@@ -70,32 +53,19 @@ class Version:
         return [(f"tokenizer{number}", f"text_encoder{number}") for number in ("", "_2", "_3")[: self.encoders]]
 
 
+def _summary_and_sizes(pooled: torch.Tensor, sizes: torch.Tensor) -> dict[str, Any]:
+    return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
+
+
+_UNET, _TRANSFORMER = diffusers.UNet2DConditionModel, diffusers.SD3Transformer2DModel
 PIPELINES = {
-    "StableDiffusionPipeline": Version(
-        part="unet",
-        network=diffusers.UNet2DConditionModel,
-        encoders=1,
-        conditions="a prompt and nothing else",
-        told=lambda pooled, sizes: {},
-        without=("safety_checker", "feature_extractor", "image_encoder"),
-    ),
-    "StableDiffusionXLPipeline": Version(
-        part="unet",
-        network=diffusers.UNet2DConditionModel,
-        encoders=2,
-        conditions="a prompt and six numbers of size",
-        told=lambda pooled, sizes: {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}},
-        addition="text_time",
-    ),
+    "StableDiffusionPipeline": Version("unet", _UNET, 1, lambda pooled, sizes: {}),
+    "StableDiffusionXLPipeline": Version("unet", _UNET, 2, _summary_and_sizes, "text_time"),
     "StableDiffusion3Pipeline": Version(
-        part="transformer",
-        network=diffusers.SD3Transformer2DModel,
-        encoders=3,
-        conditions="a prompt and nothing else",
-        told=lambda pooled, sizes: {"pooled_projections": pooled},
-        asked={"prompt_2": None, "prompt_3": None},
+        "transformer", _TRANSFORMER, 3, lambda pooled, _: {"pooled_projections": pooled}
     ),
 }
+_LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 _SPARE = ("tokenizer_3", "text_encoder_3")  # a pipeline without them has zeros in their place
 _LONGEST_OF_T5 = 256  # tokens of a prompt, what Stable Diffusion 3's own pipeline reads unless it is told otherwise
 
@@ -127,47 +97,34 @@ class PromptDenoiser(TrainedDenoiser):
 
 
 def from_folder(
-    kind: str,
-    folder: Path,
-    prompts: Sequence[str],
-    weights: Sequence[float],
-    device: str | torch.device,
-    dtype: torch.dtype,
-    allow_pickle: bool,
+    kind: str, folder: Path, prompts: Sequence[str], weights: Sequence[float], read: Callable[..., Any]
 ) -> PromptDenoiser:
-    """The model in the folder of a pipeline of class `kind`, for at least two prompts; its network in `dtype`.
+    """The model in the folder of a pipeline of class `kind`, for at least two prompts; see `companion.models.load`.
 
-    The autoencoder, which only draws, is read in float32, because some overflow in less; where the folder has none the
-    pipeline has none, and the third encoder of version 3 may be left out too. Raises InputError for prompts that do not
-    serve, for weights that are missing, truncated, pickled (unless `allow_pickle`) or not those of the configuration,
-    and when a package is missing that the pipeline needs.
+    `read` is `load_network` for a device and a dtype. The autoencoder, which only draws, is read in float32, because
+    some overflow in less; where the folder has none the pipeline has none, and the third encoder of version 3 may be
+    left out too. Raises InputError as `load` does, and when a package is missing that the pipeline needs.
     """
-    check_prompts(prompts)
-    version = PIPELINES[kind]
-    index, config = read_json(folder / "model_index.json"), read_json(folder / version.part / "config.json")
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    _different(prompts)
+    version, index = PIPELINES[kind], pretrained.read_json(folder / "model_index.json")
+    config = pretrained.read_json(folder / version.part / "config.json")
+    scheduler = pretrained.read_json(folder / "scheduler" / "scheduler_config.json")
     for each in (config, index):
-        refuse_distilled(name_of(folder), str(scheduler.get("_class_name")), each, kind)
-    sides(config)
+        pretrained.refuse_distilled(pretrained.name_of(folder), str(scheduler.get("_class_name")), each, kind)
+    pretrained.sides(config)
     lost = _SPARE if version.encoders == 3 and not (folder / "text_encoder_3").is_dir() else ()
-    read: dict[str, Any] = dict.fromkeys((*version.without, *lost, "vae"))
-    read[version.part] = load_network(version.network, folder / version.part, dtype, allow_pickle)
+    parts: dict[str, Any] = dict.fromkeys((*(name for name in _LEFT_OUT if name in index), *lost, "vae"))
+    parts[version.part] = read(version.network, folder / version.part)
     if (folder / "vae").exists():
-        read["vae"] = load_network(diffusers.AutoencoderKL, folder / "vae", torch.float32, allow_pickle)
+        parts["vae"] = read(diffusers.AutoencoderKL, folder / "vae", dtype=torch.float32)
     for tokenizer, encoder in version.readers:
-        check_files(folder / tokenizer)
-        part_class = index.get(encoder)
-        if isinstance(part_class, list) and part_class[0] is not None and encoder not in read:
-            read[encoder] = load_network(_encoder_class(part_class), folder / encoder, dtype, allow_pickle)
-    with (
-        foreign("model", folder, "a pipeline that can be read"),
-        torch.random.fork_rng(devices=[]),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore", FutureWarning)  # torch_dtype is called dtype in later versions
-        pipeline = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, torch_dtype=dtype, **read)
-    pipeline = pipeline if torch.device(device).type == "cpu" else pipeline.to(device)
-    stored = stored_description(folder)
+        pretrained.check_files(folder / tokenizer)
+        named = index.get(encoder)
+        if isinstance(named, list) and named[0] is not None and encoder not in parts:
+            parts[encoder] = read(_encoder_class(named), folder / encoder)
+    with foreign("model", folder, "a pipeline that can be read"), torch.random.fork_rng(devices=[]):
+        pipeline = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **parts)
+    stored = pretrained.stored_description(folder)
     for key in ("classes", "weights"):
         if key in stored:
             raise InputError("companion.json's key", key, "none here: the classes are the prompts")
@@ -175,29 +132,33 @@ def from_folder(
 
 
 def from_pipeline(
-    pipeline: Any,
-    prompts: Sequence[str],
-    weights: Sequence[float] = (),
-    stored: Mapping[str, Any] | None = None,
+    pipeline: Any, prompts: Sequence[str], weights: Sequence[float], stored: Mapping[str, Any] | None = None
 ) -> PromptDenoiser:
-    """The model of a loaded pipeline of a class in `PIPELINES`, on its device and in its dtype, for two prompts and up.
+    """The model of a loaded pipeline of a class in `PIPELINES`, on its device and in its dtype.
 
     `stored` is the content of a `companion.json`. Raises InputError for prompts that do not serve, for a part that is
     missing or does not fit the others, and for a distilled model.
     """
-    version, texts = PIPELINES[type(pipeline).__name__], check_prompts(prompts)
+    version, texts = PIPELINES[type(pipeline).__name__], _different(prompts)
     network = getattr(pipeline, version.part)
     shape = _latent_shape(network, version)
-    came = name_of(str(pipeline.name_or_path or type(pipeline).__name__))
-    said = described(stored or {}, came, texts, weights)
-    schedule = _schedule(pipeline, network, came)
-    encoded, null, *summaries = _encoded(pipeline, version, texts)
+    came = pretrained.name_of(str(pipeline.name_or_path or type(pipeline).__name__))
+    said = pretrained.described(stored or {}, came, texts, weights)
+    pretrained.refuse_distilled(came, type(pipeline.scheduler).__name__, network.config)
+    schedule = schedule_of(pipeline.scheduler)
+    read = _read(pipeline, version, [*texts, ""])
+    asked: dict[str, Any] = {f"prompt_{number}": None for number in range(2, version.encoders + 1)}
+    asked |= {"device": pipeline.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    with foreign("prompts", texts, "texts that the pipeline can encode"), torch.no_grad():
+        encoded, null, *summaries = pipeline.encode_prompt(prompt=texts, **asked)
     pooled, none = summaries or (encoded.new_zeros(len(texts), 0), null.new_zeros(1, 0))
     _check_widths(network, encoded.shape[-1], pooled.shape[-1])
     height, width = (side * pipeline.vae_scale_factor for side in shape[1:])
     sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=network.device)
     # Not the embeddings, whose last digits differ from one device to the next, but what they follow from.
-    told: list[object] = [schedule.described, json.dumps(_encoders_digests(pipeline, version, [*texts, ""])), shape]
+    tokens = [each for _, of_texts in read for each in of_texts]
+    readers = [pretrained.digest_of_network(encoder, told=tokens) for encoder, _ in read]
+    told: list[object] = [schedule.described, json.dumps(readers), shape]
     if version.addition:
         if pipeline.vae is None:
             expected = "a pipeline that has it: the sizes that the network is told are those of pictures"
@@ -209,29 +170,24 @@ def from_pipeline(
         network=network,
         schedule=schedule,
         shape=shape,
-        digest=digest_of_network(network, told=told),
-        decode=decoder(pipeline.vae),
+        digest=pretrained.digest_of_network(network, told=told),
+        decode=decoder(pipeline.vae, shape[0]),
         prompts=torch.cat([encoded, null[:1]]).to(network.device),
         pooled=torch.cat([pooled, none[:1]]).to(network.device),
         time_ids=sizes.repeat(len(texts) + 1, 1),
         told=version.told,
-        **vars(said),
+        **said,
     )
 
 
-def check_prompts(prompts: Sequence[str]) -> list[str]:
-    """The prompts as a list; InputError unless they are at least two texts, all different and none empty.
-
-    >>> check_prompts("a cat")
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: prompts is a cat, expected at least two different texts, one for each class
-    """
+def _different(prompts: Sequence[str]) -> list[str]:
+    """The prompts as a list; InputError unless they are at least two texts, all different and none empty."""
     texts = [] if isinstance(prompts, str) else list(prompts)
     # The empty prompt is the null class.
-    if not all(isinstance(text, str) and text for text in texts) or len(set(map(composed, texts))) < max(2, len(texts)):
+    known = [pretrained.composed(text) for text in texts if isinstance(text, str) and text]
+    if len(set(known)) < max(2, len(texts)):
         raise InputError("prompts", prompts, "at least two different texts, one for each class")
-    return [composed(text) for text in texts]
+    return known
 
 
 def _encoder_class(named: Sequence[object]) -> Any:
@@ -259,46 +215,33 @@ def _latent_shape(network: Any, version: Version) -> tuple[int, ...]:
     }.items():
         if config.get(key, known[0]) not in known:
             expected = " or ".join(each or "null" for each in known)
-            raise InputError(key, config[key], f"{expected}: a network that is told {version.conditions}")
+            beside = "six numbers of size" if version.addition else "nothing else"
+            raise InputError(key, config[key], f"{expected}: a network that is told a prompt and {beside}")
     if config.in_channels != config.out_channels:
         raise InputError("in_channels", config.in_channels, f"{config.out_channels}, a network shown its state only")
-    return (config.in_channels, *sides(config))
+    return (config.in_channels, *pretrained.sides(config))
 
 
-def _schedule(pipeline: Any, network: Any, name: str) -> Schedule:
-    """The schedule of a pipeline; InputError when its scheduler, its network or its name is of a distilled model."""
-    if pipeline.scheduler is None:
-        raise InputError("scheduler", None, "a pipeline that has it")
-    scheduler = type(pipeline.scheduler).__name__
-    refuse_distilled(name, scheduler, network.config)
-    if pipeline.vae is not None:
-        channels = pipeline.vae.config.latent_channels
-        check_size("latent_channels of the autoencoder", channels, network.config.in_channels, "as the network")
-    return schedule_of({**pipeline.scheduler.config, "_class_name": scheduler})
-
-
-def _encoded(pipeline: Any, version: Version, prompts: list[str]) -> tuple[torch.Tensor, ...]:
-    """What the pipeline's own `encode_prompt` makes of the prompts, after the sizes of its parts are compared.
+def _read(pipeline: Any, version: Version, texts: Sequence[str]) -> list[tuple[Any, list[list[int]]]]:
+    """Each text encoder and what its tokenizer makes of the texts, after the sizes of the parts are compared.
 
     A vocabulary, a text encoder or a length that was lost has a library's default in its place, which shows where it
-    does not fit the others. Raises InputError for that, for a part that is missing, for a prompt that is longer than
+    does not fit the others. Raises InputError for that, for a part that is missing, for a text that is longer than
     what the encoders read, and for two that are the same to them.
     """
+    found = []
     for pair in version.readers:
         missing = [name for name in pair if getattr(pipeline, name) is None]
         if missing and (len(missing) == 1 or pair != _SPARE):
             raise InputError(missing[0], None, "a pipeline that has it, to read the prompts")
-    texts = [*prompts, ""]
-    known = [_tokens(pipeline, *pair, texts) for pair in version.readers if getattr(pipeline, pair[1]) is not None]
+        if not missing:
+            found.append((getattr(pipeline, pair[1]), _tokens(pipeline, *pair, texts)))
     seen: dict[str, str] = {}
-    for text, tokens in zip(texts, zip(*known, strict=True), strict=True):
+    for text, tokens in zip(texts, zip(*(of_texts for _, of_texts in found), strict=True), strict=True):
         same = seen.setdefault(json.dumps(tokens), text)
         if same != text:
             raise InputError("prompts", (same, text), "texts that differ to the text encoders, from the empty one too")
-    asked = {"num_images_per_prompt": 1, "do_classifier_free_guidance": True, **version.asked}
-    with foreign("prompts", prompts, "texts that the pipeline can encode"), torch.no_grad():
-        encoded: tuple[torch.Tensor, ...] = pipeline.encode_prompt(prompt=prompts, device=pipeline.device, **asked)
-    return encoded
+    return found
 
 
 def _tokens(pipeline: Any, tokenizer: str, encoder: str, texts: Sequence[str]) -> list[list[int]]:
@@ -307,7 +250,8 @@ def _tokens(pipeline: Any, tokenizer: str, encoder: str, texts: Sequence[str]) -
     if longest is None:
         longest = _LONGEST_OF_T5
     else:
-        check_size(f"model_max_length of {tokenizer}", reader.model_max_length, longest, f"{encoder} reads so many")
+        known = f"model_max_length of {tokenizer}"
+        pretrained.check_size(known, reader.model_max_length, longest, f"{encoder} reads so many")
     # The rows of an embedding are rounded up: 32128 for the 32100 pieces of T5.
     if not 0.99 * config.vocab_size <= len(reader) <= config.vocab_size:
         expected = f"about {config.vocab_size}, vocab_size of {encoder}"
@@ -331,16 +275,10 @@ def _check_widths(network: Any, encoded: int, pooled: int) -> None:
     config = network.config
     width = config.get("joint_attention_dim") or config.get("encoder_hid_dim") or config.get("cross_attention_dim")
     width = width[0] if isinstance(width, (list, tuple)) and len(set(width)) == 1 else width  # one for each block
-    check_size("width of the encoded prompts", encoded, width, "what the network attends to")
+    pretrained.check_size("width of the encoded prompts", encoded, width, "what the network attends to")
     if "pooled_projection_dim" in config:
-        check_size("width of the pooled prompts", pooled, config.pooled_projection_dim, "what the network takes")
+        width = config.pooled_projection_dim
+        pretrained.check_size("width of the pooled prompts", pooled, width, "what the network takes")
     if config.get("addition_embed_type") is not None:
         key, expected = "projection_class_embeddings_input_dim", 6 * (config.addition_time_embed_dim or 0) + pooled
-        check_size(key, config.get(key), expected, "a network that is told a prompt and six numbers of size")
-
-
-def _encoders_digests(pipeline: Any, version: Version, texts: Sequence[str]) -> list[str]:
-    """A hash for each text encoder, of its weights and of all tokens: the embeddings follow from them."""
-    held = [(getattr(pipeline, one), getattr(pipeline, other)) for one, other in version.readers]
-    tokens = [reader(text).input_ids for reader, _ in held if reader is not None for text in texts]
-    return [digest_of_network(encoder, told=tokens) for _, encoder in held if encoder is not None]
+        pretrained.check_size(key, config.get(key), expected, "a network that is told a prompt and six numbers of size")

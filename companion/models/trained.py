@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from companion.errors import InputError
+from companion.models.pretrained import check_size
 from companion.models.schedules import Schedule, looks
 
 __all__ = ["TrainedDenoiser", "decoder"]
@@ -83,9 +84,8 @@ class TrainedDenoiser(ABC):
         condition, known = self._known(condition, x)
         if place.type == "cpu":
             self.schedule.check(log_snr)
-            return self.schedule.posterior_mean(self._call(condition), x, log_snr)
         mean = self.schedule.posterior_mean(self._call(condition), x, log_snr)
-        return _nan_outside(known & self.schedule.inside(log_snr), mean)
+        return mean if place.type == "cpu" else _nan_outside(known & self.schedule.inside(log_snr), mean)
 
     @property
     def from_noise(self) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None:
@@ -119,19 +119,24 @@ class TrainedDenoiser(ABC):
     def _call(self, condition: torch.Tensor | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         if any(network.training for network in self.networks):
             raise InputError("the network", "in train mode", "eval mode: call network.eval()")
-        return lambda state, times: self.output(state.to(self.network_dtype), times, condition)
+        # Further channels are learned variances.
+        return lambda state, times: self.output(state.to(self.network_dtype), times, condition)[:, : self.shape[0]]
 
 
 def _nan_outside(inside: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     return torch.where(inside.reshape(-1, *(1,) * (mean.dim() - 1)), mean, torch.nan)
 
 
-def decoder(vae: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+def decoder(vae: Any, channels: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """Images (batch, 3, height, width) as a function of latents, by an `AutoencoderKL`; None without one.
 
-    Latents are the autoencoder's, shifted and scaled to about unit variance; this takes both back and decodes.
+    Latents (batch, channels, height, width) are the autoencoder's, shifted and scaled to about unit variance; this
+    takes both back and decodes. Raises InputError for an autoencoder of another number of channels.
     """
-    return None if vae is None else lambda latents: _decoded(vae, latents)
+    if vae is None:
+        return None
+    check_size("latent_channels of the autoencoder", vae.config.latent_channels, channels, "as the network's")
+    return lambda latents: _decoded(vae, latents)
 
 
 def _decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:

@@ -128,17 +128,16 @@ class _Run:
             out_channels=1,
             block_out_channels=(16, 32),
             layers_per_block=1,
-            down_block_types=("DownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "UpBlock2D"),
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
             norm_num_groups=8,
             add_attention=False,
             dropout=settings.dropout,
             num_class_embeds=len(CLASSES) + 1,
         )
         self.average = {name: value.detach().clone() for name, value in self.network.named_parameters()}
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        rate, decay = settings.learning_rate, settings.weight_decay
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every number the next step depends on, by name."""
@@ -170,16 +169,14 @@ class _Run:
             settings = json.loads(described["settings"])
             step, seconds = int(described["step"]), float(described["seconds"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise InputError(
-                "checkpoint", path, f"a checkpoint of this command; remove it to start again ({error})"
-            ) from None
+            expected = f"a checkpoint of this command; remove it to start again ({error})"
+            raise InputError("checkpoint", path, expected) from None
         ours = asdict(self.settings)
         differing = [name for name in ours if settings.get(name) != ours[name]]
         if differing:
             was = ", ".join(f"{name} {settings.get(name)}" for name in differing)
-            raise InputError(
-                "checkpoint", path, f"one of these settings, not of {was}; remove it or name another folder"
-            )
+            expected = f"one of these settings, not of {was}; remove it or name another folder"
+            raise InputError("checkpoint", path, expected)
         self.step, self.seconds = step, seconds
         torch.set_rng_state(state["generator"])
         for name, parameter in self.network.named_parameters():

@@ -7,6 +7,7 @@ is moved off its start, because heads that start at zero would answer zero, and 
 import json
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from companion.models.pretrained import diffusers
 __all__ = ["KINDS", "save_tiny"]
 
 _LATENT = {"in_channels": 4, "out_channels": 4, "sample_size": 8}
+_BLOCKS = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _TOKENS = 8  # the longest prompt, with its start and its end
 
@@ -39,47 +41,24 @@ def save_tiny(
     """
     if kind not in KINDS:
         raise InputError("kind", kind, f"one of {', '.join(KINDS)}")
+    pipeline_of, published = KINDS[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = KINDS[kind](scheduler, dict(options or {}))
+        pipeline = pipeline_of(scheduler or published(), dict(options or {}))
     pipeline.save_pretrained(folder)
     return Path(folder)
 
 
 def _unet(scheduler: Any, options: dict[str, Any]) -> Any:
-    network = diffusers.UNet2DModel(
-        **{
-            "sample_size": 8,
-            "in_channels": 1,
-            "out_channels": 1,
-            "block_out_channels": (8, 16),
-            "layers_per_block": 1,
-            "down_block_types": ("DownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "UpBlock2D"),
-            "norm_num_groups": 4,
-            "add_attention": False,
-            "num_class_embeds": 4,
-            **options,
-        }
-    )
-    scheduler = scheduler or diffusers.DDPMScheduler(prediction_type="v_prediction", clip_sample=False)
+    blocks = {**_BLOCKS, "down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    asked = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "add_attention": False, "num_class_embeds": 4}
+    network = diffusers.UNet2DModel(**{**blocks, **asked, **options})
     return diffusers.DDPMPipeline(unet=_moved(network), scheduler=scheduler)
 
 
 def _dit(scheduler: Any, options: dict[str, Any]) -> Any:
-    network = diffusers.DiTTransformer2DModel(
-        **{
-            "num_attention_heads": 2,
-            "attention_head_dim": 8,
-            "in_channels": 4,
-            "out_channels": 8,
-            "num_layers": 2,
-            "sample_size": 8,
-            "num_embeds_ada_norm": 3,
-            **options,
-        }
-    )
-    scheduler = scheduler or diffusers.DDIMScheduler(clip_sample=False)
+    heads = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "num_embeds_ada_norm": 3}
+    network = diffusers.DiTTransformer2DModel(**{**_LATENT, "out_channels": 8, **heads, **options})
     return diffusers.DiTPipeline(transformer=_moved(network), vae=_autoencoder(), scheduler=scheduler)
 
 
@@ -89,26 +68,16 @@ def _stable_diffusion(scheduler: Any, options: dict[str, Any]) -> Any:
         text_encoder=_text_encoder("CLIPTextModel"),
         tokenizer=_tokenizer(),
         unet=_conditional_unet(options),
-        scheduler=scheduler or diffusers.DDIMScheduler(**_LATENT_SCHEDULE),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
 
 
-def _stable_diffusion_2(scheduler: Any, options: dict[str, Any]) -> Any:
-    return _stable_diffusion(
-        scheduler or diffusers.DDIMScheduler(prediction_type="v_prediction", **_LATENT_SCHEDULE), options
-    )
-
-
 def _stable_diffusion_xl(scheduler: Any, options: dict[str, Any]) -> Any:
-    sizes = {
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 4,
-        "projection_class_embeddings_input_dim": 6 * 4 + 8,
-        "cross_attention_dim": 16,
-    }
+    sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "cross_attention_dim": 16}
+    sizes["projection_class_embeddings_input_dim"] = 6 * 4 + 8
     return diffusers.StableDiffusionXLPipeline(
         vae=_autoencoder(),
         text_encoder=_text_encoder("CLIPTextModel"),
@@ -116,28 +85,17 @@ def _stable_diffusion_xl(scheduler: Any, options: dict[str, Any]) -> Any:
         tokenizer=_tokenizer(),
         tokenizer_2=_tokenizer(),
         unet=_conditional_unet({**sizes, **options}),
-        scheduler=scheduler or diffusers.EulerDiscreteScheduler(timestep_spacing="leading", **_EULER_SCHEDULE),
+        scheduler=scheduler,
     )
 
 
 def _stable_diffusion_3(scheduler: Any, options: dict[str, Any]) -> Any:
-    network = diffusers.SD3Transformer2DModel(
-        **{
-            **_LATENT,
-            "patch_size": 2,
-            "num_layers": 2,
-            "attention_head_dim": 8,
-            "num_attention_heads": 2,
-            "joint_attention_dim": 16,
-            "caption_projection_dim": 16,
-            "pooled_projection_dim": 16,
-            "pos_embed_max_size": 8,
-            **options,
-        }
-    )
+    heads = {"patch_size": 2, "num_layers": 2, "attention_head_dim": 8, "num_attention_heads": 2}
+    widths = dict.fromkeys(("joint_attention_dim", "caption_projection_dim", "pooled_projection_dim"), 16)
+    network = diffusers.SD3Transformer2DModel(**{**_LATENT, **heads, **widths, "pos_embed_max_size": 8, **options})
     return diffusers.StableDiffusion3Pipeline(
         transformer=_moved(network),
-        scheduler=scheduler or diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        scheduler=scheduler,
         vae=_autoencoder(shift_factor=0.06),
         text_encoder=_text_encoder("CLIPTextModelWithProjection"),
         tokenizer=_tokenizer(),
@@ -148,35 +106,29 @@ def _stable_diffusion_3(scheduler: Any, options: dict[str, Any]) -> Any:
     )
 
 
-KINDS = {
-    "unet": _unet,
-    "dit": _dit,
-    "stable diffusion": _stable_diffusion,
-    "stable diffusion 2": _stable_diffusion_2,
-    "stable diffusion xl": _stable_diffusion_xl,
-    "stable diffusion 3": _stable_diffusion_3,
+_EULER = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+_DDIM = partial(diffusers.DDIMScheduler, clip_sample=False)
+_LATENT_DDIM = partial(_DDIM, set_alpha_to_one=False, **_EULER)
+KINDS = {  # the pipeline, and the scheduler that published ones have
+    "unet": (_unet, partial(diffusers.DDPMScheduler, prediction_type="v_prediction", clip_sample=False)),
+    "dit": (_dit, _DDIM),
+    "stable diffusion": (_stable_diffusion, _LATENT_DDIM),
+    "stable diffusion 2": (_stable_diffusion, partial(_LATENT_DDIM, prediction_type="v_prediction")),
+    "stable diffusion xl": (
+        _stable_diffusion_xl,
+        partial(diffusers.EulerDiscreteScheduler, timestep_spacing="leading", **_EULER),
+    ),
+    "stable diffusion 3": (_stable_diffusion_3, partial(diffusers.FlowMatchEulerDiscreteScheduler, shift=3.0)),
 }
-
-_EULER_SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
-_LATENT_SCHEDULE = {**_EULER_SCHEDULE, "clip_sample": False, "set_alpha_to_one": False}
 
 
 def _conditional_unet(options: dict[str, Any]) -> Any:
-    return _moved(
-        diffusers.UNet2DConditionModel(
-            **{
-                **_LATENT,
-                "block_out_channels": (8, 16),
-                "layers_per_block": 1,
-                "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-                "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-                "cross_attention_dim": 8,
-                "attention_head_dim": 4,
-                "norm_num_groups": 4,
-                **options,
-            }
-        )
-    )
+    attending = {"cross_attention_dim": 8, "attention_head_dim": 4}
+    blocks = {
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    }
+    return _moved(diffusers.UNet2DConditionModel(**{**_LATENT, **_BLOCKS, **blocks, **attending, **options}))
 
 
 def _autoencoder(**options: Any) -> Any:
@@ -194,20 +146,10 @@ def _autoencoder(**options: Any) -> Any:
 def _text_encoder(kind: str) -> Any:
     transformers = _transformers()
     known = _vocabulary()
-    encoder = getattr(transformers, kind)(
-        transformers.CLIPTextConfig(
-            vocab_size=len(known),
-            hidden_size=8,
-            intermediate_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=_TOKENS,
-            projection_dim=8,
-            bos_token_id=known["<|startoftext|>"],
-            eos_token_id=known["<|endoftext|>"],
-        )
-    )
-    return _moved(encoder, 0.3)
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": known["<|startoftext|>"], "eos_token_id": known["<|endoftext|>"]}
+    read = {"vocab_size": len(known), "max_position_embeddings": _TOKENS, "projection_dim": 8}
+    return _moved(getattr(transformers, kind)(transformers.CLIPTextConfig(**sizes, **ends, **read)), 0.3)
 
 
 def _tokenizer() -> Any:

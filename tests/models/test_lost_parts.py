@@ -282,7 +282,7 @@ def test_what_a_person_may_write_is_checked(how):
 
 def test_what_training_leaves_may_be_there_and_accents_are_composed():
     said = described({"classes": ["cafe\u0301", "b"], "training": {}, "seconds": 1, "versions": {}}, "folder", range(2))
-    assert said.classes == ("caf\u00e9", "b")
+    assert said["classes"] == ("caf\u00e9", "b")
 
 
 @pytest.mark.parametrize("kind", KINDS)

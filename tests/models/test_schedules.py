@@ -409,7 +409,6 @@ def test_whole_timesteps_are_the_nearest():
     schedule = schedule_of(dict(DDPM().config) | {"_class_name": "DDPMScheduler"}, fractional=False)
     between = 0.25 * schedule.clock[400] + 0.75 * schedule.clock[401]
     assert schedule.timestep(between) == 401.0
-    assert schedule.log_snr_used(between) == schedule.clock[401]
 
 
 def test_noise_outside_the_clock_is_refused():
