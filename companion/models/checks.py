@@ -156,7 +156,9 @@ def _first_level(x: torch.Tensor, mean: torch.Tensor, last: torch.Tensor, level:
 
 
 def _eval_mode(model: Denoiser) -> Finding:
-    training = sum(part.training for network in getattr(model, "networks", ()) for part in network.modules())
+    networks = getattr(model, "networks", (getattr(model, "network", None),))
+    held = [part for network in networks if isinstance(network, torch.nn.Module) for part in network.modules()]
+    training = sum(part.training for part in held)
     return Finding("eval mode", training == 0, float(training), "0 parts in train mode: call network.eval()")
 
 
@@ -202,9 +204,8 @@ def _labels(model: Denoiser, predictions: torch.Tensor, conditions: Sequence[int
     apart = torch.cdist(rows, rows).fill_diagonal_(torch.inf)  # one number a pair, and so the memory of few labels more
     one, other_one = divmod(int(apart.argmin()), len(rows))
     least = float((rows[one] - rows[other_one]).abs().max())
-    return Finding(
-        "labels", True, least, f"the two closest labels, {names[one]} and {names[other_one]}, differ by this"
-    )
+    said = f"the two closest labels, {names[one]} and {names[other_one]}, differ by this"
+    return Finding("labels", True, least, said)
 
 
 def _null(model: Any, first: Mapping[int | None, torch.Tensor]) -> Finding:

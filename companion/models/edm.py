@@ -111,7 +111,7 @@ def edm_denoiser(
     # They are told sigma itself and answer with D.
     sigmas = np.array([least, most])
     schedule = Schedule(sigmas, -2.0 * np.log(sigmas), "denoised")
-    others = [] if unconditional is None else [value for _, value in sorted(unconditional.state_dict().items())]
+    others = [value for each in networks[1:] for _, value in sorted(each.state_dict().items())]
     told = [type(network).__name__, bool(getattr(network, "use_fp16", False)) and not force_fp32, len(others)]
     said |= {"shape": shape, "digest": digest_of_network(network, *others, told=told), "decode": decode}
     return EDMDenoiser(network, schedule, **said, unconditional=unconditional, force_fp32=force_fp32)
@@ -137,7 +137,7 @@ def load(
     of `edm_denoiser`. Raises InputError without `allow_pickle`, for a file or folder that is not there, for code that
     is missing, and for a file that holds no network.
     """
-    paths = [Path(path), *([Path(unconditional)] if unconditional is not None else [])]
+    paths = [Path(each) for each in (path, unconditional) if each is not None]
     if not allow_pickle:
         expected = "allow_pickle=True beside it: a pickle runs code when it is read, so only from whom you trust"
         raise InputError("checkpoint", paths[0], expected)
@@ -149,11 +149,11 @@ def load(
     before = list(sys.path)
     sys.path[:0] = [] if code is None else [str(Path(code).resolve())]
     try:
-        networks = [_unpickled(each).to(device) for each in paths]
+        networks: list[Any] = [_unpickled(each).to(device) for each in paths]
     finally:
         sys.path[:] = before
     described_by.setdefault("name", paths[0].stem)
-    return edm_denoiser(networks[0], networks[1] if len(networks) > 1 else None, **described_by)
+    return edm_denoiser(*networks, **described_by)
 
 
 def _unpickled(path: Path) -> torch.nn.Module:

@@ -144,7 +144,8 @@ class Schedule:
 
         Only `network(state, times)` may leave the dtype of `x`: what a half-precision network loses is its own.
         """
-        c_in, c_skip, c_out = (_per_sample(values, x) for values in self.scalings(log_snr))
+        each = (-1, *(1,) * (x.dim() - 1))
+        c_in, c_skip, c_out = (values.to(x.dtype).to(x.device).reshape(each) for values in self.scalings(log_snr))
         times = self.told(log_snr).to(torch.float32 if self.fractional else torch.int64).to(x.device)
         return c_skip * x + c_out * network(c_in * x, times).to(x.dtype)
 
@@ -177,10 +178,6 @@ def looks(device: torch.device) -> bool:
     return device.type in ("cpu", "mps")
 
 
-def _per_sample(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return values.to(x.dtype).to(x.device).reshape(-1, *(1,) * (x.dim() - 1))
-
-
 def schedule_of(scheduler: Any, fractional: bool = True) -> Schedule:
     """The schedule of a diffusers scheduler, or of its configuration as it is written, `_class_name` included.
 
@@ -198,9 +195,8 @@ def schedule_of(scheduler: Any, fractional: bool = True) -> Schedule:
     """
     if scheduler is None:
         raise InputError("scheduler", None, "the scheduler that the network was trained with")
-    config = scheduler
-    if not isinstance(scheduler, Mapping):
-        config = {**scheduler.config, "_class_name": type(scheduler).__name__}
+    kind = {"_class_name": type(scheduler).__name__}
+    config = scheduler if isinstance(scheduler, Mapping) else {**scheduler.config, **kind}
     facts = {key: value for key, value in sorted(config.items()) if key == "_class_name" or not key.startswith("_")}
     return replace(_schedule_of(config, fractional), described=json.dumps(facts, default=str))
 
@@ -291,19 +287,16 @@ def _edm(config: Mapping[str, Any]) -> Schedule:
     else:
         with np.errstate(divide="ignore"):
             ends = [float(sigma) for sigma in np.sqrt(1.0 / _alphas_cumprod(config)[[0, -1]] - 1.0)]
-    least, most = (
-        _positive(key, end if config.get(key) is None else config[key])
-        for key, end in zip(("sigma_min", "sigma_max"), ends, strict=True)
-    )
+    said = zip(("sigma_min", "sigma_max"), ends, strict=True)
+    least, most = (_positive(key, end if config.get(key) is None else config[key]) for key, end in said)
     if not least < most:
         raise InputError("sigma_min, sigma_max", (least, most), "0 < sigma_min < sigma_max")
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
+    known, prediction = {"epsilon": "edm", "v_prediction": "v_prediction"}, config.get("prediction_type", "epsilon")
+    if prediction not in tuple(known):  # which may be a list, that no table can be asked for
         raise InputError("prediction_type", prediction, "epsilon or v_prediction")
     sigma_data = _positive("sigma_data", config.get("sigma_data", 0.5 if own else 1.0))
     log_sigma = np.log([least, most])
-    prediction = "edm" if prediction == "epsilon" else prediction
-    return Schedule(0.25 * log_sigma, -2.0 * log_sigma, prediction, sigma_data=sigma_data)
+    return Schedule(0.25 * log_sigma, -2.0 * log_sigma, known[prediction], sigma_data=sigma_data)
 
 
 def _defaults(kind: str) -> dict[str, Any]:

@@ -57,13 +57,11 @@ def _summary_and_sizes(pooled: torch.Tensor, sizes: torch.Tensor) -> dict[str, A
     return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
 
 
-_UNET, _TRANSFORMER = diffusers.UNet2DConditionModel, diffusers.SD3Transformer2DModel
+_UNET, _SD3 = diffusers.UNet2DConditionModel, diffusers.SD3Transformer2DModel
 PIPELINES = {
     "StableDiffusionPipeline": Version("unet", _UNET, 1, lambda pooled, sizes: {}),
     "StableDiffusionXLPipeline": Version("unet", _UNET, 2, _summary_and_sizes, "text_time"),
-    "StableDiffusion3Pipeline": Version(
-        "transformer", _TRANSFORMER, 3, lambda pooled, _: {"pooled_projections": pooled}
-    ),
+    "StableDiffusion3Pipeline": Version("transformer", _SD3, 3, lambda pooled, _: {"pooled_projections": pooled}),
 }
 _LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 _SPARE = ("tokenizer_3", "text_encoder_3")  # a pipeline without them has zeros in their place
@@ -166,18 +164,11 @@ def from_pipeline(
         told += [sizes.tolist(), bool(pipeline.config.force_zeros_for_empty_prompt)]
     elif summaries:
         told.append(list(encoded.shape))  # which is shorter without the third encoder
-    return PromptDenoiser(
-        network=network,
-        schedule=schedule,
-        shape=shape,
-        digest=pretrained.digest_of_network(network, told=told),
-        decode=decoder(pipeline.vae, shape[0]),
-        prompts=torch.cat([encoded, null[:1]]).to(network.device),
-        pooled=torch.cat([pooled, none[:1]]).to(network.device),
-        time_ids=sizes.repeat(len(texts) + 1, 1),
-        told=version.told,
-        **said,
-    )
+    said |= {"shape": shape, "digest": pretrained.digest_of_network(network, told=told)}
+    said |= {"decode": decoder(pipeline.vae, shape[0]), "told": version.told}
+    embedded, pooled = (torch.cat(both).to(network.device) for both in ([encoded, null[:1]], [pooled, none[:1]]))
+    time_ids = sizes.repeat(len(texts) + 1, 1)
+    return PromptDenoiser(network, schedule, **said, prompts=embedded, pooled=pooled, time_ids=time_ids)
 
 
 def _different(prompts: Sequence[str]) -> list[str]:
@@ -205,14 +196,10 @@ def _latent_shape(network: Any, version: Version) -> tuple[int, ...]:
     told no timestep, or is told more or less than its version is."""
     if network is None:
         raise InputError("network", None, "a pipeline that has it")
-    config = network.config
-    for key, known in {
-        "class_embed_type": (None,),
-        "num_class_embeds": (None,),
-        "addition_embed_type": (version.addition,),
-        "encoder_hid_dim_type": (None, "text_proj"),
-        "time_embedding_type": ("positional",),
-    }.items():
+    config, asked = network.config, dict[str, tuple[str | None, ...]]()
+    asked |= {"class_embed_type": (None,), "num_class_embeds": (None,), "time_embedding_type": ("positional",)}
+    asked |= {"addition_embed_type": (version.addition,), "encoder_hid_dim_type": (None, "text_proj")}
+    for key, known in asked.items():
         if config.get(key, known[0]) not in known:
             expected = " or ".join(each or "null" for each in known)
             beside = "six numbers of size" if version.addition else "nothing else"

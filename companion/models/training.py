@@ -217,10 +217,8 @@ def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
             if interrupted.is_set() or run.step % _CHECKPOINT_EVERY == 0:
                 run.save(checkpoint)
             if interrupted.is_set():
-                raise KeyboardInterrupt(
-                    f"stopped after {run.step} of {settings.steps} steps, all kept in {checkpoint}; "
-                    "the same command goes on from there"
-                )
+                kept = f"all kept in {checkpoint}; the same command goes on from there"
+                raise KeyboardInterrupt(f"stopped after {run.step} of {settings.steps} steps, {kept}")
 
 
 def _rate(step: int, steps: int) -> float:
@@ -269,9 +267,8 @@ def _prepare(folder: Path) -> None:
 def _finish(run: _Run, folder: Path) -> None:
     run.network.load_state_dict(run.average)
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        run.network.eval().save_pretrained(Path(unfinished) / "unet")
-        _scheduler().save_pretrained(Path(unfinished) / "scheduler")
-        for part in ("unet", "scheduler"):
+        for part, made in (("unet", run.network.eval()), ("scheduler", _scheduler())):
+            made.save_pretrained(Path(unfinished) / part)
             shutil.rmtree(folder / part, ignore_errors=True)
             (Path(unfinished) / part).rename(folder / part)
     described = {

@@ -268,7 +268,7 @@ DESCRIBED = {
     "a switch": ({"has_null": 1}, "has_null in companion.json is 1, expected a value of type bool"),
     "no weights": ({"weights": []}, "3 positive probabilities"),
     "true": ({"weights": [True, 0.0, 0.0]}, "3 positive probabilities"),
-    "a word": ({"weights": ["1", 0.0, 0.0]}, "3 positive probabilities"),
+    "a word": ({"weights": ["0.5", 0.25, 0.25]}, "3 positive probabilities"),
     "null": ({"weights": None}, "weights in companion.json is None"),
 }
 
