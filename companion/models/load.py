@@ -99,8 +99,9 @@ def _of_folder(
 
 
 def _of_object(model: Any, prompts: Sequence[str], weights: Sequence[float], scheduler: Any) -> TrainedDenoiser:
-    kind, held = type(model).__name__, getattr(model, "components", {"the network": model})
-    refuse_distilled(kind, type(held.get("scheduler", scheduler)).__name__, getattr(model, "config", {}), kind)
+    kind, config = type(model).__name__, model.config if isinstance(model, diffusers.ConfigMixin) else {}
+    held = model.components if isinstance(model, diffusers.DiffusionPipeline) else {"the network": model}
+    refuse_distilled(kind, type(held.get("scheduler", scheduler)).__name__, config, kind)
     for part, network in held.items():
         if isinstance(network, torch.nn.Module):
             pretrained.check_finite(network, part)
@@ -110,8 +111,8 @@ def _of_object(model: Any, prompts: Sequence[str], weights: Sequence[float], sch
     for network in held.values():
         if isinstance(network, diffusers.UNet2DModel | diffusers.DiTTransformer2DModel):
             names = {str(label): text for text, label in getattr(model, "labels", {}).items()}
-            noise = held.get("scheduler", scheduler)
-            return class_conditional.from_network(network, noise, weights, held.get("vae"), names)
+            noise, vae = held.get("scheduler", scheduler), held.get("vae") if kind == "DiTPipeline" else None
+            return class_conditional.from_network(network, noise, weights, vae, names)
     raise InputError("model", f"a {kind}", _KNOWN)
 
 

@@ -232,7 +232,8 @@ def test_a_loaded_network_with_its_scheduler_is_the_model_of_its_folder(kind, tm
 def test_an_object_of_another_kind_is_refused(tmp_path):
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(save_tiny("stable diffusion", tmp_path))
     known = "expected a UNet2DModel, a DiTPipeline, StableDiffusionPipeline, .* or a shipped model"
-    for other in (diffusers.StableDiffusionImg2ImgPipeline(**pipeline.components), pipeline.unet, object(), None, 3):
+    image_to_image = diffusers.StableDiffusionImg2ImgPipeline(**pipeline.components)
+    for other in (image_to_image, pipeline.unet, pipeline.text_encoder, torch.nn.Linear(1, 1), object(), None, 3):
         with pytest.raises(InputError, match=f"model is a {type(other).__name__}, {known}"):
             load(other)
     with pytest.raises(InputError, match=r"a model of E\[x_0 \| x\]; one that was distilled"):
