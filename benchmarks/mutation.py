@@ -1,5 +1,5 @@
 """Which small slips in the package its tests let pass: `python benchmarks/mutation.py`, in the environment of the
-tests and after `pip install --group mutation`.
+tests and after `python -m uv pip install --group mutation`.
 
 A slip is one change that cosmic-ray makes: an operator, a number, a comparison, a condition, a loop without turns, a
 decorator left out. Annotations, protocols, formatted text and what a `raise` says compute nothing and are left alone;
