@@ -25,6 +25,7 @@ from derivations.kit.coordinates import (
     in_coordinates,
     residual,
 )
+from derivations.kit.differences import slope
 from derivations.kit.identity import mutants, survivors
 from derivations.kit.independent_productions import (
     production_from_entropy,
@@ -66,12 +67,6 @@ SAME = {
         "(s[i] - s[j])*exp(-L[i, j])/(Others(exp(-L[i, k]), k, i) + 1) negated": "the length of -v is that of v"
     },
 }
-
-
-def slope(function, at, step):
-    """Central differences of sixth order."""
-    ends = [function(at + m * step) - function(at - m * step) for m in (1, 2, 3)]
-    return (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * step)
 
 
 def proved(proof, label):
@@ -182,8 +177,8 @@ def test_thm_entropy_balance(process):
 def test_thm_entropy_balance_with_a_drift_that_is_not_linear(drift):
     """No Gaussian kernel: the Fokker-Planck equation is solved, and the entropy differentiated."""
     start = on_line([-1.0, 0.4, 1.2], 0.4, [0.2, 0.5, 0.3], reach=6.0, nodes=351)
-    times = [0.5 + 0.01 * m for m in range(-3, 4)]
-    states = dict(zip(range(-3, 4), evolve(start, drift, 1.0, times), strict=True))
+    times = [0.5 + 0.01 * m for m in range(-4, 5)]
+    states = dict(zip(range(-4, 5), evolve(start, drift, 1.0, times), strict=True))
     grown = slope(lambda time: states[round((time - 0.5) / 0.01)].entropy(), 0.5, 0.01)
     assert grown == pytest.approx(states[0].production(1.0), abs=1e-9)
 

@@ -12,6 +12,7 @@ from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.coordinates import Divergence, Gradient, Laplacian
+from derivations.kit.differences import slope
 from derivations.kit.identity import mutants, survivors
 from derivations.kit.independent_productions import production_from_errors, random_mixture
 from derivations.kit.language import E, Norm2, mixture_score, sigma
@@ -48,9 +49,8 @@ def test_identities_hold_and_every_slip_is_caught(label):
 def test_def_entropy_rate(log_snr):
     """The slope of the entropy of which point it was, and of the mutual information of a mixture with its states."""
     points = isotropic_mixture([[-1.0, 0.0], [0.3, 0.8], [1.2, -0.4]], 0.0, [0.2, 0.5, 0.3])
-    ends = [points.entropy(log_snr - m * 0.1) - points.entropy(log_snr + m * 0.1) for m in (1, 2, 3)]
-    slope = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / 6.0
-    assert float(slope) == pytest.approx(float(entropy_rate(points, log_snr)), abs=1e-7)  # step 0.1, sixth order
+    # Step 0.1, eighth order.
+    assert -slope(points.entropy, log_snr, 0.1) == pytest.approx(float(entropy_rate(points, log_snr)), abs=1e-7)
     mixture = small_mixture(2, 2, seed=3)
     assert ROUTES["slope of the entropy"](mixture, log_snr) == pytest.approx(float(entropy_rate(mixture, log_snr)))
 
@@ -99,14 +99,8 @@ def test_thm_rate_five_ways_in_the_time_of_a_process():
     """dH/dt = R g^2/sigma^2: one number, read on two clocks, against differences of the entropy itself."""
     line = isotropic_mixture([[-1.0], [0.3], [1.2]], 0.0, [0.2, 0.5, 0.3])
     for process in (ornstein_uhlenbeck(), variance_exploding()):
-        t, h = 0.5, 0.005
-
-        def entropy(time, process=process):
-            return float(line.entropy(process.log_snr(np.array(time))))
-
-        ends = [entropy(t + m * h) - entropy(t - m * h) for m in (1, 2, 3)]
-        grown = (45.0 * ends[0] - 9.0 * ends[1] + ends[2]) / (60.0 * h)
-        at = np.array(t)
+        at = np.array(0.5)
+        grown = slope(lambda time, process=process: line.entropy(process.log_snr(np.array(time))), 0.5, 0.005)
         rate = entropy_rate(line, process.log_snr(at)) * process.diffusion(at) / process.sigma(at) ** 2
         assert grown == pytest.approx(float(rate), abs=1e-8)
 
