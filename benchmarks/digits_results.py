@@ -25,7 +25,7 @@ from companion.entropy import NULL, Partition, log_odds, partition
 from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.paths import Paths, by_levels
 from companion.estimate.placement import default_levels
-from companion.estimate.profile import profile, profiles
+from companion.estimate.run import profile, profiles
 from companion.exact.empirical import empirical_distribution
 from companion.files import write_text
 from companion.forward import log_snr_levels
@@ -85,7 +85,9 @@ def measured_profiles(model: TrainedDenoiser) -> tuple[dict, int]:
     asked += [partition(model, [k], whole) for whole in ("all", "others", "null") for k in range(10)]
     levels = default_levels(model, LEVELS)
     with tqdm(unit="evaluation", desc="all classes", mininterval=30.0) as bar:
-        found = profiles(model, asked, levels, SAMPLES, SEED, block=SAMPLES // 3, progress=bar.update)
+        found = profiles(
+            model, asked, log_snr=levels, samples=SAMPLES, seed=SEED, block=SAMPLES // 3, progress=bar.update
+        )
     columns = ("entropy", "entropy_se", "production", "production_se", "half_entropy", "window", "peak", "floor")
     result = {name: [getattr(each, name) for each in found] for name in (*columns, "truncation", "samples")}
     return {"samples_in_all": SAMPLES, "log_snr": levels, "partitions": [each.partition for each in found]} | result, (
@@ -252,7 +254,7 @@ def measured_exact(model: TrainedDenoiser) -> tuple[dict, int]:
     evaluations = 0
     for i, j in tqdm(TEN_PAIRS, desc="ten pairs"):
         for name, denoiser in (("network", model), ("empirical", exact)):
-            found = profile(denoiser, partition(denoiser, [i], [j]), levels, samples=300, seed=SEED)
+            found = profile(denoiser, partition(denoiser, [i], [j]), log_snr=levels, samples=300, seed=SEED)
             evaluations += found.evaluations
             for each in names:
                 rows[name][each].append(getattr(found, each))

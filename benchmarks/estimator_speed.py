@@ -28,7 +28,7 @@ from companion.denoiser import Denoiser
 from companion.entropy import partition
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import BLOCK
-from companion.estimate.profile import LEVELS, profile, profiles
+from companion.estimate.run import LEVELS, profile, profiles
 from companion.files import write_text
 from companion.forward import noise_of
 from companion.models.load import load
@@ -54,13 +54,13 @@ def main() -> int:
     paths = PATHS_A_CLASS * len(model.classes)
 
     overhead = fastest(
-        estimator=lambda: profile(model, pair, levels, SAMPLES),
+        estimator=lambda: profile(model, pair, log_snr=levels, samples=SAMPLES),
         network=lambda: bare_evaluations(model, pair.branches, levels, SAMPLES),
     )
     gain = fastest(
-        together=lambda: profiles(model, everything, few, paths),
-        one_pair=lambda: profile(model, pair, few, 2 * PATHS_A_CLASS),
-        one_against_others=lambda: profile(model, against, few, paths),
+        together=lambda: profiles(model, everything, log_snr=few, samples=paths),
+        one_pair=lambda: profile(model, pair, log_snr=few, samples=2 * PATHS_A_CLASS),
+        one_against_others=lambda: profile(model, against, log_snr=few, samples=paths),
     )
     separate = len(pairs) * gain["one_pair"] + len(classes) * gain["one_against_others"]
     result = {

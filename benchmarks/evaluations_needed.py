@@ -43,11 +43,12 @@ from scipy.interpolate import CubicSpline
 from benchmarks.harness import Parts, run_parts
 from companion.denoiser import Denoiser
 from companion.entropy import Partition, binary_entropy, log_odds, partition
+from companion.estimate.blocks import Memory
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.placement import PILOT_LEVELS, default_levels, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method, Plan
-from companion.estimate.profile import in_memory, planned
+from companion.estimate.run import Run
 from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import edm_levels
@@ -233,14 +234,15 @@ def worst_error(setting: Setting, rule: Rule, paths: int, seed: int) -> tuple[fl
     """The largest error over the levels of one run, in nats, and the evaluations of it and its pilot."""
     model, block = setting.model, min(paths, setting.block)
     given = None if rule.method.placed else levels_of(model, rule)
-    plan, pilot = planned(model, [setting.asked], given, paths, seed, rule.method, levels=rule.levels, block=block)
+    how = {"samples": paths, "seed": seed, "method": rule.method, "levels": rule.levels, "block": block}
+    asked, blocks = Run(model, [setting.asked], log_snr=given, **how), Memory(model)
+    plan, pilot = asked.plan, asked.pilot
     if pilot is not None:
-        placing = gather(pilot, in_memory(model, pilot, range(pilot.blocks), None))
-        plan = replace(plan, log_snr=place(placing, rule.levels))
-    (measured,) = gather(plan, in_memory(model, plan, range(plan.blocks), None))
+        plan = replace(plan, log_snr=place(gather(pilot, blocks.records(pilot, range(pilot.blocks))), rule.levels))
+    (measured,) = gather(plan, blocks.records(plan, range(plan.blocks)))
     curve = weighted_mean(measured.entropy_of_path, measured)[0]
     error = np.max(np.abs(curve - setting.truth(plan.log_snr)))
-    return float(error), plan.evaluations + (0 if pilot is None else pilot.evaluations)
+    return float(error), asked.evaluations
 
 
 def levels_of(model: Denoiser, rule: Rule) -> Array:

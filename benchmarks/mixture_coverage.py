@@ -23,7 +23,7 @@ import torch
 from companion import __version__
 from companion.entropy import partition
 from companion.estimate.plan import DEFAULT, PUBLISHED, Method
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.files import write_text
 from companion.forward import edm_levels, linear, time_levels
@@ -84,7 +84,9 @@ def covered(
     chosen = partition(setting.mixture, setting.first, "others", setting.prior)
     errors, inside, start = [], [], time.perf_counter()
     for seed in range(first_seed, first_seed + seeds):
-        found = profile(setting.mixture, chosen, log_snr, samples, seed, method, block=samples)
+        found = profile(
+            setting.mixture, chosen, log_snr=log_snr, samples=samples, seed=seed, method=method, block=samples
+        )
         errors.append(found.entropy - truth)
         inside.append(np.all(np.abs(errors[-1]) <= 3.0 * found.entropy_se + MARGIN + found.truncation))
     bias, spread = np.mean(errors, axis=0), np.std(errors, axis=0)

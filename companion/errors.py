@@ -1,9 +1,11 @@
 """The one error that bad input raises, and the errors of other libraries as that one."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["InputError", "first_line", "foreign"]
+__all__ = ["InputError", "first_line", "foreign", "one_line"]
 
 
 class InputError(ValueError):
@@ -46,3 +48,16 @@ def first_line(error: BaseException) -> str:
     """What an error says, in one line; a single word comes with the kind of error."""
     kind, said = type(error).__name__, (str(error).strip().splitlines() or [""])[0]
     return said if " " in said else f"{kind}: {said}" if said else kind
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, with its kind and its place in the code where neither input nor a file is to blame.
+
+    >>> one_line(InputError("levels", 1, "at least two noise levels"))
+    'levels is 1, expected at least two noise levels'
+    """
+    said, kind = first_line(error), type(error).__name__
+    if isinstance(error, InputError | OSError):
+        return said
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{said if said.startswith(kind) else f'{kind}: {said}'} ({Path(where.filename).name}, line {where.lineno})"

@@ -175,7 +175,7 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
     standard errors on either side. `axes` are two axes of one figure, a new one without them; both are returned, so
     that more can be drawn on them. Several profiles have a legend.
 
-    >>> from companion.estimate.profile import profile
+    >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> from companion.entropy import parse_partition
     >>> line = isotropic_mixture([[-1.0], [1.0], [3.0]], 0.0)
@@ -238,7 +238,7 @@ def save_plot(path: Path | str, *profiles: Profile) -> None:
     A character that the font lacks is drawn as a box. Raises OSError where no file can be written.
 
     >>> import tempfile
-    >>> from companion.estimate.profile import profile
+    >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> from companion.entropy import parse_partition
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -263,7 +263,7 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
     fails. A filled circle holds, a cross fails, an open circle cannot tell; a line without a mark was not measured.
 
     >>> from companion.entropy import partition
-    >>> from companion.estimate.profile import profile
+    >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> fig, axes = figure()

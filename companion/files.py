@@ -1,14 +1,22 @@
-"""Files that are written whole or not at all, and the folders they go to."""
+"""Files that are written whole or not at all, the folders they go to, their lock, and streams that a run outlives."""
 
 import errno
+import io
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from companion.errors import InputError, first_line
 
-__all__ = ["make_folder", "write_text", "written_whole"]
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Lasting", "locked", "make_folder", "write_text", "written_whole"]
 
 
 @contextmanager
@@ -62,3 +70,92 @@ def make_folder(folder: Path, argument: str) -> None:
         raise InputError(argument, folder, f"a folder, or a place for one ({error.strerror})") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(argument, folder, "a folder that can be written to")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """A file that no other process locks in the meantime; InputError, naming its folder, while one does.
+
+    The system takes the lock back from a process that is killed. False where files cannot be locked, as on some file
+    systems that are mounted from elsewhere: then nobody is refused.
+    """
+    opened = _locked(path) if fcntl else None
+    try:
+        yield opened is not None
+    finally:
+        path.unlink(missing_ok=True)
+        if opened is not None:
+            os.close(opened)
+
+
+def _locked(path: Path) -> int | None:
+    while True:
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(opened).st_nlink:  # or another run has ended in between, and taken the file away
+                os.truncate(opened, 0)
+                os.write(opened, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return opened
+            os.close(opened)
+        except BlockingIOError:
+            other = path.read_text(encoding="utf-8", errors="replace") or "another process"
+            os.close(opened)
+            raise InputError("out", path.parent, f"a folder where no other run works, and {other} does") from None
+        except OSError:
+            os.close(opened)
+            return None
+
+
+class Lasting(io.TextIOBase):
+    """A stream that a run outlives: closed, its reader gone, or its encoding too small for a name.
+
+    What a terminal cannot show is written with backslashes, and what nobody reads is dropped. OSError once, for the
+    stream called `name`, where what is written is lost otherwise, on a full disk.
+    """
+
+    def __init__(self, stream: TextIO | None, name: str):
+        self.stream, self.name = stream, name
+
+    def write(self, text: str) -> int:
+        stream = self.stream
+        if stream is not None:
+            with self._kept(stream):
+                try:
+                    stream.write(text)
+                except UnicodeEncodeError:
+                    stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        if self.stream is not None:
+            with self._kept(self.stream):
+                self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream is not None and self.stream.isatty()
+
+    def fileno(self) -> int:
+        if self.stream is None:
+            raise io.UnsupportedOperation("a closed stream")
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.stream, "encoding", None) or "ascii"
+
+    @contextmanager
+    def _kept(self, stream: TextIO) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.stream = None
+            with suppress(OSError):  # what is left in its buffer would be tried again at the end, with a status of 120
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+            if self.name and not isinstance(error, BrokenPipeError):
+                raise OSError(error.errno, error.strerror, self.name) from error

@@ -23,8 +23,8 @@ from tqdm import tqdm
 import companion
 from companion import cli
 from companion.errors import InputError
-from companion.estimate.profile import profile
 from companion.estimate.result import Estimate, Profile
+from companion.estimate.run import profile
 from companion.figures import save_plot
 from companion.models.checks import JUDGED
 from companion.models.trained import TrainedDenoiser
@@ -96,7 +96,7 @@ def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
         (["--partition", "3|"], "partition is 3|, expected at least one class on each side"),
         (["--partition", "3,8|8"], "sides that share no class"),
         (["--partition", "3"], "two sides"),
-        (["--partition", "3|8", "--levels", "1"], "--levels is 1, expected at least two noise levels"),
+        (["--partition", "3|8", "--levels", "1"], "levels is 1, expected a whole number of at least 2"),
         (
             ["--partition", "3|8", "--levels", "1" + "0" * 15],
             "a whole number of at least 2 and at most 100000",
@@ -106,9 +106,9 @@ def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
         (["--partition", "3|8", "--samples", "3"], "samples is 3, expected a whole number of at least 4"),
         (["--partition", "3|8", "--model", "nowhere"], "nowhere"),
         (["--partition", "3|8", "--prompt", "a cab"], "prompts is "),
-        (["--partition", "3|8", "--device", "cuda:99"], "--device is cuda:99, expected a device"),
-        (["--partition", "3|8", "--device", "moon"], "--device is moon, expected a device"),
-        (["--partition", "3|8", "--device", "meta"], "--device is meta, expected a device"),
+        (["--partition", "3|8", "--device", "cuda:99"], "device is cuda:99, expected a device"),
+        (["--partition", "3|8", "--device", "moon"], "device is moon, expected a device"),
+        (["--partition", "3|8", "--device", "meta"], "device is meta, expected a device"),
     ],
 )
 def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected):
@@ -238,7 +238,7 @@ def test_out_of_memory_names_the_block_to_use(tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path, capsys):
     assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path / ("long" * 100))]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("companion: error: --out is ")
+    assert line.startswith("companion: error: out is ")
 
 
 def test_another_prediction_type_stops_a_run_unless_it_is_trusted(tmp_path, capsys):
@@ -370,7 +370,7 @@ def test_an_output_folder_that_is_a_file(tmp_path, capsys):
     for out in ("result", "result/inside"):
         assert main([*SMALL, "--partition", "3|8", "--out", str(tmp_path / out)]) == 2
         (line,) = capsys.readouterr().err.splitlines()  # before any cost is named: nothing has run
-        assert line.startswith("companion: error: --out is ")
+        assert line.startswith("companion: error: out is ")
     assert (tmp_path / "result").read_text(encoding="utf-8") == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
@@ -386,7 +386,7 @@ def test_help_is_enough(capsys):
 
 def test_the_installed_command_is_this_one():
     """A process of its own: one line, status 2, no traceback."""
-    command = [sys.executable, "-m", "companion.cli", *SMALL, "--partition", "cat|dog", "--out", "never-made"]
+    command = [sys.executable, "-m", "companion", *SMALL, "--partition", "cat|dog", "--out", "never-made"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr == (
@@ -406,15 +406,14 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("option", ["--partition", "--out", "--model", "--seed", "--dtype"])
+@pytest.mark.parametrize("option", ["--out", "--model", "--seed", "--dtype"])
 def test_an_option_is_said_once(capsys, option):
     value = {"--seed": "1", "--dtype": "float32"}.get(option, "3|9")
     with pytest.raises(SystemExit) as stopped:
         cli.main(["profile", "--partition", "3|8", option, value, option, value])
     (line,) = capsys.readouterr().err.splitlines()
-    said_twice = option if option != "--partition" else "--partition"
     assert stopped.value.code == 2
-    assert line.startswith(f"companion: error: argument {said_twice}: given twice, expected once")
+    assert line.startswith(f"companion: error: argument {option}: given twice, expected once")
 
 
 @pytest.mark.parametrize("asked", [["--partition", "-1|3"], ["--partition=-1|3"]])
@@ -443,7 +442,7 @@ def test_no_list_of_arguments_ends_in_a_traceback(tmp_path, capsys, monkeypatch)
     def stop(*_, **__):
         raise InputError("plan", "reached", "nothing more")
 
-    monkeypatch.setattr("companion.estimate.profile.planned", stop)
+    monkeypatch.setattr("companion.estimate.run.Run", stop)
     monkeypatch.chdir(tmp_path)
     options = [
         *("--model", "--prompt", "--device", "--dtype", "--partition", "--samples", "--tolerance", "--levels"),
@@ -471,7 +470,7 @@ def test_no_list_of_arguments_ends_in_a_traceback(tmp_path, capsys, monkeypatch)
 def test_a_device_that_is_none(capsys, device):
     assert cli.main(["profile", "--partition", "3|8", "--device", device]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("companion: error: --device is ") and "expected a device of this torch" in line
+    assert line.startswith("companion: error: device is ") and "expected a device of this torch" in line
 
 
 def test_a_picture_that_cannot_be_drawn_is_one_line_after_the_result(tmp_path, finished, capsys, monkeypatch):
@@ -504,7 +503,7 @@ def test_a_picture_does_not_depend_on_settings(tmp_path, finished):
     (tmp_path / "matplotlibrc").write_text("text.usetex: true\nfigure.figsize: 100, 100\n", encoding="utf-8")
     surroundings = {**os.environ, "MPLBACKEND": "nonsense", "PYTHONIOENCODING": "ascii", "RANK": "1", "WORLD_SIZE": "2"}
     ended = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-m", "companion.cli", *ASKED, str(out)],
+        [sys.executable, "-W", "error::UserWarning", "-m", "companion", *ASKED, str(out)],
         capture_output=True, text=True, check=False, cwd=tmp_path, env={**surroundings, "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -13,7 +13,7 @@ import yaml
 from pybtex.database import parse_file
 
 from companion.entropy import partition
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from tools.reproducibility import page_with_models, page_with_tables, shipped
 
@@ -266,7 +266,7 @@ def test_the_schema_of_a_saved_profile_is_that_of_the_file(tmp_path):
     schema = json.loads(text_of("profile.schema.json"))
     jsonschema.Draft202012Validator.check_schema(schema)
     pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 5), samples=20)
+    found = profile(pair, partition(pair, [0], [1]), log_snr=np.linspace(-6.0, 4.0, 5), samples=20)
     found.save(tmp_path / "profile.json")
     saved = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
     jsonschema.validate(saved, schema)

@@ -1,8 +1,13 @@
-"""What a run will cost, said before it starts: evaluations are counted, seconds and memory measured on a trial call."""
+"""What a run costs, said before it starts: evaluations are counted, seconds and memory measured on a trial call.
+
+And one line with the block size to use where memory was short all the same.
+"""
 
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +15,24 @@ import numpy as np
 import torch
 
 from companion.denoiser import Denoiser
-from companion.estimate.memory import memory_said, states_in_memory
+from companion.errors import InputError
 from companion.estimate.paths import computing_device, predict
 from companion.estimate.plan import Plan
 from companion.forward import noise_of
 
-__all__ = ["Cost", "expected_cost"]
+__all__ = ["Cost", "expected_cost", "memory_said", "states_in_memory"]
 
 _FEW = 4
 _LONGEST_TRIAL = 10.0  # seconds on a processor; a larger block is then not tried whole
+# What torch, oneDNN and numpy say when there is no memory: none of them has an error of its own for it on a CPU.
+_SAID = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "could not create a memory",
+    "unable to allocate",
+)
+_DRAWN_AHEAD = 4096  # numbers a path, at least; see `path_noise`
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,10 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
     On a processor a block that would take longer than ten seconds is not tried whole: the rate is then that of four
     paths, and its memory is not known. Raises InputError, naming the size of block to use, where memory is short.
 
-    >>> from companion.entropy import partition
-    >>> from companion.estimate.profile import planned
+    >>> from companion.estimate.run import Run
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> cost = expected_cost(pair, *planned(pair, [partition(pair, [0], [1])], samples=100))
+    >>> asked = Run(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=100)
+    >>> cost = expected_cost(asked.model, asked.plan, asked.pilot)
     >>> cost.evaluations          # 100 paths at 129 levels and a pilot of 12 at 17, two branches each
     26208
     """
@@ -123,3 +136,45 @@ def _duration(seconds: float) -> str:
     if seconds < 90.0:
         return f"{seconds:.2g} s"
     return f"{seconds / 60.0:.2g} minutes" if seconds < 5400.0 else f"{seconds / 3600.0:.2g} hours"
+
+
+def states_in_memory(plan: Plan, dimension: int) -> int:
+    """The bytes that a block's states and the results of all paths take, what the network itself needs not counted.
+
+    Of each path of a block, in float64: eight numbers for each of its own, noise drawn ahead twice over, and ten for
+    every branch: D at this level and the one before, the drifts, and their distances from the path's. Of each path of
+    the run: eight numbers for every level and partition, and as many again while they are joined. So more samples cost
+    no more than their results.
+
+    >>> import numpy as np
+    >>> from companion.entropy import Partition
+    >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
+    >>> plans = [Plan((pair,), np.linspace(-8.0, 8.0, 64), samples) for samples in (150, 1500)]
+    >>> [states_in_memory(plan, 4096) // 2**20 for plan in plans]
+    [141, 152]
+    """
+    paths, branches = min(plan.block, plan.samples), len(plan.branches)
+    numbers = paths * ((8 + 10 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))
+    results = 2 * 8 * plan.samples * len(plan.log_snr) * len(plan.partitions)
+    return 8 * (numbers + results)
+
+
+@contextmanager
+def memory_said(paths: int) -> Iterator[None]:
+    """Turns an error for want of memory, while `paths` are evaluated at once, into an InputError with half as many.
+
+    >>> with memory_said(128):
+    ...     torch.empty(2**60)
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: block is 128, expected 64 or fewer: out of memory; finished blocks are kept
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).lower()
+        known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(words in said for words in _SAID)
+        if not known:
+            raise
+        fewer = f"{paths // 2} or fewer" if paths > 1 else "more memory than one path needs"
+        raise InputError("block", paths, f"{fewer}: out of memory; finished blocks are kept") from None

@@ -368,14 +368,15 @@ def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
     return levels
 
 
-def check_model(model: Denoiser, branches: Sequence[int], log_snr: Array) -> None:
-    """InputError unless every branch can be asked, and what `examine` asks of any function holds at three levels.
+def check_model(model: Denoiser, branches: Sequence[int], log_snr: Array, trust: Sequence[str] = JUDGED) -> None:
+    """InputError unless every branch can be asked, and what `examine` asks holds at three levels, or is in `trust`.
 
-    What only a network can have wrong is for `examine` and a person to judge: a null of other classes, clipping, and
-    something else predicted than is said.
+    What only a network can have wrong may be trusted: a null of other classes, clipping, and something else predicted
+    than is said.
     """
     if NULL in branches and not model.has_null:
         raise InputError("the null branch", "asked for", "a model with a null class")
     conditions = [None if branch == NULL else branch for branch in branches]
     found = examine(model, conditions, [log_snr[0], log_snr[len(log_snr) // 2], log_snr[-1]])
-    refuse(found, JUDGED)
+    advised = (replace(each, advice=f'{each.advice}; trust "{each.name}" to go on without') for each in found)
+    refuse([new if old.name in JUDGED else old for old, new in zip(found, advised, strict=True)], trust)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import torch
 from torch import distributed
 
-from companion.errors import InputError
+from companion.errors import InputError, first_line, one_line
 
-__all__ = ["ALONE", "Processes", "launched"]
+__all__ = ["ALONE", "Processes", "Together", "launched"]
 
 _T = TypeVar("_T")
 
@@ -19,34 +20,50 @@ _PATIENCE = timedelta(minutes=5)  # to find each other; afterwards one waits for
 
 @dataclass(frozen=True)
 class Processes:
-    """`count` processes share a run and this is number `number`; number 0 speaks and writes for all.
+    """`count` processes share a run and this is number `number`, on its machine number `local`; 0 speaks and writes.
 
-    `gathered(value)` waits for all of them and gives everybody's value, in the order of their numbers. `local` is this
-    one's number on its machine.
+    `gathered` waits for all of them and gives what each said, in the order of their numbers.
     """
 
     number: int = 0
     count: int = 1
     local: int = 0
-    gathered: Callable[[Any], list[Any]] = lambda value: [value]
+    gathered: Callable[[str], list[str]] = lambda said: [said]
 
     def together(self, action: Callable[[], _T]) -> _T:
-        """What `action` gives this process; an InputError or OSError that it raises in one is raised in all."""
-        failed: InputError | OSError | None = None
+        """What `action` gives this process, after all have done theirs; what it raises in one, all raise, once."""
+        if self.count == 1:
+            return action()
+        failed = None
         try:
             result = action()
-        except (InputError, OSError) as error:
+        except Together:
+            raise  # all know it
+        except Exception as error:
             failed = error
-        for number, said in enumerate(self.gathered(str(failed) if failed else "")):
-            if failed:
-                raise failed
+        for number, said in enumerate(self.gathered(one_line(failed) if failed else "")):
             if said:
-                raise _Elsewhere(f"{said} (process {number})")
+                raise Together(f"{said} (process {number})") from failed
         return result
 
+    def device(self, name: str) -> torch.device:
+        """The device called `name`, of several such as cuda this process's own; InputError where there is none.
 
-class _Elsewhere(InputError):
-    """What another process of the run met, in the same line."""
+        >>> ALONE.device("cpu")
+        device(type='cpu')
+        """
+        try:
+            device = torch.device(name)
+            if self.count > 1 and device.type != "cpu":
+                device = torch.device(device.type, self.local % getattr(torch, device.type).device_count())
+            torch.zeros(1, device=device).cpu()
+        except Exception as error:  # torch has no one error for a device that is not there
+            raise InputError("device", name, "a device of this torch, such as cpu or cuda") from error
+        return device
+
+
+class Together(InputError):
+    """What one of several processes met, in the same line in all of them."""
 
     def __init__(self, said: str):
         ValueError.__init__(self, said)
@@ -79,13 +96,12 @@ def launched() -> Processes:
         group = distributed.new_group(backend="gloo", timeout=timedelta(days=30))
     except (RuntimeError, ValueError, AttributeError) as error:  # AttributeError: a torch without torch.distributed
         met = f"{said['MASTER_ADDR']}:{said['MASTER_PORT']}"
-        said_why = (str(error).splitlines() or ["no reason given"])[0]
-        expected = f"so many processes that meet at {met}; unset it to run alone ({said_why})"
+        expected = f"so many processes that meet at {met}; unset it to run alone ({first_line(error)})"
         raise InputError("WORLD_SIZE", count, expected) from error
 
-    def gathered(value: Any) -> list[Any]:
+    def gathered(said: str) -> list[str]:
         found: list[Any] = [None] * count
-        distributed.all_gather_object(found, value, group=group)
+        distributed.all_gather_object(found, said, group=group)
         return found
 
     local = os.environ.get("LOCAL_RANK", "")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ from companion.errors import InputError
 from companion.estimate.bracket import bracket
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.plan import Data, Plan
-from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
-from companion.estimate.run import Run
+from companion.estimate.run import profile, profiles
 from companion.exact.mixtures import isotropic_mixture
 
 PAIR = isotropic_mixture([[-1.0], [1.0]], 0.3)
@@ -54,10 +52,26 @@ def test_numbers_that_are_none_are_named(changes, said):
 
 
 def test_what_is_no_partition_is_named():
-    with pytest.raises(InputError, match="partitions is"):
-        profile(PAIR, "0|1", samples=20)
-    with pytest.raises(InputError, match="partitions is"):
-        profiles(PAIR, ASKED, samples=20)
+    for asked in (None, 3, [3], [ASKED, None], [], [[ASKED]]):
+        with pytest.raises(InputError, match=r"partitions is .*, expected "):
+            profiles(PAIR, asked, samples=20)
+    with pytest.raises(InputError, match=r"partition is .*, expected one"):
+        profile(PAIR, [ASKED], samples=20)
+
+
+def test_a_partition_may_be_text():
+    named, made = profiles(PAIR, ["0|1", ASKED], samples=20, levels=4)
+    np.testing.assert_array_equal(named.entropy, made.entropy)
+    (alone,) = profiles(PAIR, "0|1", samples=20, levels=4)
+    assert alone.as_dict() == {**run().as_dict(), "seconds": alone.seconds}
+    weighted = isotropic_mixture([[-1.0], [1.0]], 0.3, [0.25, 0.75])
+    assert profile(weighted, "0|1", samples=20, levels=4, prior="true").prior == 0.25
+
+
+@pytest.mark.parametrize("trust", ["null", ["everything"], ["eval mode"]])
+def test_what_cannot_be_trusted_is_named(trust):
+    with pytest.raises(InputError, match=r"trust is .*, expected names among null, clipping, first level, last level"):
+        run(trust=trust)
 
 
 @pytest.mark.parametrize("path", ["", "a\0b"])
@@ -173,7 +187,7 @@ def test_data_of_the_null_branch_are_of_all_classes(kind):
         samples, labels = THREE.sample(2000, torch.Generator().manual_seed(0))
         order = torch.argsort(labels, stable=True)
         data = Data(samples[order], labels[order].numpy())
-    found = profile(THREE, asked, np.linspace(-8.0, 6.0, 40), 1000, seed=1, data=data)
+    found = profile(THREE, asked, log_snr=np.linspace(-8.0, 6.0, 40), samples=1000, seed=1, data=data)
     assert found.certificate["calibration"].value < 0.1  # 3 standard errors; 0.15 lie 5 off
     assert found.certificate["calibration"].verdict != "fails"
 
@@ -187,7 +201,7 @@ def test_a_tolerance_takes_all_data_and_then_stops():
 
 def test_real_data_are_compared_once():
     own = run()
-    real = profile(PAIR, ASKED, own.log_snr, 20, seed=1, data=Data(SAMPLES, LABELS))
+    real = profile(PAIR, ASKED, log_snr=own.log_snr, samples=20, seed=1, data=Data(SAMPLES, LABELS))
     once = against_data(own, real)
     assert [each.name for each in against_data(once, real).certificate.checks] == [
         each.name for each in once.certificate.checks
@@ -262,6 +276,6 @@ def test_a_file_of_brackets_is_refused(tmp_path):
 
 
 def test_a_run_whose_blocks_were_removed_starts_again(tmp_path):
-    found = run(blocks=Run(Path(tmp_path)).blocks)
+    found = run(out=tmp_path)
     shutil.rmtree(tmp_path / "blocks")
-    np.testing.assert_array_equal(run(blocks=Run(Path(tmp_path)).blocks).entropy, found.entropy)
+    np.testing.assert_array_equal(run(out=tmp_path).entropy, found.entropy)

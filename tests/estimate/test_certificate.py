@@ -14,8 +14,8 @@ from companion.estimate.confidence import simultaneous_factor
 from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.measure import Measurement
 from companion.estimate.plan import PUBLISHED, Data, Plan
-from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Profile
+from companion.estimate.run import profile, profiles
 from companion.exact.mixtures import isotropic_mixture
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
@@ -47,11 +47,13 @@ def test_a_good_run_holds_in_every_line_that_it_measures():
 
 
 def test_truncation_fails_where_the_first_level_comes_too_late():
-    late = profile(PAIR, ASKED, np.linspace(0.0, 8.0, 64), samples=300)
+    late = profile(PAIR, ASKED, log_snr=np.linspace(0.0, 8.0, 64), samples=300)
     assert not late.certificate["truncation"].passed
     assert "truncation" in str(late.certificate)
     lost = np.log(2.0) - PAIR.entropy(np.array([-3.0]))[0]
-    published = profile(PAIR, ASKED, np.linspace(-3.0, 8.0, 64), 300, method=PUBLISHED).certificate["truncation"]
+    published = profile(PAIR, ASKED, log_snr=np.linspace(-3.0, 8.0, 64), samples=300, method=PUBLISHED).certificate[
+        "truncation"
+    ]
     assert not published.passed
     assert published.value > 0.9 * lost  # what a start at log-snr -3 with even odds leaves out
 
@@ -60,7 +62,7 @@ def test_truncation_fails_where_the_first_level_comes_too_late():
 def test_discretisation_fails_on_few_levels_and_tells_the_size_of_the_error(mixture):
     """The error of 8 levels with 2000 paths is within twice the value and four standard errors."""
     asked = partition(mixture, [0], [1])
-    few = profile(mixture, asked, np.linspace(-6.0, 6.0, 8), samples=2000)
+    few = profile(mixture, asked, log_snr=np.linspace(-6.0, 6.0, 8), samples=2000)
     many = profile(mixture, asked, samples=600)
     assert not few.certificate["discretisation"].passed
     assert many.certificate["discretisation"].passed
@@ -79,16 +81,19 @@ def test_sampling_fails_with_few_paths_and_other_lines_cannot_tell():
 @pytest.mark.parametrize("factor", [1.3, 0.7])
 def test_denoisers_of_no_law_pass_on_their_own_paths_and_fail_on_their_own_samples(factor):
     """Own paths are drawn from the kernels that score them: there the fall is the production for any denoisers."""
-    wrong = scaled(factor)
-    own = profile(wrong, ASKED, samples=600)
+    wrong, trust = scaled(factor), ["last level"]
+    own = profile(wrong, ASKED, samples=600, trust=trust)
     assert own.certificate["agreement"].passed
-    again = profile(wrong, ASKED, own.log_snr, 600, 2, data=drawn_samples(wrong, ASKED, 600, 1)).certificate
+    data = drawn_samples(wrong, ASKED, 600, 1)
+    again = profile(wrong, ASKED, log_snr=own.log_snr, samples=600, seed=2, data=data, trust=trust).certificate
     assert not again["calibration"].passed
     assert not again["agreement"].passed
 
 
 def test_exact_denoisers_pass_on_their_own_samples():
-    again = profile(PAIR, ASKED, GOOD.log_snr, 1200, 2, data=drawn_samples(PAIR, ASKED, 1200, 1)).certificate
+    again = profile(
+        PAIR, ASKED, log_snr=GOOD.log_snr, samples=1200, seed=2, data=drawn_samples(PAIR, ASKED, 1200, 1)
+    ).certificate
     assert not [check.name for check in again.checks if check.verdict == "fails"]
 
 
@@ -107,20 +112,24 @@ def test_null_branch_is_read_where_the_run_has_all_classes():
     verdicts = []
     for model in (THREE, changed(exaggerated, THREE, has_null=True)):
         asked = [partition(model, [0], "null"), partition(model, [0], "all"), partition(model, [0], [1])]
-        of_null, of_all, pair = (each.certificate for each in profiles(model, asked, np.linspace(-7, 4, 48), 600))
+        of_null, of_all, pair = (
+            each.certificate for each in profiles(model, asked, log_snr=np.linspace(-7, 4, 48), samples=600)
+        )
         verdicts.append(of_null["null branch"].verdict)
         assert of_all["null branch"].verdict == pair["null branch"].verdict == "not measured"
         assert of_all["floor"].passed
     assert verdicts == ["holds", "fails"]
-    alone = profile(THREE, partition(THREE, [0], "null"), np.linspace(-8, 6, 32), 200).certificate["null branch"]
+    alone = profile(THREE, partition(THREE, [0], "null"), log_snr=np.linspace(-8, 6, 32), samples=200).certificate[
+        "null branch"
+    ]
     assert (alone.verdict, alone.meaning) == ("not measured", 'measure "null|all" in the same run')
 
 
 def test_the_hidden_question_changes_nothing_else():
     """profiles() asks null|all by itself where it costs no evaluation; the asked ones come back alone, to the bit."""
     asked = [partition(THREE, [k], "null") for k in range(3)]
-    by_itself = profiles(THREE, asked, np.linspace(-6, 4, 16), 200)
-    explicit = profiles(THREE, [*asked, partition(THREE, [NULL], "all")], np.linspace(-6, 4, 16), 200)
+    by_itself = profiles(THREE, asked, log_snr=np.linspace(-6, 4, 16), samples=200)
+    explicit = profiles(THREE, [*asked, partition(THREE, [NULL], "all")], log_snr=np.linspace(-6, 4, 16), samples=200)
     assert [each.partition for each in by_itself] == ["0|null", "1|null", "2|null"]
     for one, other in zip(by_itself, explicit[:3], strict=True):
         np.testing.assert_array_equal(one.entropy, other.entropy)
@@ -136,9 +145,13 @@ def test_floor_fails_where_branches_contradict_each_other():
         return points(x, sigma, z) * (0.8 if z is None else 1.0)
 
     model = changed(shrunk, points, has_null=True)
-    found = profile(model, partition(model, [0], "null"), np.linspace(-8, 8, 64), 400)
+    found = profile(model, partition(model, [0], "null"), log_snr=np.linspace(-8, 8, 64), samples=400)
     assert not found.certificate["floor"].passed
-    assert profile(points, partition(points, [0], "all"), np.linspace(-8, 8, 64), 400).certificate["floor"].passed
+    assert (
+        profile(points, partition(points, [0], "all"), log_snr=np.linspace(-8, 8, 64), samples=400)
+        .certificate["floor"]
+        .passed
+    )
 
 
 def test_calibration_finds_a_model_that_is_consistent_and_too_sure():
@@ -147,8 +160,10 @@ def test_calibration_finds_a_model_that_is_consistent_and_too_sure():
     far = isotropic_mixture([[-3.0], [3.0]], 1.0)
     certificates = {}
     for name, model in (("far", far), ("exact", PAIR)):
-        own = profile(model, ASKED, GOOD.log_snr, 600)
-        certificates[name] = against_data(own, profile(model, ASKED, GOOD.log_snr, 1200, 1, data=data)).certificate
+        own = profile(model, ASKED, log_snr=GOOD.log_snr, samples=600)
+        certificates[name] = against_data(
+            own, profile(model, ASKED, log_snr=GOOD.log_snr, samples=1200, seed=1, data=data)
+        ).certificate
         assert [check.name for check in certificates[name].checks][-2:] == ["calibration", "own and real"]
     assert not certificates["far"]["calibration"].passed
     assert not certificates["far"]["own and real"].passed

@@ -18,7 +18,7 @@ from companion.estimate.confidence import (
     widest,
 )
 from companion.estimate.measure import Measurement, measure
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import log_snr_levels
 
@@ -97,7 +97,7 @@ def test_simultaneous_factor_lies_between_one_level_and_a_bonferroni_bound():
 
 
 def test_profile_has_the_bands_of_its_paths():
-    found = profile(PAIR, ASKED, log_snr_levels(32, -6.0, 5.0), 300)
+    found = profile(PAIR, ASKED, log_snr=log_snr_levels(32, -6.0, 5.0), samples=300)
     (measured,), _ = measure(PAIR, [ASKED], log_snr_levels(32, -6.0, 5.0), 300)
     entropy, error = weighted_mean(measured.entropy_of_path, measured)
     skew = skewness(measured.entropy_of_path, measured)

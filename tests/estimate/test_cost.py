@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from companion.denoiser import FunctionDenoiser
-from companion.entropy import Partition, partition
+from companion.entropy import Partition
 from companion.errors import InputError
 from companion.estimate import cost
-from companion.estimate.cost import Cost, expected_cost
-from companion.estimate.memory import memory_said, states_in_memory
+from companion.estimate.cost import Cost, expected_cost, memory_said, states_in_memory
 from companion.estimate.paths import check_model
 from companion.estimate.plan import PUBLISHED, Plan
-from companion.estimate.profile import planned, profile
+from companion.estimate.run import Run, profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of
 
@@ -37,15 +36,15 @@ def test_the_evaluations_said_are_those_that_are_made(options):
     calls = []
     model = counted(calls)
     options = {"samples": 40, "levels": 12, "block": 16, **options}
-    plan, pilot = planned(model, [partition(model, [0], [1])], **options)
-    said = expected_cost(model, plan, pilot)
+    run = Run(model, "0|1", **options)
+    said = expected_cost(model, run.plan, run.pilot)
     assert said.left == said.evaluations
     calls.clear()
-    check_model(model, plan.branches, plan.log_snr)  # what is tried before the run, which is no part of its cost
+    check_model(model, run.plan.branches, run.plan.log_snr)  # what is tried before the run is no part of its cost
     tried = sum(call[0] for call in calls)
     calls.clear()
     done = []
-    found = profile(model, partition(model, [0], [1]), progress=done.append, **options)
+    found = profile(model, "0|1", progress=done.append, **options)
     assert said.evaluations == found.evaluations == sum(done) == sum(call[0] for call in calls) - tried
 
 

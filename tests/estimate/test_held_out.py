@@ -12,7 +12,7 @@ from companion.entropy import NULL, partition
 from companion.errors import InputError
 from companion.estimate.held_out import against_data, calibration, drawn_samples, log_likelihoods
 from companion.estimate.plan import BLOCK, Data
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import log_snr_levels
 
@@ -114,7 +114,9 @@ def both_profiles():
     asked = partition(PAIR, [0], [1])
     drawn, labels = PAIR.sample(60, torch.Generator().manual_seed(0))
     levels = log_snr_levels(3, -2.0, 2.0)
-    return profile(PAIR, asked, levels, 20), profile(PAIR, asked, levels, 20, 1, data=Data(drawn, labels.numpy()))
+    return profile(PAIR, asked, log_snr=levels, samples=20), profile(
+        PAIR, asked, log_snr=levels, samples=20, seed=1, data=Data(drawn, labels.numpy())
+    )
 
 
 def test_own_and_real_entropies_differ_with_the_errors_of_both(both_profiles):

@@ -23,7 +23,7 @@ from companion.estimate.measure import gather, measure, measure_block
 from companion.estimate.noise import path_noise
 from companion.estimate.paths import Paths, check_model, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
-from companion.estimate.profile import planned, profile, profiles
+from companion.estimate.run import Run, profile, profiles
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import edm_levels, linear, log_snr_levels, noise_of, time_levels
@@ -57,7 +57,7 @@ def test_published_bias_halves_with_doubled_levels(grid):
 def test_published_rule_is_that_sum_with_noise():
     """At 32 levels, where it is 0.04 nats off: within 4 standard errors at each level (1 in 1000 by chance)."""
     levels = edm_levels(32)
-    found = profile(PAIR, partition(PAIR, [0], [1]), levels, 4000, 0, PUBLISHED)
+    found = profile(PAIR, partition(PAIR, [0], [1]), log_snr=levels, samples=4000, seed=0, method=PUBLISHED)
     expected = two_gaussians.entropy(sum_without_noise(levels))
     assert np.all(np.abs(found.entropy - expected) <= 4.0 * found.entropy_se + 1e-9)
     truth = PAIR.entropy(levels)
@@ -78,7 +78,7 @@ def test_top_level_needs_no_allowance_for_truncation(setting):
     """The reported truncation is measured against the prior, so a wrong prior would excuse itself."""
     levels = setting.levels(64)[:2]
     asked = partition(setting.mixture, setting.first, "others", setting.prior)
-    found = profile(setting.mixture, asked, levels, 300, 0)
+    found = profile(setting.mixture, asked, log_snr=levels, samples=300, seed=0)
     truth = setting.truth(levels[:1])[0]
     assert abs(found.entropy[0] - truth) <= 3.0 * found.entropy_se[0] + 1e-4
     assert found.truncation < 0.002
@@ -109,7 +109,7 @@ def test_many_partitions_from_one_run_are_each_the_truth():
     asked = [each for each, _ in pairs + groups] + [partition(FIVE, [0], "all"), partition(FIVE, [2], "all")]
     truths = [FIVE.sides(each).entropy(LEVELS) for each, _ in pairs + groups]
     truths += [against_all(0).entropy(LEVELS), against_all(2).entropy(LEVELS)]
-    for found, truth in zip(profiles(FIVE, asked, LEVELS, 1000, seed=1), truths, strict=True):
+    for found, truth in zip(profiles(FIVE, asked, log_snr=LEVELS, samples=1000, seed=1), truths, strict=True):
         error = np.abs(found.entropy - truth)
         assert np.all(error <= 4.0 * found.entropy_se + 0.012), (found.partition, error.max())
 
@@ -118,7 +118,11 @@ def test_class_entropy_of_three_classes_by_grouping():
     """H(Z) = H(0 | others) + (w_1 + w_2) H(1 | 2), both in the true weights, from one run (ES 25, 99)."""
     three = isotropic_mixture([[-2.0], [0.0], [3.0]], 0.5, [0.5, 0.3, 0.2])
     outer, inner = profiles(
-        three, [partition(three, [0], "others", "true"), partition(three, [1], [2], "true")], LEVELS, 2000, seed=2
+        three,
+        [partition(three, [0], "others", "true"), partition(three, [1], [2], "true")],
+        log_snr=LEVELS,
+        samples=2000,
+        seed=2,
     )
     total, error = outer.entropy + 0.5 * inner.entropy, outer.entropy_se + 0.5 * inner.entropy_se
     assert np.all(np.abs(total - three.entropy(LEVELS)) <= 3.0 * error + 0.012)
@@ -130,7 +134,7 @@ def test_production_is_that_of_quadrature(apart, widths):
     the production of equal widths by six errors."""
     mixture = isotropic_mixture([[-0.5 * apart], [0.5 * apart]], widths)
     levels = log_snr_levels(128, -8.0, 6.0)
-    found = profile(mixture, partition(mixture, [0], [1]), levels, 4000, 0)
+    found = profile(mixture, partition(mixture, [0], [1]), log_snr=levels, samples=4000, seed=0)
     truth = mixture.production(levels)
     assert np.all(np.abs(found.production - truth) <= 4.0 * found.production_se + 0.002 * truth.max())
 
@@ -139,7 +143,7 @@ def test_production_is_that_of_quadrature(apart, widths):
 def test_prop_floor(second, ends):
     """Points that can be told apart: only what both sides share stays open. The exact null branch is the mixture."""
     asked = partition(POINTS, [0], second)
-    found = profile(POINTS, asked, log_snr_levels(128, -8.0, 8.0), 2000, 0)
+    found = profile(POINTS, asked, log_snr=log_snr_levels(128, -8.0, 8.0), samples=2000, seed=0)
     assert found.entropy[0] == pytest.approx(asked.entropy, abs=1e-3)
     if ends == 0.0:
         assert asked.floor == 0.0 and found.entropy[-1] < 1e-9
@@ -244,11 +248,11 @@ def test_order_of_sides_and_of_classes():
     mixture = isotropic_mixture([[-0.5], [0.5]], [0.5, 1.0], [0.3, 0.7])
     renumbered = isotropic_mixture([[0.5], [-0.5]], [1.0, 0.5], [0.7, 0.3])
     levels = log_snr_levels(40, -6.0, 4.0)
-    one = profile(mixture, partition(mixture, [0], [1], "true"), levels, 1000, 0)
-    exchanged = profile(mixture, partition(mixture, [1], [0], "true"), levels, 1000, 0)
+    one = profile(mixture, partition(mixture, [0], [1], "true"), log_snr=levels, samples=1000, seed=0)
+    exchanged = profile(mixture, partition(mixture, [1], [0], "true"), log_snr=levels, samples=1000, seed=0)
     np.testing.assert_allclose(exchanged.entropy, one.entropy, atol=1e-10)
     np.testing.assert_allclose(exchanged.production, one.production, atol=1e-10)
-    other = profile(renumbered, partition(renumbered, [1], [0], "true"), levels, 1000, 1)
+    other = profile(renumbered, partition(renumbered, [1], [0], "true"), log_snr=levels, samples=1000, seed=1)
     assert np.all(np.abs(other.entropy - one.entropy) <= 4.0 * np.hypot(one.entropy_se, other.entropy_se) + 1e-6)
 
 
@@ -266,7 +270,8 @@ def test_a_pilot_has_other_noise_than_its_run():
     """The same paths of the same seed on the same levels: but for the stream they would be the run's own. Entropies of
     400 paths are correlated by 4.5 / sqrt(400) at most, at every level."""
     asked = partition(PAIR, [0], [1])
-    plan, pilot = planned(PAIR, [asked], samples=400, levels=16)
+    run = Run(PAIR, asked, samples=400, levels=16)
+    plan, pilot = run.plan, run.pilot
     assert pilot.stream != plan.stream
     levels = log_snr_levels(6, -3.0, 2.0)
     run, before = (
@@ -428,7 +433,7 @@ def test_too_few_samples_are_named(samples):
 def test_few_paths_are_not_corrected():
     """Two coefficients fitted to a handful of paths explain everything: then the plain mean, between 0 and log 2."""
     for samples in (4, 10, 40):
-        found = profile(PAIR, partition(PAIR, [0], [1]), log_snr_levels(6, -4.0, 2.0), samples, 0)
+        found = profile(PAIR, partition(PAIR, [0], [1]), log_snr=log_snr_levels(6, -4.0, 2.0), samples=samples, seed=0)
         assert np.all((found.entropy >= 0.0) & (found.entropy < np.log(2.0)))
         assert np.all(found.entropy_se > 1e-3)
 

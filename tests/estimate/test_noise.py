@@ -15,7 +15,7 @@ from companion.estimate.measure import measure
 from companion.estimate.noise import check_seed, path_noise
 from companion.estimate.null_branch import null_inconsistency
 from companion.estimate.plan import Plan
-from companion.estimate.profile import planned, profile, profiles
+from companion.estimate.run import Run, profile, profiles, run
 
 
 @settings(max_examples=30)
@@ -58,7 +58,7 @@ def test_seeds_that_are_none_are_named(seed):
 
 
 @pytest.mark.parametrize(
-    "call", [measure, profile, profiles, planned, bracket, null_inconsistency, log_likelihoods, drawn_samples]
+    "call", [measure, Run, run, profile, profiles, bracket, null_inconsistency, log_likelihoods, drawn_samples]
 )
 def test_a_run_that_names_no_seed_is_that_of_seed_zero(call):
     assert inspect.signature(call).parameters["seed"].default == Plan.seed == 0

@@ -11,7 +11,7 @@ from companion.errors import InputError
 from companion.estimate.measure import Measurement, measure
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
@@ -42,7 +42,7 @@ def test_a_pilot_has_noise_of_its_own_and_is_counted():
     asked = partition(PAIR, [0], [1])
     found = profile(PAIR, asked, samples=160, levels=20)
     assert found.evaluations == 2 * (160 * 21 + 20 * (PILOT_LEVELS + 1))
-    plain, again = (profile(PAIR, asked, found.log_snr, samples=160) for _ in range(2))
+    plain, again = (profile(PAIR, asked, log_snr=found.log_snr, samples=160) for _ in range(2))
     np.testing.assert_array_equal(plain.entropy, found.entropy)  # the pilot places levels and does nothing else
     np.testing.assert_array_equal(plain.entropy, again.entropy)
 

@@ -22,8 +22,8 @@ from companion.estimate.confidence import (
 )
 from companion.estimate.measure import Measurement
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan
-from companion.estimate.profile import profile, profiles
 from companion.estimate.result import Estimate, Profile, assemble
+from companion.estimate.run import profile, profiles
 from companion.exact.mixtures import isotropic_mixture
 from companion.exact.two_gaussians import control_parameter, production
 from companion.forward import log_snr_levels
@@ -31,7 +31,7 @@ from companion.forward import log_snr_levels
 PAIR = isotropic_mixture([[-2.0], [2.0]], 1.0)
 ASKED = partition(PAIR, [0], [1])
 LEVELS = log_snr_levels(40, -6.0, 5.0)
-FOUND = profile(PAIR, ASKED, LEVELS, 200, seed=4)
+FOUND = profile(PAIR, ASKED, log_snr=LEVELS, samples=200, seed=4)
 
 
 def same(one, other):
@@ -236,7 +236,7 @@ def test_a_profile_holds_the_means_and_errors_of_its_paths():
 def test_half_entropy_is_half_way_to_the_floor_of_the_question_and_none_where_classes_overlap_too_much():
     """The floor is what clean data leave open if they show every class; overlap does not enter it."""
     pair = isotropic_mixture([[-1.0], [1.0]], 1.0)  # keeps 0.356 nats of 0.693
-    found = profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 6.0, 40), 400)
+    found = profile(pair, partition(pair, [0], [1]), log_snr=np.linspace(-6.0, 6.0, 40), samples=400)
     assert found.floor == 0.0
     assert found.entropy[-1] > 0.5 * found.prior_entropy
     assert found.half_entropy == Estimate(None, None, None)
@@ -249,7 +249,7 @@ def test_half_entropy_interval_holds_the_exact_level():
     levels = log_snr_levels(96, -6.0, 4.0)
     inside = 0
     for seed in range(16):
-        half = profile(PAIR, ASKED, levels, 200, seed).half_entropy
+        half = profile(PAIR, ASKED, log_snr=levels, samples=200, seed=seed).half_entropy
         assert half.lower < half.value < half.upper
         inside += half.lower - 0.02 <= exact <= half.upper + 0.02
     assert inside >= 13
@@ -267,7 +267,7 @@ def test_peak_and_window():
 
 def test_what_the_curve_does_not_determine_is_said():
     """Levels that end before half is known."""
-    short = profile(PAIR, ASKED, log_snr_levels(8, -6.0, -3.0), 100, 0)
+    short = profile(PAIR, ASKED, log_snr=log_snr_levels(8, -6.0, -3.0), samples=100, seed=0)
     assert short.half_entropy == Estimate(None, None, None)
     assert str(short.half_entropy) == "not determined"
     assert "half decided at log-snr   not determined" in short.summary()
@@ -277,7 +277,7 @@ def test_what_the_curve_does_not_determine_is_said():
 def test_truncation_covers_what_the_top_level_drops(method):
     """From log-snr -3, where 0.08 nats are known: the published rule drops them and says how many; ours counts them."""
     levels = log_snr_levels(16, -3.0, 3.0)
-    found = profile(PAIR, ASKED, levels, 2000, 0, method)
+    found = profile(PAIR, ASKED, log_snr=levels, samples=2000, seed=0, method=method)
     truth = PAIR.entropy(levels[0])
     assert abs(found.entropy[0] - truth) <= 3.0 * found.entropy_se[0] + found.truncation
     if method is PUBLISHED:
@@ -291,27 +291,27 @@ def test_truncation_covers_what_the_top_level_drops(method):
 
 def test_one_run_names_its_whole_cost():
     three = isotropic_mixture([[-2.0], [0.0], [2.0]], 1.0)
-    found = profiles(three, [partition(three, [0], [1]), partition(three, [0], "others")], LEVELS, 90)
+    found = profiles(three, [partition(three, [0], [1]), partition(three, [0], "others")], log_snr=LEVELS, samples=90)
     assert [each.samples for each in found] == [60, 90]
     assert {each.evaluations for each in found} == {90 * 3 * 41}
 
 
 def test_a_tolerance_keeps_sampling_and_says_why_it_stopped():
     """Whole blocks are added until the simultaneous band is narrow; the paths there were stay the same paths."""
-    found = profile(PAIR, ASKED, LEVELS, 100, tolerance=0.008, block=64)
+    found = profile(PAIR, ASKED, log_snr=LEVELS, samples=100, tolerance=0.008, block=64)
     lower, upper = found.band(simultaneous=True)
     assert np.max(upper - lower) <= 0.016 and found.samples % 64 == 0 and found.samples > 128
     assert found.sampling == "the band is within 0.008"
-    again = profile(PAIR, ASKED, LEVELS, found.samples, block=64)
+    again = profile(PAIR, ASKED, log_snr=LEVELS, samples=found.samples, block=64)
     np.testing.assert_array_equal(again.entropy, found.entropy)
     # No more than the square-root law asks for after the first look, filled up to a block.
-    lower, upper = profile(PAIR, ASKED, LEVELS, 128, block=64).band(simultaneous=True)
+    lower, upper = profile(PAIR, ASKED, log_snr=LEVELS, samples=128, block=64).band(simultaneous=True)
     wanted = 128 * (np.max(upper - lower) / 0.016) ** 2
     assert wanted < found.samples <= wanted + 64
 
 
 def test_a_tolerance_that_is_not_reached_is_said():
-    found = profile(PAIR, ASKED, LEVELS, 100, tolerance=0.001, most=300, block=64)
+    found = profile(PAIR, ASKED, log_snr=LEVELS, samples=100, tolerance=0.001, most=300, block=64)
     assert found.samples == 256
     assert found.sampling.startswith("stopped at 256 paths, the most allowed: the band is 0.0")
     assert found.sampling in " ".join(found.summary().split())
@@ -321,7 +321,7 @@ def test_a_tolerance_that_is_not_reached_is_said():
 @pytest.mark.parametrize("tolerance", [0.0, -0.01, math.nan])
 def test_a_tolerance_must_be_positive(tolerance):
     with pytest.raises(InputError, match=r"tolerance is .*, expected a positive number of nats"):
-        profile(PAIR, ASKED, LEVELS, 100, tolerance=tolerance)
+        profile(PAIR, ASKED, log_snr=LEVELS, samples=100, tolerance=tolerance)
 
 
 def test_bands_stay_where_entropies_are():

@@ -15,7 +15,7 @@ from companion.estimate.held_out import against_data, drawn_samples
 from companion.estimate.measure import measure
 from companion.estimate.paths import Paths, trajectories
 from companion.estimate.plan import DEFAULT, Data, Plan, owners
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import log_snr_levels
 
@@ -43,7 +43,7 @@ def data_of(mixture, count, seed=0):
 def test_data_of_an_exact_mixture_give_the_exact_entropy(mixture, first, prior):
     """4 standard errors of 1500 paths at each of 96 levels (1 in 200 by chance) and 0.005 for the steps."""
     asked = partition(mixture, [first], "others", prior)
-    found = profile(mixture, asked, LEVELS, 1500, 1, data=data_of(mixture, 6000))
+    found = profile(mixture, asked, log_snr=LEVELS, samples=1500, seed=1, data=data_of(mixture, 6000))
     if prior == 0.9:
         weights = torch.tensor(mixture.weights, dtype=torch.float64)
         weights[first] = 9.0 * (1.0 - weights[first])
@@ -122,8 +122,8 @@ def test_own_samples_of_sides_that_share_classes_and_of_the_null_branch():
 
 def test_own_and_real_are_compared_only_where_they_can_be():
     asked = partition(PAIR, [0], [1])
-    own = profile(PAIR, asked, LEVELS, 100)
-    real = profile(PAIR, asked, LEVELS, 100, 1, data=data_of(PAIR, 400))
+    own = profile(PAIR, asked, log_snr=LEVELS, samples=100)
+    real = profile(PAIR, asked, log_snr=LEVELS, samples=100, seed=1, data=data_of(PAIR, 400))
     assert against_data(own, real).certificate["own and real"].value is not None
     for one, other, complaint in (
         (own, own, "one of the model's, then one of data"),
@@ -137,7 +137,7 @@ def test_own_and_real_are_compared_only_where_they_can_be():
 
 
 def test_a_model_that_is_too_sure_is_told_by_the_labels():
-    found = profile(SURE, partition(SURE, [0], [1]), LEVELS, 1200, 1, data=data_of(PAIR, 4000))
+    found = profile(SURE, partition(SURE, [0], [1]), log_snr=LEVELS, samples=1200, seed=1, data=data_of(PAIR, 4000))
     assert found.certificate["calibration"].passed is False
     (measured,), _ = measure(SURE, [partition(SURE, [0], [1])], LEVELS, 1200, 1, data=data_of(PAIR, 4000))
     mean, _ = weighted_mean(measured.entropy_of_path, measured)

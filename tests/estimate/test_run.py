@@ -21,12 +21,12 @@ from companion.cli import main
 from companion.denoiser import FunctionDenoiser
 from companion.entropy import partition
 from companion.errors import InputError
-from companion.estimate.cost import expected_cost
-from companion.estimate.memory import states_in_memory
+from companion.estimate.blocks import Folder, result_paths
+from companion.estimate.cost import expected_cost, states_in_memory
 from companion.estimate.plan import DEFAULT, PUBLISHED, Data
-from companion.estimate.profile import planned, profile, profiles
-from companion.estimate.run import Run
+from companion.estimate.run import Run, profile, profiles
 from companion.exact.mixtures import isotropic_mixture
+from companion.files import locked
 from companion.models.load import load
 
 THREE = isotropic_mixture([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]], 1.0)
@@ -63,24 +63,27 @@ def same(found, expected):
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(tmp_path, evaluations):
     """In the pilot, between it and the run, in the middle, in the last block; two partitions, whose paths differ."""
     with pytest.raises(Stopped):
-        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(evaluations), blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(evaluations), out=tmp_path)
     before = {path.name: path.read_bytes() for path in (tmp_path / "blocks").iterdir()}
-    run = Run(tmp_path)
-    plan, pilot = planned(THREE, ASKED, **OPTIONS)
-    left, counted = run.missing(plan) + run.missing(pilot), []
-    same(profiles(THREE, ASKED, **OPTIONS, progress=counted.append, blocks=run.blocks), WHOLE)
+    left, counted = folder(tmp_path).missing, []
+    same(profiles(THREE, ASKED, **OPTIONS, progress=counted.append, out=tmp_path), WHOLE)
     assert sum(counted) == left
     assert (WHOLE[0].evaluations - left > 0) == bool(before)
     for name, content in before.items():
         assert (tmp_path / "blocks" / name).read_bytes() == content
-    assert run.missing(plan) + run.missing(pilot) == 0 and run.mixture == ""
+    assert folder(tmp_path).missing == 0
 
 
 def test_a_folder_gives_what_memory_gives_and_again_without_a_call(tmp_path):
-    same(profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks), WHOLE)
-    run, counted = Run(tmp_path), []
-    same(profiles(THREE, ASKED, **OPTIONS, progress=counted.append, blocks=run.blocks), WHOLE)
-    assert counted == [] and run.seconds > 0.0
+    """From its results, and where they are gone from its blocks, in the same seconds: those of the measuring."""
+    first = profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
+    same(first, WHOLE)
+    for gone in ((), tmp_path.glob("profile-*.json")):
+        for path in gone:
+            path.unlink()
+        again = profiles(replace_model(__call__=None), ASKED, **OPTIONS, out=tmp_path)
+        assert [each.as_dict() for each in again] == [each.as_dict() for each in first]
+    assert first[0].seconds > 0.0
 
 
 def test_real_data_and_the_published_rule_go_on_too(tmp_path):
@@ -90,17 +93,17 @@ def test_real_data_and_the_published_rule_go_on_too(tmp_path):
         options = {**OPTIONS, "samples": 24, "method": method, **more}
         folder = tmp_path / method.name
         with pytest.raises(Stopped):
-            profiles(THREE, ASKED, **options, progress=stop_after(350), blocks=Run(folder).blocks)
+            profiles(THREE, ASKED, **options, progress=stop_after(350), out=folder)
         assert len(list((folder / "blocks").iterdir())) >= 1
-        same(profiles(THREE, ASKED, **options, blocks=Run(folder).blocks), profiles(THREE, ASKED, **options))
+        same(profiles(THREE, ASKED, **options, out=folder), profiles(THREE, ASKED, **options))
 
 
 def test_a_tolerance_goes_on_from_the_paths_that_are_there(tmp_path):
-    profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+    profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
     narrow = {**OPTIONS, "tolerance": 0.12}
     expected, counted = profiles(THREE, ASKED, **narrow), []
     assert expected[1].samples > 50
-    same(profiles(THREE, ASKED, **narrow, progress=counted.append, blocks=Run(tmp_path).blocks), expected)
+    same(profiles(THREE, ASKED, **narrow, progress=counted.append, out=tmp_path), expected)
     # The pilot and the six whole blocks were there; the last block, of two paths, becomes one of eight.
     whole = WHOLE[0].evaluations - 2 * 3 * 7
     assert sum(counted) == expected[0].evaluations - whole
@@ -108,17 +111,16 @@ def test_a_tolerance_goes_on_from_the_paths_that_are_there(tmp_path):
 
 def test_another_block_size_uses_what_is_finished_and_says_so(tmp_path):
     with pytest.raises(Stopped):
-        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(900), blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(900), out=tmp_path)
     kept = sum(1 for path in (tmp_path / "blocks").glob("0-*"))
-    run, counted = Run(tmp_path), []
-    smaller = {**OPTIONS, "block": 4}
-    found = profiles(THREE, ASKED, **smaller, progress=counted.append, blocks=run.blocks)
+    smaller, counted = {**OPTIONS, "block": 4}, []
+    found = profiles(THREE, ASKED, **smaller, progress=counted.append, out=tmp_path)
     assert sum(counted) == (50 - 8 * kept) * 3 * 7 and kept >= 2
-    assert run.mixture == "blocks of 4 and 8 paths"
+    assert {each.sampling for each in found} == {"the paths asked for; blocks of 4 and 8 paths"}
     for one, other in zip(found, WHOLE, strict=True):  # float64: rounding is far below 1e-5
         np.testing.assert_allclose(one.entropy, other.entropy, rtol=0, atol=1e-12)
         np.testing.assert_allclose(one.production, other.production, rtol=0, atol=1e-12)
-    same(profiles(THREE, ASKED, **smaller, blocks=Run(tmp_path).blocks), found)
+    same(profiles(THREE, ASKED, **smaller, out=tmp_path), found)
 
 
 def test_another_block_size_agrees_on_the_digits_network():
@@ -144,13 +146,14 @@ def test_out_of_memory_loses_nothing(tmp_path):
     with pytest.raises(
         InputError, match=r"^block is 16, expected 8 or fewer: out of memory; finished blocks are kept$"
     ):
-        profile(model, pair, **options, block=16, blocks=Run(tmp_path).blocks)
+        profile(model, pair, **options, block=16, out=tmp_path)
     counted = []
-    found = profile(model, pair, **options, block=8, progress=counted.append, blocks=Run(tmp_path).blocks)
+    found = profile(model, pair, **options, block=8, progress=counted.append, out=tmp_path)
     assert sum(counted) == 48 * 2 * 7
     same([found], [profile(model, pair, **options, block=8)])
     with pytest.raises(InputError, match="block is 16, expected 8 or fewer"):
-        expected_cost(model, *planned(model, [pair], **options, block=16))
+        asked = Run(model, pair, **options, block=16)
+        expected_cost(model, asked.plan, asked.pilot)
 
 
 CHANGES = {
@@ -169,6 +172,12 @@ CHANGES = {
 }
 
 
+def folder(path):
+    """What the run of `OPTIONS` finds in its folder."""
+    asked = Run(THREE, ASKED, **OPTIONS)
+    return Folder(path, THREE, asked.plan, asked.pilot, result_paths(path, 2))
+
+
 class replace_model:
     """The mixture, with some of what describes it said otherwise."""
 
@@ -185,7 +194,7 @@ class replace_model:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    profiles(THREE, ASKED, **OPTIONS, blocks=Run(folder).blocks)
+    profiles(THREE, ASKED, **OPTIONS, out=folder)
     return folder
 
 
@@ -194,7 +203,7 @@ def test_another_run_is_refused_and_what_differs_is_named(finished, field):
     before = {path: path.read_bytes() for path in finished.rglob("*.*")}
     model, asked, options = CHANGES[field]()
     with pytest.raises(InputError) as refused:
-        profiles(model, asked, **options, blocks=Run(finished).blocks)
+        profiles(model, asked, **options, out=finished)
     assert str(refused.value).startswith(f"{field} is ")
     assert f", as in the run that {finished} holds; name another folder" in str(refused.value)
     assert {path: path.read_bytes() for path in finished.rglob("*.*")} == before
@@ -203,40 +212,39 @@ def test_another_run_is_refused_and_what_differs_is_named(finished, field):
 def test_a_renamed_model_goes_on_and_a_model_without_a_digest_is_its_name(finished, tmp_path):
     same_but_for_name = [
         replace(each, model=THREE.name)
-        for each in profiles(
-            replace_model(name="other"), ASKED, **OPTIONS, progress=stop_after(0), blocks=Run(finished).blocks
-        )
+        for each in profiles(replace_model(name="other"), ASKED, **OPTIONS, progress=stop_after(0), out=finished)
     ]
     same(same_but_for_name, WHOLE)
     unversioned = replace_model(digest=FunctionDenoiser.digest)
     with pytest.raises(Stopped):
-        profiles(unversioned, ASKED, **OPTIONS, progress=stop_after(400), blocks=Run(tmp_path).blocks)
+        profiles(unversioned, ASKED, **OPTIONS, progress=stop_after(400), out=tmp_path)
     other = replace_model(digest=FunctionDenoiser.digest, name="other")
     with pytest.raises(InputError, match=r"^model\.name is other, expected "):
-        profiles(other, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        profiles(other, ASKED, **OPTIONS, out=tmp_path)
 
 
 def test_two_runs_in_one_folder_are_refused_until_the_first_has_ended(tmp_path):
     """A lock that belongs to an open file: another one in this process stands for another process."""
-    first = Run(tmp_path)
     with pytest.raises(Stopped):
-        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(400), blocks=first.blocks)
+        profiles(THREE, ASKED, **OPTIONS, progress=stop_after(400), out=tmp_path)
     kept = sorted(path.name for path in tmp_path.rglob("*"))
-    with first.alone():
+    with folder(tmp_path).alone():
         with pytest.raises(InputError) as refused:
-            profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+            profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
         working = f"process {os.getpid()} on {socket.gethostname()}"
-        assert str(refused.value) == f"folder is {tmp_path}, expected one where no other run works, and {working} does"
+        assert (
+            str(refused.value) == f"out is {tmp_path}, expected a folder where no other run works, and {working} does"
+        )
     assert sorted(path.name for path in tmp_path.rglob("*")) == kept
-    same(profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks), WHOLE)
+    same(profiles(THREE, ASKED, **OPTIONS, out=tmp_path), WHOLE)
 
 
 HOLDING = """
     import sys, time
     from pathlib import Path
-    from companion.estimate.run import Run
+    from companion.files import locked
 
-    with Run(Path(sys.argv[1])).alone():
+    with locked(Path(sys.argv[1], ".running")):
         print("held", flush=True)
         time.sleep(600)
 """
@@ -249,11 +257,11 @@ def test_a_killed_run_leaves_no_lock(tmp_path):
     )
     with holding:
         assert holding.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"process {holding.pid} on"), Run(tmp_path).alone():
+        with pytest.raises(InputError, match=f"process {holding.pid} on"), locked(tmp_path / ".running"):
             pass
         holding.kill()
-    with Run(tmp_path).alone():
-        assert (tmp_path / ".running").exists()
+    with locked(tmp_path / ".running") as held:
+        assert held and (tmp_path / ".running").exists()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,17 +269,15 @@ def test_where_nothing_can_be_locked_a_run_goes_on_and_removes_nothing_of_others
     def no_locks(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("companion.estimate.run.fcntl.flock", no_locks)
-    run = Run(tmp_path)
-    same(profiles(THREE, ASKED, **OPTIONS, blocks=run.blocks), WHOLE)
     theirs = tmp_path / "blocks" / ".0-8-00000000-00000008.1.unfinished.npz"
+    theirs.parent.mkdir()
     theirs.touch()
-    with run.alone():
-        run.finish({}, tmp_path / "profile.json")
+    monkeypatch.setattr("companion.files.fcntl.flock", no_locks)
+    same(profiles(THREE, ASKED, **OPTIONS, out=tmp_path), WHOLE)
     assert theirs.exists()
     monkeypatch.undo()
-    with run.alone():
-        run.finish({}, tmp_path / "profile.json")
+    (tmp_path / "profile-1.json").unlink()
+    same(profiles(THREE, ASKED, **OPTIONS, out=tmp_path), WHOLE)
     assert not theirs.exists()
 
 
@@ -281,11 +287,8 @@ def test_a_manifest_cut_short_is_made_again_from_the_blocks(finished, tmp_path, 
     whole = json.loads((finished / "run.json").read_text())
     (tmp_path / "run.json").write_text((finished / "run.json").read_text()[:length])
     with pytest.raises(InputError, match=r"^seed is 4, expected 3, as in the run that "):
-        profiles(THREE, ASKED, **{**OPTIONS, "seed": 4}, blocks=Run(tmp_path).blocks)
-    same(profiles(THREE, ASKED, **OPTIONS, progress=stop_after(0), blocks=Run(tmp_path).blocks), WHOLE)
-    _, pilot = planned(THREE, ASKED, **OPTIONS)
-    (tmp_path / "blocks" / PILOT).unlink()  # whose stream is then written again, with all the rest
-    Run(tmp_path).blocks(THREE, pilot, [0])
+        profiles(THREE, ASKED, **{**OPTIONS, "seed": 4}, out=tmp_path)
+    same(profiles(THREE, ASKED, **OPTIONS, progress=stop_after(0), out=tmp_path), WHOLE)
     assert json.loads((tmp_path / "run.json").read_text()) == whole
 
 
@@ -293,11 +296,11 @@ def test_blocks_of_two_runs_make_no_manifest(finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     other = tmp_path / "other"
     with pytest.raises(Stopped):
-        profiles(THREE, ASKED, **{**OPTIONS, "seed": 4}, progress=stop_after(500), blocks=Run(other).blocks)
+        profiles(THREE, ASKED, **{**OPTIONS, "seed": 4}, progress=stop_after(500), out=other)
     shutil.copy(other / "blocks" / PILOT, tmp_path / "blocks" / PILOT)
     (tmp_path / "run.json").write_text("")
     with pytest.raises(InputError, match=r"^run\.json is cut short or damaged in "):
-        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
@@ -307,9 +310,9 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch, error):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr("companion.estimate.run.np.savez", full)
+    monkeypatch.setattr("companion.estimate.blocks.np.savez", full)
     with pytest.raises(OSError, match=f"{getattr(error, 'strerror', error)}: '{tmp_path / 'blocks' / PILOT}'$"):
-        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
     assert list((tmp_path / "blocks").iterdir()) == []
 
 
@@ -317,15 +320,12 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch, error):
 def test_a_file_of_another_run_is_refused_in_its_place(finished, tmp_path, field):
     """The other run's folder is given one block of this one under the name it looks for."""
     model, asked, options = CHANGES[field]()
-    _, pilot = planned(model, asked, **options)
+    pilot = Run(model, asked, **options).pilot
     (tmp_path / "blocks").mkdir()
     looked_for = tmp_path / "blocks" / f"1-8-00000000-{pilot.paths(0).stop:08d}.npz"
     looked_for.write_bytes((finished / "blocks" / PILOT).read_bytes())
-    if field == "levels":  # the pilot is the same; a block of the run is not
-        name = "0-8-00000008-00000016.npz"
-        (tmp_path / "blocks" / name).write_bytes((finished / "blocks" / name).read_bytes())
     with pytest.raises(InputError, match=r"; remove that file and ask again$") as refused:
-        profiles(model, asked, **options, blocks=Run(tmp_path).blocks)
+        profiles(model, asked, **options, out=tmp_path)
     assert str(refused.value).startswith(f"{field} in {tmp_path / 'blocks'}")
 
 
@@ -335,7 +335,7 @@ def test_another_version_is_refused(finished, tmp_path, name):
     described["versions"][name] = "0.0"
     (tmp_path / "run.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match=rf"^versions\.{name} is .*, expected 0\.0, as in the run that "):
-        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
 
 
 def test_a_block_under_another_name_is_refused(finished, tmp_path):
@@ -344,8 +344,8 @@ def test_a_block_under_another_name_is_refused(finished, tmp_path):
         (tmp_path / "blocks" / path.name).write_bytes(path.read_bytes())
     first, second = (tmp_path / "blocks" / f"0-8-{name}.npz" for name in ("00000000-00000008", "00000008-00000016"))
     second.write_bytes(first.read_bytes())
-    with pytest.raises(InputError, match=r"^paths in .* is \[0, 8\], expected those of its name"):
-        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+    with pytest.raises(InputError, match=r"^paths\[0\] in .* is 0, expected 8; remove that file"):
+        profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -359,16 +359,17 @@ def damaged(finished, tmp_path_factory):
     return folder, path, path.read_bytes()
 
 
-def measured_or_refused(folder):
+def measured_or_refused(damaged):
     """Whether the damage was refused; if it was not, the numbers must be the right ones."""
-    _, pilot = planned(THREE, ASKED, **OPTIONS)
-    run = Run(folder)
+    kept, right = (folder(each) for each in (damaged, damaged.parent / "right"))
     try:
-        records = run.blocks(THREE, pilot, [0])
+        with kept.alone():
+            records = kept.records(kept.pilot, [0])
     except InputError as error:
         assert "cut short or damaged, expected a whole block; remove that file and ask again" in str(error)
         return True
-    (expected,) = Run(folder.parent / "right").blocks(THREE, pilot, [0])
+    with right.alone():
+        (expected,) = right.records(right.pilot, [0])
     for one, other in zip(records[0], expected, strict=True):
         for name, values in vars(other).items():
             np.testing.assert_array_equal(getattr(one, name), values)
@@ -398,20 +399,20 @@ def test_a_changed_byte_is_refused_or_changes_no_number(damaged, data):
 def test_a_manifest_cut_short_is_refused(finished, tmp_path, length):
     (tmp_path / "run.json").write_text((finished / "run.json").read_text()[:length])
     with pytest.raises(InputError, match=r"^run\.json is cut short or damaged in "):
-        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
 
 
 def test_a_manifest_that_is_a_folder_is_refused(tmp_path):
     (tmp_path / "run.json").mkdir()
     with pytest.raises(InputError, match=r"^run\.json is cut short or damaged in "):
-        profiles(THREE, ASKED, **OPTIONS, blocks=Run(tmp_path).blocks)
+        profiles(THREE, ASKED, **OPTIONS, out=tmp_path)
 
 
 COMMAND = ["profile", "--partition", "3|8", "--samples", "48", "--levels", "6", "--block", "8", "--out"]
 KILLED_WHILE_WRITING = """
     import os, signal, sys
     from companion.cli import main
-    from companion.estimate import folder
+    from companion.estimate import blocks
 
     def half(path, **arrays):
         whole(path, **arrays)
@@ -419,7 +420,7 @@ KILLED_WHILE_WRITING = """
             file.truncate(os.path.getsize(path) // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    whole, folder.np.savez = folder.np.savez, half
+    whole, blocks.np.savez = blocks.np.savez, half
     main(sys.argv[1:])
 """
 
@@ -441,7 +442,7 @@ def uninterrupted(tmp_path_factory):
 def test_killed_again_and_again_the_command_ends_with_the_same_bits(tmp_path, uninterrupted):
     """SIGKILL in the pilot, after the second block, and with half a file on the disk; then nothing stops it."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "companion.cli", *COMMAND, out]
+    command = [sys.executable, "-m", "companion", *COMMAND, out]
     for moment in ("run.json", "blocks/0-8-00000008-*.npz"):
         running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120.0
@@ -465,7 +466,7 @@ def test_two_processes_end_with_the_bits_of_one(tmp_path, uninterrupted):
     out = tmp_path / "out"
     launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "companion.cli", *COMMAND, str(out)]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "companion", *COMMAND, str(out)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("half decided at") == 1
@@ -481,7 +482,7 @@ PEAK = """
     from companion.denoiser import FunctionDenoiser
     from companion.estimate.cost import _peak_of_process
     from companion.entropy import partition
-    from companion.estimate.profile import profile
+    from companion.estimate.run import profile
 
     def pulled(x, sigma, condition):
         return (2.0 * condition.reshape(-1, 1, 1, 1) - 1.0).expand_as(x).to(x.dtype) * 0.1
@@ -501,7 +502,7 @@ def test_memory_stays_within_one_block():
     The allocator is told to give back what is freed; otherwise its own reserves grow with time and hide the rest.
     """
     model = FunctionDenoiser(crowded, shape=(3, 64, 64), classes=("left", "right"))
-    plan, _ = planned(model, [partition(model, [0], [1])], samples=256, levels=4, block=32)
+    plan = Run(model, "left|right", samples=256, levels=4, block=32).plan
     command = [sys.executable, "-c", textwrap.dedent(PEAK)]
     surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     one, many = (

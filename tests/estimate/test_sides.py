@@ -15,8 +15,7 @@ from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
 from companion.estimate.plan import Data, Plan, owners_by_side
-from companion.estimate.profile import profile
-from companion.estimate.run import Run
+from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import log_snr_levels
 
@@ -91,15 +90,15 @@ def test_labels_of_real_data_count_by_side():
     """Data of the mixture calibrate it; with the labels of the sides exchanged the same data do not."""
     drawn, labels = SIXTY.sample(6000, torch.Generator().manual_seed(2))
     levels = log_snr_levels(64, -2.0, 9.0)
-    right = profile(SIXTY, ASKED, levels, 300, data=Data(drawn, labels.numpy()))
-    wrong = profile(SIXTY, ASKED, levels, 300, data=Data(drawn, labels.numpy() ^ 1))
+    right = profile(SIXTY, ASKED, log_snr=levels, samples=300, data=Data(drawn, labels.numpy()))
+    wrong = profile(SIXTY, ASKED, log_snr=levels, samples=300, data=Data(drawn, labels.numpy() ^ 1))
     assert right.samples == 300 and right.certificate["calibration"].verdict != "fails"
     assert wrong.certificate["calibration"].verdict == "fails"
 
 
 def test_a_folder_keeps_the_kind_of_its_strata(tmp_path):
-    first = profile(TWENTY, ALTERNATE, LEVELS, 30, blocks=Run(tmp_path).blocks, block=10)
-    again = profile(TWENTY, ALTERNATE, LEVELS, 30, blocks=Run(tmp_path).blocks, block=10)
+    first = profile(TWENTY, ALTERNATE, log_snr=LEVELS, samples=30, out=tmp_path, block=10)
+    again = profile(TWENTY, ALTERNATE, log_snr=LEVELS, samples=30, out=tmp_path, block=10)
     np.testing.assert_array_equal(first.entropy, again.entropy)
     with pytest.raises(InputError, match="strata is branches, expected sides, as in the run that"):
-        profile(TWENTY, ALTERNATE, LEVELS, 60, blocks=Run(tmp_path).blocks, block=10)
+        profile(TWENTY, ALTERNATE, log_snr=LEVELS, samples=60, out=tmp_path, block=10)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from companion.entropy import partition
 from companion.errors import InputError
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact import landmarks, two_gaussians
 from companion.exact.laws import monte_carlo_entropy, production_in_time
 from companion.exact.mixtures import isotropic_mixture
@@ -252,7 +252,7 @@ def test_fresh_samples_in_high_dimension_lie_on_the_curve():
 def test_the_estimator_in_high_dimension_lies_on_the_curve():
     mixture = pair(256, 2.0, 1.0)
     levels = log_snr_levels(48, -np.log(256.0) - 6.0, -np.log(256.0) + 3.0)
-    result = profile(mixture, partition(mixture, [0], [1]), levels, samples=400)
+    result = profile(mixture, partition(mixture, [0], [1]), log_snr=levels, samples=400)
     truth = two_gaussians.entropy(two_gaussians.control_parameter(1.0, noise_of(levels), 2.0 * 16.0, 1.0))
     # The levels share their paths, so not a sum but each: four errors, plus 0.01 nats of the left-point rule's bias.
     assert np.all(np.abs(result.entropy - truth) < 4.0 * result.entropy_se + 0.01)

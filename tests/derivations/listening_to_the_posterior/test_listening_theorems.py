@@ -19,7 +19,7 @@ from companion.estimate.measure import measure
 from companion.estimate.noise import path_noise
 from companion.estimate.paths import Paths, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED
-from companion.estimate.profile import profile
+from companion.estimate.run import profile
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import edm_levels, log_snr_levels, noise_of
@@ -98,7 +98,10 @@ def test_prop_truncation(mixture):
         # the next order is of relative size kappa and d (s_A^2 - s_B^2)^2 snr / distance^2, below 0.01 for both
         assert known == pytest.approx(distance**2 / (8.0 * sigma**2), rel=0.01)
         asked = partition(mixture, [0], [1])
-        published, default = (profile(mixture, asked, levels, 200, 0, method) for method in (PUBLISHED, DEFAULT))
+        published, default = (
+            profile(mixture, asked, log_snr=levels, samples=200, seed=0, method=method)
+            for method in (PUBLISHED, DEFAULT)
+        )
         assert published.entropy[0] == pytest.approx(np.log(2.0), abs=1e-12)
         assert published.truncation == pytest.approx(known, rel=0.05)
         assert abs(default.entropy[0] - np.log(2.0) + known) < 0.05 * known

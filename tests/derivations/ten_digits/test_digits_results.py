@@ -13,7 +13,7 @@ from benchmarks.harness import rounded
 from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.held_out import calibration, log_likelihoods
-from companion.estimate.profile import profiles
+from companion.estimate.run import profiles
 from companion.models.digits import held_out_digits
 from companion.models.load import load
 from derivations.kit.measured import files, read
@@ -192,7 +192,7 @@ def test_a_small_run_finds_the_shipped_levels_again(measured):
     model = load("digits")
     names = ("0|1", "3|8")
     asked = [partition(model, [int(name[0])], [int(name[2])]) for name in names]
-    for found in profiles(model, asked, np.linspace(-7.0, 5.0, 25), samples=60, seed=5):
+    for found in profiles(model, asked, log_snr=np.linspace(-7.0, 5.0, 25), samples=60, seed=5):
         shipped, error = half(measured, found.partition)
         own = (found.half_entropy.upper - found.half_entropy.lower) / (2.0 * 1.96)
         # Four standard errors of both, and 0.1 for the coarser levels.
