@@ -1,5 +1,7 @@
 """How sure a curve is: standard errors over paths, and bands that hold level by level or everywhere at once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -51,12 +53,17 @@ def stratified(values: Array, stratum: NDArray[np.int64], weights: ArrayLike) ->
     return mean, variance
 
 
+def _strata(values: Array, measured: Measurement) -> Iterator[tuple[float, Array]]:
+    """The weight of each stratum and the values of its paths."""
+    for stratum, weight in enumerate(measured.weights):
+        yield float(weight), values[measured.stratum == stratum]
+
+
 def skewness(values: Array, measured: Measurement) -> Array:
     """The third cumulant of the stratified mean over its standard error cubed, level by level; 0 where all is still."""
     _, error = weighted_mean(values, measured)
     third = np.zeros(values.shape[1])
-    for stratum, weight in enumerate(measured.weights):
-        members = values[measured.stratum == stratum]
+    for weight, members in _strata(values, measured):
         third += weight**3 * np.mean((members - members.mean(axis=0)) ** 3, axis=0) / len(members) ** 2
     result: Array = third / np.where(error > _STILL, error, np.inf) ** 3
     return result
@@ -82,8 +89,7 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     if not np.any(moving):
         return pointwise_factor(measured)
     parts = []
-    for stratum, weight in enumerate(measured.weights):
-        members = values[measured.stratum == stratum][:, moving]
+    for weight, members in _strata(values[:, moving], measured):
         count = len(members)
         parts.append((members - members.mean(axis=0)) * (weight / np.sqrt(count * (count - 1.0)) / error[moving]))
     # One normal variable a path is one for each row of the triangular factor, which has the same correlations.
@@ -138,8 +144,7 @@ def resampled(values: Array, measured: Measurement) -> Array:
     """Curves (replicates, levels) from paths drawn again with replacement, branch by branch; always the same draws."""
     generator = np.random.default_rng(0)
     total = np.zeros((_REPLICATES, values.shape[1]))
-    for stratum, weight in enumerate(measured.weights):
-        members = values[measured.stratum == stratum]
+    for weight, members in _strata(values, measured):
         count = len(members)
         drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=_REPLICATES)
         total += weight / count * (drawn @ members)

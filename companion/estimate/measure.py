@@ -82,8 +82,8 @@ def measure(
 
     `samples` is the number of paths: in a single partition half of them on either side (and inside a side by its
     weights), with several partitions evenly over all branches. They are evaluated `block` at a time, which moves a
-    result by no more than the network's own batches do. `progress` is called with the evaluations done, some levels of
-    a block at a time. With `data` the paths are real samples, noised by the exact chain, and there are no controls.
+    result by no more than the network's own batches do. `progress` is called for each level of a block with its
+    evaluations. With `data` the paths are real samples, noised by the exact chain, and there are no controls.
     Raises InputError for no partition, for fewer than two samples a side (of several partitions, a branch), for too few
     data, and as `by_levels` does.
 
@@ -114,7 +114,8 @@ def measure_block(
         for question in questions:
             question.see(levels)
         if progress is not None:
-            progress(levels.held.numel())
+            for each in levels.held:
+                progress(each.numel())
     return [question.record() for question in questions]
 
 

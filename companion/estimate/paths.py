@@ -301,8 +301,8 @@ def path_likelihoods(
 ) -> Array:
     """The averaged log-likelihood ratios of each branch on each path, (paths, levels, branches), float64, in nats.
 
-    `block` paths are evaluated at once; `progress` is called with the evaluations done. Raises as `check_model` and
-    `by_levels` do.
+    `block` paths are evaluated at once; `progress` is called for each of their levels with its evaluations. Raises as
+    `check_model` and `by_levels` do.
     """
     grid = check_levels(model, paths.log_snr)
     check_model(model, paths.branches, grid)
@@ -312,7 +312,8 @@ def path_likelihoods(
         for levels in by_levels(model, some):
             averaged.append(levels.averaged)
             if progress is not None:
-                progress(levels.averaged.numel())
+                for each in levels.averaged:
+                    progress(each.numel())
         found.append(torch.cat(averaged)[-len(grid) :].transpose(0, 1).cpu().numpy())
     return np.concatenate(found)
 
