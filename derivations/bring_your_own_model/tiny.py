@@ -109,26 +109,21 @@ def _stable_diffusion_3(scheduler: Any, options: dict[str, Any]) -> Any:
 _EULER = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 _DDIM = partial(diffusers.DDIMScheduler, clip_sample=False)
 _LATENT_DDIM = partial(_DDIM, set_alpha_to_one=False, **_EULER)
+_LEADING = partial(diffusers.EulerDiscreteScheduler, timestep_spacing="leading", **_EULER)
 KINDS = {  # the pipeline, and the scheduler that published ones have
     "unet": (_unet, partial(diffusers.DDPMScheduler, prediction_type="v_prediction", clip_sample=False)),
     "dit": (_dit, _DDIM),
     "stable diffusion": (_stable_diffusion, _LATENT_DDIM),
     "stable diffusion 2": (_stable_diffusion, partial(_LATENT_DDIM, prediction_type="v_prediction")),
-    "stable diffusion xl": (
-        _stable_diffusion_xl,
-        partial(diffusers.EulerDiscreteScheduler, timestep_spacing="leading", **_EULER),
-    ),
+    "stable diffusion xl": (_stable_diffusion_xl, _LEADING),
     "stable diffusion 3": (_stable_diffusion_3, partial(diffusers.FlowMatchEulerDiscreteScheduler, shift=3.0)),
 }
 
 
 def _conditional_unet(options: dict[str, Any]) -> Any:
-    attending = {"cross_attention_dim": 8, "attention_head_dim": 4}
-    blocks = {
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-    }
-    return _moved(diffusers.UNet2DConditionModel(**{**_LATENT, **_BLOCKS, **blocks, **attending, **options}))
+    down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
+    attending = {"cross_attention_dim": 8, "attention_head_dim": 4, "down_block_types": down, "up_block_types": up}
+    return _moved(diffusers.UNet2DConditionModel(**{**_LATENT, **_BLOCKS, **attending, **options}))
 
 
 def _autoencoder(**options: Any) -> Any:
