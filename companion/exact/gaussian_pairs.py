@@ -16,8 +16,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import lambertw
+from torch import Tensor
 
 from companion.arguments import finite_levels, number, numbers, whole_number
 from companion.errors import InputError
@@ -30,16 +32,7 @@ from companion.exact.affinity import (
 )
 from companion.forward import noise_of
 
-__all__ = [
-    "GaussianPair",
-    "control_parameter",
-    "entropy",
-    "gaussian_pair",
-    "isotropic_log_entropy",
-    "log_odds_moments",
-    "log_ratio",
-    "production",
-]
+__all__ = ["GaussianPair", "gaussian_pair", "isotropic_log_entropy", "log_ratio"]
 
 Array = NDArray[np.float64]
 
@@ -61,8 +54,93 @@ class GaussianPair:
     multiplicity: Array
 
     @property
+    def weights(self) -> tuple[float, ...]:
+        return 0.5, 0.5
+
+    @property
     def dimension(self) -> int:
         return int(self.multiplicity.sum())
+
+    def entropy(self, log_snr: ArrayLike) -> Array:
+        """The class entropy H(Z | X_t) of two equally probable Gaussian classes at each log-snr, in nats.
+
+            H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega,    q = 1/2 + i omega
+
+        Exact to about 1e-15 times the dimension, absolutely. Raises InputError for a log-snr that is NaN or farther
+        than 200 from zero. Source: ES 7; the integral is derived in the chapter on general classes.
+
+        >>> two_points = gaussian_pair(0.0, 0.0, gap=2.0)                            # kappa = 4 at sigma = 1
+        >>> float(two_points.entropy(0.0).round(10))
+        0.3563163602
+        >>> float(gaussian_pair(1.5, 0.5, multiplicity=65536).entropy(-5.0).round(10))
+        0.5373841841
+        """
+        log_affinity, _ = _on_line(self, finite_levels(log_snr))
+        return entropy_on_line(log_affinity)
+
+    def production(self, log_snr: ArrayLike) -> Array:
+        """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
+
+            -dH/dlambda = (snr/2) E[ gamma (1-gamma) |D_A - D_B|^2 ] = (1/4) int Z(q) R(q) / cosh(pi omega) d omega
+
+        Times g^2/sigma^2 it is the production per unit of a process's time. Raises as `entropy` does. Source: ES 33.
+
+        >>> float(gaussian_pair(0.0, 0.0, gap=2.0).production(0.0).round(10))
+        0.2247997546
+        """
+        return production_on_line(*_on_line(self, finite_levels(log_snr)))
+
+    def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` clean samples (count, d) float64, the first mean at zero, and their classes (count,) int64.
+
+        Raises InputError for fewer than one sample, or more than 2^26 numbers altogether.
+
+        >>> gaussian_pair([1.5, 0.5], [0.5, 1.5]).sample(3, torch.Generator().manual_seed(0))[0].shape
+        torch.Size([3, 2])
+        """
+        count = whole_number("count", count, least=1, most=2**26 // min(self.dimension, 2**26))
+        classes = torch.randint(2, (count,), generator=generator)
+        kinds = torch.from_numpy(np.repeat(np.arange(len(self.gap)), self.multiplicity.astype(int)))
+        variances = torch.from_numpy(np.stack([self.first, self.second]))[:, kinds][classes]
+        gaps = classes[:, None] * torch.from_numpy(self.gap)[kinds]
+        return gaps + variances.sqrt() * torch.randn(variances.shape, dtype=torch.float64, generator=generator), classes
+
+    def log_odds_moments(self, log_snr: ArrayLike) -> tuple[Array, Array]:
+        """Mean and standard deviation of the log-odds L = log p_A / p_B on states of the first class, at each log-snr.
+
+            E L = (1/2) sum [ r - 1 - log r + m^2/B ],    Var L = sum [ (r - 1)^2 / 2 + r m^2/B ],    r = A/B
+
+        Sums over all axes; the mean is the Kullback-Leibler divergence. These are d times the free-entropy gap and
+        sqrt(d) times its fluctuation in ES 24, 83. Raises as `entropy` does.
+
+        >>> mean, deviation = gaussian_pair(0.0, 0.0, gap=2.0).log_odds_moments(0.0)
+        >>> float(mean), float(deviation)
+        (2.0, 2.0)
+        """
+        noise = noise_of(finite_levels(log_snr))[..., None] ** 2
+        excess = (self.first - self.second) / (self.second + noise)
+        shift = self.gap**2 / (self.second + noise)
+        divergence = _less_its_logarithm(excess, _log_ratio(self.first, self.second, noise))
+        mean = 0.5 * (divergence + shift) @ self.multiplicity
+        variance = (0.5 * excess**2 + (1.0 + excess) * shift) @ self.multiplicity
+        return mean, np.sqrt(variance)
+
+    def control_parameter(self, log_snr: ArrayLike) -> Array:
+        """What takes the place of the control parameter of two equal Gaussians, at each log-snr.
+
+            kappa = sum [ m^2 / V + (1/2) ((A - B) / V)^2 ],    V = (A + B)/2
+
+        Exact for equal variances; for equal means in a high dimension the entropy tends to the two-class curve in it,
+        with an error of 1/d. Where the noise is large it is snr |Delta m|^2 + (1/2) snr^2 |Delta Sigma|_F^2, twice the
+        mean of the log-odds. Raises as `entropy` does. Source: ES 15, 88.
+
+        >>> float(gaussian_pair(1.5, 0.5, multiplicity=50).control_parameter(0.0))
+        6.25
+        """
+        noise = noise_of(finite_levels(log_snr))[..., None] ** 2
+        middle = 0.5 * (self.first + self.second) + noise
+        result: Array = (self.gap**2 / middle + 0.5 * ((self.first - self.second) / middle) ** 2) @ self.multiplicity
+        return result
 
 
 def gaussian_pair(
@@ -94,81 +172,11 @@ def gaussian_pair(
     return GaussianPair(*(np.array(kind).ravel() for kind in kinds))
 
 
-def entropy(pair: GaussianPair, log_snr: ArrayLike) -> Array:
-    """The class entropy H(Z | X_t) of two equally probable Gaussian classes at each log-snr, in nats.
-
-        H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega,    q = 1/2 + i omega
-
-    Exact to about 1e-15 times the dimension, absolutely. Raises InputError for a log-snr that is NaN or farther than
-    200 from zero. Source: ES 7; the integral is derived in the chapter on general classes.
-
-    >>> two_points = gaussian_pair(0.0, 0.0, gap=2.0)                            # kappa = 4 at sigma = 1
-    >>> float(entropy(two_points, 0.0).round(10))
-    0.3563163602
-    >>> float(entropy(gaussian_pair(1.5, 0.5, multiplicity=65536), -5.0).round(10))
-    0.5373841841
-    """
-    log_affinity, _ = _on_line(pair, finite_levels(log_snr))
-    return entropy_on_line(log_affinity)
-
-
-def production(pair: GaussianPair, log_snr: ArrayLike) -> Array:
-    """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
-
-        -dH/dlambda = (snr/2) E[ gamma (1-gamma) |D_A - D_B|^2 ] = (1/4) int Z(q) R(q) / cosh(pi omega) d omega
-
-    Times g^2/sigma^2 it is the production per unit of a process's time. Raises as `entropy` does. Source: ES 33.
-
-    >>> float(production(gaussian_pair(0.0, 0.0, gap=2.0), 0.0).round(10))
-    0.2247997546
-    """
-    return production_on_line(*_on_line(pair, finite_levels(log_snr)))
-
-
-def log_odds_moments(pair: GaussianPair, log_snr: ArrayLike) -> tuple[Array, Array]:
-    """Mean and standard deviation of the log-odds L = log p_A / p_B on states of the first class, at each log-snr.
-
-        E L = (1/2) sum [ r - 1 - log r + m^2/B ],    Var L = sum [ (r - 1)^2 / 2 + r m^2/B ],    r = A/B
-
-    Sums over all axes; the mean is the Kullback-Leibler divergence. These are d times the free-entropy gap and
-    sqrt(d) times its fluctuation in ES 24, 83. Raises as `entropy` does.
-
-    >>> mean, deviation = log_odds_moments(gaussian_pair(0.0, 0.0, gap=2.0), 0.0)
-    >>> float(mean), float(deviation)
-    (2.0, 2.0)
-    """
-    noise = noise_of(finite_levels(log_snr))[..., None] ** 2
-    excess = (pair.first - pair.second) / (pair.second + noise)
-    shift = pair.gap**2 / (pair.second + noise)
-    divergence = _less_its_logarithm(excess, _log_ratio(pair.first, pair.second, noise))
-    mean = 0.5 * (divergence + shift) @ pair.multiplicity
-    variance = (0.5 * excess**2 + (1.0 + excess) * shift) @ pair.multiplicity
-    return mean, np.sqrt(variance)
-
-
 def _less_its_logarithm(a: Array, logarithm: Array) -> Array:
     """a - log(1 + a) with all digits; for small a from the series of log(1 + a) = 2 artanh(x), x = a / (2 + a)."""
     x = np.clip(a, -0.5, 0.5) / (2.0 + np.clip(a, -0.5, 0.5))
     series = sum((x ** (2 * k) / (2.0 * k + 1.0) for k in range(14, 0, -1)), start=np.zeros_like(x))
     return np.where(np.abs(a) < 0.5, x * (a - 2.0 * series), a - logarithm)
-
-
-def control_parameter(pair: GaussianPair, log_snr: ArrayLike) -> Array:
-    """What takes the place of the control parameter of two equal Gaussians, at each log-snr.
-
-        kappa = sum [ m^2 / V + (1/2) ((A - B) / V)^2 ],    V = (A + B)/2
-
-    Exact for equal variances; for equal means in a high dimension the entropy tends to the two-class curve in it, with
-    an error of 1/d. Where the noise is large it is snr |Delta m|^2 + (1/2) snr^2 |Delta Sigma|_F^2, twice the mean of
-    the log-odds. Raises as `entropy` does. Source: ES 15, 88.
-
-    >>> float(control_parameter(gaussian_pair(1.5, 0.5, multiplicity=50), 0.0))
-    6.25
-    """
-    noise = noise_of(finite_levels(log_snr))[..., None] ** 2
-    middle = 0.5 * (pair.first + pair.second) + noise
-    result: Array = (pair.gap**2 / middle + 0.5 * ((pair.first - pair.second) / middle) ** 2) @ pair.multiplicity
-    return result
 
 
 def log_ratio(log_snr: ArrayLike, first: float, second: float) -> Array:

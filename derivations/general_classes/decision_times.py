@@ -1,7 +1,7 @@
 """When two classes are decided on a process's clock: half entropy, fastest production, gap against fluctuation.
 
-Each function takes curves over the log-snr, as `covariance_classes` and `spins` give them with the pair filled in, and
-a process, and returns a time; NaN where there is no such time between the log-snr -30 and 8. InputError is raised for
+Each function takes curves over the log-snr, as the methods of a pair of classes are, and a process, and
+returns a time; NaN where there is no such time between the log-snr -30 and 8. InputError is raised for
 a curve that has not one finite number for each log-snr. Levels are float64 arrays, entropies are in nats.
 """
 
@@ -31,7 +31,7 @@ def half_time(entropy: Curve, process: Process) -> float:
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> from companion.exact import two_gaussians
-    >>> two_points = lambda level: binary.entropy(4.0 * np.exp(level))
+    >>> two_points = lambda level: two_gaussians.entropy(4.0 * np.exp(level))
     >>> time = half_time(two_points, ornstein_uhlenbeck())
     >>> round(4.0 / math.expm1(2.0 * time), 5)                                         # kappa at half entropy
     4.17605
@@ -69,7 +69,7 @@ def peak_time(production: Curve, process: Process) -> float:
     >>> unit_width = lambda level: 4.0 * np.exp(level) / (1.0 + np.exp(level))
     >>> def production(level):                                                   # means 2 apart, deviation 1
     ...     kappa = unit_width(level)
-    ...     return kappa / (1.0 + np.exp(level)) * binary.production(kappa)
+    ...     return kappa / (1.0 + np.exp(level)) * two_gaussians.production(kappa)
     >>> bool(np.isnan(peak_time(production, ornstein_uhlenbeck())))              # in one dimension it is at time 0
     True
     """

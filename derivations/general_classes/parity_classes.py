@@ -17,7 +17,9 @@ in the variance-exploding frame, both classes are equally probable.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from companion.arguments import finite_levels, number, whole_number
 from companion.errors import InputError
@@ -28,15 +30,15 @@ from companion.exact.affinity import (
     log_one_plus,
     production_on_line,
 )
+from companion.exact.quadrature import normal_rule
 from companion.forward import noise_of
 
-__all__ = ["SignPair", "control_parameter", "entropy", "log_odds_moments", "production", "sample_log_odds", "sign_pair"]
+__all__ = ["SignPair", "sample_log_odds", "sign_pair"]
 
 Array = NDArray[np.float64]
 
 # A Gaussian is negligible, 1e-18, beyond 9 deviations. tanh has its poles at a distance of pi / 2 from the real line.
-_XI = np.linspace(-9.0, 9.0, 361)
-_BELL = np.exp(-0.5 * _XI**2) / np.exp(-0.5 * _XI**2).sum()
+_XI, _BELL = normal_rule(360)[0][:, 0], normal_rule(360)[1]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,81 @@ class SignPair:
     correlation: float
 
     @property
+    def weights(self) -> tuple[float, ...]:
+        return 0.5, 0.5
+
+    @property
     def tuples(self) -> int:
         return self.dimension // self.order
+
+    def entropy(self, log_snr: ArrayLike) -> Array:
+        """The class entropy H(Z | X_t) of the two classes at each log-snr, in nats.
+
+            Z(q) = ( E (1 + tau P)^(1-q) )^(d/k),    H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
+
+        Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite or beyond 200.
+
+        >>> float(sign_pair(65536).entropy(-5.0).round(10))
+        0.587780799
+        """
+        return entropy_on_line(_on_line(self, log_snr)[0])
+
+    def production(self, log_snr: ArrayLike) -> Array:
+        """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
+
+        From -d log Z / d lambda, exactly. Raises as `entropy` does. Source: ES 33.
+
+        >>> float(sign_pair(64).production(0.0).round(10))
+        0.2999125692
+        """
+        return production_on_line(*_on_line(self, log_snr))
+
+    def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` clean samples (count, d) float64 of signs and their classes (count,) int64.
+
+        Raises InputError for fewer than one sample.
+
+        >>> sign_pair(6, 3).sample(2, torch.Generator().manual_seed(0))[0].abs().tolist()
+        [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]
+        """
+        classes = torch.randint(2, (whole_number("count", count, least=1),), generator=generator)
+        draw = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        signs = [_signs(self, bool(z), draw).ravel() for z in classes]
+        return torch.from_numpy(np.array(signs)), classes
+
+    def log_odds_moments(self, log_snr: ArrayLike) -> tuple[Array, Array]:
+        """Mean and standard deviation of the log-odds L = log p_A / p_B on states of the first class, at each log-snr.
+
+            E L = -(d/k) E log(1 + tau P),    Var L = (d/k) Var log(1 + tau P)
+
+        d times the free-entropy gap and sqrt(d) times its fluctuation of ES 24, 83. Raises as `entropy` does.
+
+        >>> mean, deviation = sign_pair(64).log_odds_moments(-10.0)                 # to leading order 2 mean = variance
+        >>> round(float(2.0 * mean / deviation**2), 4)
+        1.0
+        """
+        moments, _ = _moments(self, log_snr)
+        powers = moments**self.order
+        m = _even_orders(self.correlation)
+        # -log(1 + x) and its square have the coefficients (-1)^m / m and (-1)^m 2 H_(m-1) / m, H the harmonic numbers.
+        harmonic = np.cumsum(1.0 / np.arange(1.0, m[-1] + 1.0))
+        scale = self.correlation**m / m
+        mean = powers @ scale
+        square = powers @ (2.0 * harmonic[m.astype(int) - 2] * scale)
+        return self.tuples * mean, np.sqrt(self.tuples * (square - mean**2))
+
+    def control_parameter(self, log_snr: ArrayLike) -> Array:
+        """What takes the place of the control parameter: kappa = (d/k) tau^2 (E T^2)^k, at each log-snr.
+
+        The mean of (p_B / p_A - 1)^2, to leading order twice the mean of the log-odds and its variance. Where the noise
+        is large it is snr^k |Delta M_k|^2 / k!, with M_k the moments of order k. Raises as `entropy` does.
+
+        >>> round(float(sign_pair(64).control_parameter(-10.0) * np.exp(20.0)), 1)   # (d/2) tau^2 is 20.48
+        20.5
+        """
+        moments, _ = _moments(self, log_snr)
+        result: Array = self.tuples * self.correlation**2 * moments[..., 0] ** self.order
+        return result
 
 
 def sign_pair(dimension: int, order: int = 2, correlation: float = 0.8) -> SignPair:
@@ -69,66 +144,6 @@ def sign_pair(dimension: int, order: int = 2, correlation: float = 0.8) -> SignP
     return SignPair(dimension, order, number("correlation", correlation, expected, lambda c: (c > 0.0) & (c <= 0.98)))
 
 
-def entropy(pair: SignPair, log_snr: ArrayLike) -> Array:
-    """The class entropy H(Z | X_t) of the two classes at each log-snr, in nats.
-
-        Z(q) = ( E (1 + tau P)^(1-q) )^(d/k),    H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
-
-    Exact to about 1e-15 times the dimension. Raises InputError for a log-snr that is not finite or beyond 200.
-
-    >>> float(entropy(sign_pair(65536), -5.0).round(10))
-    0.587780799
-    """
-    return entropy_on_line(_on_line(pair, log_snr)[0])
-
-
-def production(pair: SignPair, log_snr: ArrayLike) -> Array:
-    """The class entropy lost per unit of log-snr, -dH/dlambda >= 0, at each log-snr, in nats.
-
-    From -d log Z / d lambda, exactly. Raises as `entropy` does. Source: ES 33.
-
-    >>> float(production(sign_pair(64), 0.0).round(10))
-    0.2999125692
-    """
-    return production_on_line(*_on_line(pair, log_snr))
-
-
-def log_odds_moments(pair: SignPair, log_snr: ArrayLike) -> tuple[Array, Array]:
-    """Mean and standard deviation of the log-odds L = log p_A / p_B on states of the first class, at each log-snr.
-
-        E L = -(d/k) E log(1 + tau P),    Var L = (d/k) Var log(1 + tau P)
-
-    d times the free-entropy gap and sqrt(d) times its fluctuation of ES 24, 83. Raises as `entropy` does.
-
-    >>> mean, deviation = log_odds_moments(sign_pair(64), -10.0)                 # to leading order 2 mean = variance
-    >>> round(float(2.0 * mean / deviation**2), 4)
-    1.0
-    """
-    moments, _ = _moments(pair, log_snr)
-    powers = moments**pair.order
-    m = _even_orders(pair.correlation)
-    # -log(1 + x) and its square have the coefficients (-1)^m / m and (-1)^m 2 H_(m-1) / m, H the harmonic numbers.
-    harmonic = np.cumsum(1.0 / np.arange(1.0, m[-1] + 1.0))
-    scale = pair.correlation**m / m
-    mean = powers @ scale
-    square = powers @ (2.0 * harmonic[m.astype(int) - 2] * scale)
-    return pair.tuples * mean, np.sqrt(pair.tuples * (square - mean**2))
-
-
-def control_parameter(pair: SignPair, log_snr: ArrayLike) -> Array:
-    """What takes the place of the control parameter: kappa = (d/k) tau^2 (E T^2)^k, at each log-snr.
-
-    The mean of (p_B / p_A - 1)^2, to leading order twice the mean of the log-odds and its variance. Where the noise is
-    large it is snr^k |Delta M_k|^2 / k!, with M_k the moments of order k. Raises as `entropy` does.
-
-    >>> round(float(control_parameter(sign_pair(64), -10.0) * np.exp(20.0)), 1)   # (d/2) tau^2 is 20.48
-    20.5
-    """
-    moments, _ = _moments(pair, log_snr)
-    result: Array = pair.tuples * pair.correlation**2 * moments[..., 0] ** pair.order
-    return result
-
-
 def sample_log_odds(pair: SignPair, log_snr: float, count: int, generator: np.random.Generator) -> Array:
     """`count` draws of the log-odds L = log p_A / p_B, the class first: states are drawn, noised and judged.
 
@@ -146,13 +161,19 @@ def sample_log_odds(pair: SignPair, log_snr: float, count: int, generator: np.ra
     sigma = float(noise_of(number("log_snr", log_snr, "a finite log-snr of at most 200", lambda x: np.abs(x) <= 200.0)))
     log_odds = np.empty(count)
     for draw in range(count):
-        signs = generator.choice([-1.0, 1.0], size=(pair.tuples, pair.order))
-        if draw >= count // 2:
-            wanted = np.where(generator.random(pair.tuples) < 0.5 * (1.0 + pair.correlation), 1.0, -1.0)
-            signs[:, 0] = wanted * signs[:, 1:].prod(axis=1)
+        signs = _signs(pair, draw >= count // 2, generator)
         state = signs + sigma * generator.standard_normal(signs.shape)
         log_odds[draw] = -np.log1p(pair.correlation * np.tanh(state / sigma**2).prod(axis=1)).sum()
     return log_odds
+
+
+def _signs(pair: SignPair, of_second: bool, generator: np.random.Generator) -> Array:
+    """One clean sample, (tuples, order)."""
+    signs = generator.choice([-1.0, 1.0], size=(pair.tuples, pair.order))
+    if of_second:
+        wanted = np.where(generator.random(pair.tuples) < 0.5 * (1.0 + pair.correlation), 1.0, -1.0)
+        signs[:, 0] = wanted * signs[:, 1:].prod(axis=1)
+    return signs
 
 
 def _even_orders(correlation: float) -> Array:

@@ -186,12 +186,12 @@ CALLS = [
         },
     ),
     *(
-        (function, {"pair": PAIR, "log_snr": 0.0}, {"log_snr": LEVEL})
+        (function, {"log_snr": 0.0}, {"log_snr": LEVEL})
         for function in (
-            gaussian_pairs.entropy,
-            gaussian_pairs.production,
-            gaussian_pairs.log_odds_moments,
-            gaussian_pairs.control_parameter,
+            PAIR.entropy,
+            PAIR.production,
+            PAIR.log_odds_moments,
+            PAIR.control_parameter,
         )
     ),
     (
@@ -210,12 +210,12 @@ CALLS = [
         {"dimension": (*NOT_WHOLE, 13, 2), "order": NOT_WHOLE, "correlation": (*NOT_ONE, 0.0, -0.5, 0.99, INF)},
     ),
     *(
-        (function, {"pair": SIGNS, "log_snr": 0.0}, {"log_snr": LEVEL})
+        (function, {"log_snr": 0.0}, {"log_snr": LEVEL})
         for function in (
-            parity_classes.entropy,
-            parity_classes.production,
-            parity_classes.log_odds_moments,
-            parity_classes.control_parameter,
+            SIGNS.entropy,
+            SIGNS.production,
+            SIGNS.log_odds_moments,
+            SIGNS.control_parameter,
         )
     ),
     (

@@ -1,7 +1,6 @@
 """The identities of the chapter on general classes, each broken in every place, and its theorems against numbers."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +10,12 @@ from scipy.optimize import brentq
 from sympy import Limit
 
 from companion.entropy import binary_entropy
-from companion.exact import gaussian_pairs as gaussians
 from companion.exact import two_gaussians
 from companion.exact.affinity import LINE, entropy_on_line, production_on_line
 from companion.exact.gaussian_pairs import gaussian_pair
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of, ornstein_uhlenbeck
-from derivations.general_classes import parity_classes, proofs
+from derivations.general_classes import proofs
 from derivations.general_classes.decision_times import crossing_time, half_time, peak_time
 from derivations.general_classes.parity_classes import sign_pair
 from derivations.kit.identity import survivors
@@ -112,7 +110,7 @@ def test_prop_general_flow():
         1e-4,
     )
     for time in times:
-        ends = [gaussians.log_odds_moments(pair, VP.log_snr(np.array(time + sign * step)))[0] for sign in (1.0, -1.0)]
+        ends = [pair.log_odds_moments(VP.log_snr(np.array(time + sign * step)))[0] for sign in (1.0, -1.0)]
         signal = np.exp(-2.0 * time)
         own, other = (1.0 + signal * (clean - 1.0) for clean in (pair.first, pair.second))
         gap = (own - other) ** 2 / (own * other**2) + signal * pair.gap**2 / other**2
@@ -123,7 +121,7 @@ def test_prop_general_flow():
 def test_prop_general_moments(order):
     # Each tuple has k! entries of size tau in Delta M_k: |Delta M_k|^2 / k! is (d/k) tau^2.
     pair, snr = sign_pair(12, order, 0.7), np.exp(-11.0)
-    average, deviation = parity_classes.log_odds_moments(pair, -11.0)
+    average, deviation = pair.log_odds_moments(-11.0)
     leading = 12 / order * 0.49 * snr**order
     assert average == pytest.approx(leading / 2.0, rel=10.0 * snr)
     assert deviation**2 == pytest.approx(leading, rel=10.0 * snr)
@@ -152,22 +150,22 @@ def test_prop_general_moments_of_points_on_a_line():
 @pytest.mark.parametrize(
     ("family", "slope", "spike"),
     [
-        (lambda d: (gaussians, gaussian_pair([1.0], [1.0], [2.0 * math.sqrt(d)])), 1 / 2, False),
-        (lambda d: (gaussians, gaussian_pair(1.5, 0.5, multiplicity=d)), 1 / 4, False),
-        (lambda d: (gaussians, gaussian_pair([1.0 + d], [1.0])), 1 / 2, True),
-        (lambda d: (parity_classes, sign_pair(2 * d, 2)), 1 / 4, False),
-        (lambda d: (parity_classes, sign_pair(3 * d, 3)), 1 / 6, False),
+        (lambda d: gaussian_pair([1.0], [1.0], [2.0 * math.sqrt(d)]), 1 / 2, False),
+        (lambda d: gaussian_pair(1.5, 0.5, multiplicity=d), 1 / 4, False),
+        (lambda d: gaussian_pair([1.0 + d], [1.0]), 1 / 2, True),
+        (lambda d: sign_pair(2 * d, 2), 1 / 4, False),
+        (lambda d: sign_pair(3 * d, 3), 1 / 6, False),
     ],
 )
 def test_cor_general_speciation(family, slope, spike):
     times = []
     for dimension in (2**14, 2**18):
-        module, pair = family(dimension)
+        pair = family(dimension)
         times.append(
             (
-                half_time(partial(module.entropy, pair), VP),
-                peak_time(partial(module.production, pair), VP),
-                crossing_time(partial(module.log_odds_moments, pair), VP),
+                half_time(pair.entropy, VP),
+                peak_time(pair.production, VP),
+                crossing_time(pair.log_odds_moments, VP),
             )
         )
     # What is left of the corrections at d = 2^14, of the order of d^(-1/k), divided by the range log 16.
@@ -184,8 +182,8 @@ def test_gap_and_fluctuation_of_a_spike_cross_on_the_narrow_class_alone():
     r = brentq(lambda r: 0.5 * (math.log(r) - 1.0 + 1.0 / r) - (1.0 - 1.0 / r) / math.sqrt(2.0), 2.0, 20.0)
     for dimension in (64, 65536):
         wide, narrow = gaussian_pair(1.0 + dimension, 1.0), gaussian_pair(1.0, 1.0 + dimension)
-        assert math.isnan(crossing_time(partial(gaussians.log_odds_moments, wide), VP))
-        time = crossing_time(partial(gaussians.log_odds_moments, narrow), VP)
+        assert math.isnan(crossing_time(wide.log_odds_moments, VP))
+        time = crossing_time(narrow.log_odds_moments, VP)
         assert time == pytest.approx(0.5 * math.log(dimension / (r - 1.0)), abs=1e-9)  # r = 1 + d e^(-2t)
 
 
@@ -224,7 +222,7 @@ def test_cor_general_gaussians(dimension):
     log_odds = (stats.norm.logpdf(x, gap, own) - stats.norm.logpdf(x, 0.0, other)).sum(axis=1)
     entropies = binary_entropy(log_odds)
     error = entropies.std() / np.sqrt(len(entropies))
-    assert abs(entropies.mean() - gaussians.entropy(pair, level)) < 4.0 * error
+    assert abs(entropies.mean() - pair.entropy(level)) < 4.0 * error
 
 
 @pytest.mark.parametrize(
@@ -239,8 +237,7 @@ def test_prop_general_limit(family, order):
     errors = []
     for dimension in (10**3, 10**5):
         pair = family(dimension)
-        module = parity_classes if isinstance(pair, parity_classes.SignPair) else gaussians
         levels = (np.linspace(-3.0, 4.0, 15) - np.log(dimension)) / order
-        limit = two_gaussians.entropy(module.control_parameter(pair, levels))
-        errors.append(np.abs(module.entropy(pair, levels) - limit).max())
+        limit = two_gaussians.entropy(pair.control_parameter(levels))
+        errors.append(np.abs(pair.entropy(levels) - limit).max())
     assert errors[1] < 0.15 * errors[0] < 0.015

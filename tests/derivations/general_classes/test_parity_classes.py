@@ -12,10 +12,6 @@ from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of
 from derivations.general_classes.parity_classes import (
-    control_parameter,
-    entropy,
-    log_odds_moments,
-    production,
     sample_log_odds,
     sign_pair,
 )
@@ -37,8 +33,8 @@ def test_one_tuple_is_the_mixture_by_quadrature(order, correlation):
     pair = sign_pair(order, order, correlation)
     mixture = as_mixture(pair)
     # 1e-10 is what the quadrature of mixtures promises
-    np.testing.assert_allclose(entropy(pair, LEVELS), mixture.entropy(LEVELS), rtol=0.0, atol=1e-10)
-    np.testing.assert_allclose(production(pair, LEVELS), mixture.production(LEVELS), rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(pair.entropy(LEVELS), mixture.entropy(LEVELS), rtol=0.0, atol=1e-10)
+    np.testing.assert_allclose(pair.production(LEVELS), mixture.production(LEVELS), rtol=0.0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("dimension", "order"), [(60, 2), (60, 3), (60, 4), (4096, 2)])
@@ -47,9 +43,9 @@ def test_entropy_and_moments_against_samples(dimension, order):
     level = -np.log(dimension / order) / order + 0.5  # where kappa is of order one
     draws = sample_log_odds(pair, level, 4000 if dimension < 100 else 1000, generator)
     entropies = binary_entropy(draws)
-    assert abs(entropies.mean() - entropy(pair, level)) < 4.0 * entropies.std() / np.sqrt(len(draws))
+    assert abs(entropies.mean() - pair.entropy(level)) < 4.0 * entropies.std() / np.sqrt(len(draws))
     first = draws[: len(draws) // 2]
-    mean, deviation = log_odds_moments(pair, level)
+    mean, deviation = pair.log_odds_moments(level)
     assert abs(first.mean() - mean) < 4.0 * deviation / np.sqrt(len(first))
     assert first.std() == pytest.approx(float(deviation), rel=4.0 / np.sqrt(len(first)))  # its own error: 0.7/sqrt(n)
 
@@ -79,7 +75,7 @@ def test_moments_of_a_pair_of_signs_are_two_dimensional_integrals():
     share = stats.norm.pdf(x, 1.0, sigma) + stats.norm.pdf(x, -1.0, sigma)
     share /= share.sum()
     log_odds = -np.log1p(0.8 * np.outer(np.tanh(x / sigma**2), np.tanh(x / sigma**2)))
-    mean, deviation = log_odds_moments(pair, level)
+    mean, deviation = pair.log_odds_moments(level)
     assert mean == pytest.approx(share @ log_odds @ share, abs=1e-13)
     assert deviation**2 + mean**2 == pytest.approx(share @ log_odds**2 @ share, abs=1e-13)
 
@@ -88,9 +84,9 @@ def test_moments_of_a_pair_of_signs_are_two_dimensional_integrals():
 def test_production_is_the_derivative(dimension, order):
     pair, step = sign_pair(dimension, order), 2e-4
     levels = -np.log(dimension / order) / order + np.linspace(-3.0, 4.0, 15)
-    slope = (entropy(pair, levels - step) - entropy(pair, levels + step)) / (2.0 * step)
+    slope = (pair.entropy(levels - step) - pair.entropy(levels + step)) / (2.0 * step)
     # step^2/6 times a third derivative, of at most about 10 in these families
-    np.testing.assert_allclose(production(pair, levels), slope, rtol=0.0, atol=1e-7)
+    np.testing.assert_allclose(pair.production(levels), slope, rtol=0.0, atol=1e-7)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -98,7 +94,7 @@ def test_control_parameter_is_that_of_the_moment_tensors(order):
     # |Delta M_k|^2 has k! entries of tau^2 a tuple, so snr^k |Delta M_k|^2 / k! = (d/k) tau^2 snr^k. E T^2 is snr less
     # snr^2 to leading order, which at snr = e^-12 leaves k e^-12.
     pair = sign_pair(60, order)
-    assert control_parameter(pair, -12.0) == pytest.approx(60 / order * 0.64 * np.exp(-12.0 * order), rel=1e-4)
+    assert pair.control_parameter(-12.0) == pytest.approx(60 / order * 0.64 * np.exp(-12.0 * order), rel=1e-4)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -107,14 +103,14 @@ def test_entropy_tends_to_the_two_class_curve(order):
     for dimension in (order * 2**12, order * 2**16):
         pair = sign_pair(dimension, order)
         levels = -np.log(dimension / order) / order + np.linspace(-1.0, 2.0, 16)
-        errors.append(np.abs(entropy(pair, levels) - two_gaussians.entropy(control_parameter(pair, levels))).max())
+        errors.append(np.abs(pair.entropy(levels) - two_gaussians.entropy(pair.control_parameter(levels))).max())
     assert errors[1] < 0.4 * errors[0] < 0.004
 
 
 def test_little_noise_leaves_nothing_and_much_noise_leaves_all():
     pair = sign_pair(900, 3)
-    assert abs(float(entropy(pair, 6.0))) < 1e-13
-    assert float(entropy(pair, -15.0)) == pytest.approx(np.log(2.0), abs=1e-13)
+    assert abs(float(pair.entropy(6.0))) < 1e-13
+    assert float(pair.entropy(-15.0)) == pytest.approx(np.log(2.0), abs=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +122,7 @@ def test_little_noise_leaves_nothing_and_much_noise_leaves_all():
         (lambda: sign_pair(4, 2, 0.0), "correlation"),
         (lambda: sign_pair(4, 2, 1.0), "correlation"),
         (lambda: sign_pair(4, 2, float("nan")), "correlation"),
-        (lambda: entropy(sign_pair(4), np.nan), "log_snr"),
+        (lambda: sign_pair(4).entropy(np.nan), "log_snr"),
         (lambda: sample_log_odds(sign_pair(4), 0.0, 3, np.random.default_rng(0)), "count"),
     ],
 )

@@ -260,7 +260,7 @@ def test_prop_two_widths():
     assert float(found.both) == pytest.approx(squares.mean(), abs=4.5 * squares.std() / math.sqrt(count))
     # What this leaves out is the class entropy of clean data.
     clean = gaussian_pairs.gaussian_pair([1.0] * 2, [0.36] * 2, gap=[apart, 0.0], multiplicity=[1, 2])
-    assert float(gaussian_pairs.entropy(clean, 60.0)) < 1e-6
+    assert float(clean.entropy(60.0)) < 1e-6
 
     kappa, errors = 5.0, []
     posterior = 0.25 - 2.0 * float(two_gaussians.production(kappa))
