@@ -24,9 +24,10 @@ import companion
 from companion import cli
 from companion.errors import InputError
 from companion.estimate.result import Estimate, Profile
-from companion.estimate.run import profile
+from companion.estimate.run import profile, profiles
 from companion.figures import save_plot
 from companion.models.checks import JUDGED
+from companion.models.load import load
 from companion.models.trained import TrainedDenoiser
 from derivations.bring_your_own_model.tiny import save_tiny
 
@@ -72,6 +73,24 @@ def test_json_is_the_saved_result(tmp_path, capsys):
         np.testing.assert_array_equal(printed[name], getattr(saved, name))
     assert printed["half_entropy_log_snr"] == saved.half_entropy.value
     assert printed["evaluations"] == saved.evaluations
+
+
+def test_several_partitions_come_from_one_run_as_from_python(tmp_path, capsys):
+    """One folder with a result of each, a list of JSON, and the result that the function gives, seconds and all."""
+    out = tmp_path / "out"
+    asked = ["--partition", "3|8", "--partition", "4|others", "--samples", "40", "--block", "16"]
+    assert cli.main(["profile", *asked, "--levels", "4", "--json", "--out", str(out)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    names = ["blocks", "profile-1.json", "profile-2.json", "profile.png", "run.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    saved = [Profile.load(out / name) for name in names[1:3]]
+    assert [each["partition"] for each in printed] == [each.partition for each in saved] == ["3|8", "4|others"]
+    again = profiles(load("digits"), ["3|8", "4|others"], out, samples=40, levels=4, block=16)
+    assert [each.as_dict() for each in again] == [each.as_dict() for each in saved]
+    in_memory = profiles(load("digits"), ["3|8", "4|others"], samples=40, levels=4, block=16)
+    assert [{**each.as_dict(), "seconds": 0} for each in in_memory] == [
+        {**each.as_dict(), "seconds": 0} for each in saved
+    ]
 
 
 def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
