@@ -37,6 +37,12 @@ class Denoiser(Protocol):
     (batch, *shape), `sigma` is (batch,), and `condition` is an int64 tensor (batch,) of classes 0 to K-1, or None for
     the model's own unconditional branch. Each sample's D depends on that sample alone. What cannot be asked raises
     InputError, or gives NaN on a device where a look at the numbers would make the program wait.
+
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> model: Denoiser = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> x, sigma = torch.zeros(2, 1, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    >>> model(x, sigma, torch.tensor([0, 1])).flatten().tolist(), model(x, sigma, None).flatten().tolist()
+    ([-1.0, 1.0], [0.0, 0.0])
     """
 
     @property

@@ -77,6 +77,12 @@ class Profile:
     tenth and nine tenths of that way are gone; `peak` is the log-snr of the largest production. Each is None where the
     curve does not come down so far, begins below it, or is highest at an end. Their intervals are bootstraps over
     paths, and count chance, not the bias of finite steps.
+
+    >>> from companion.estimate.run import profile
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> result = profile(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=200)
+    >>> round(float(result.entropy[0]), 2), bool((result.band()[0] <= result.entropy).all())
+    (0.69, True)
     """
 
     partition: str
