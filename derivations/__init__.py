@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if find_spec("sympy") is None:
     )
 
 
+@cache  # seconds of SymPy
 def identities() -> "dict[str, Identity]":
     """Every displayed identity of every chapter by its label; a module lists its own in a function `identities`.
 
