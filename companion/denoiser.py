@@ -35,8 +35,12 @@ class Denoiser(Protocol):
 
     `model(x, sigma, condition)` returns D of shape (batch, *shape) and of the dtype of `x`, where `x` is
     (batch, *shape), `sigma` is (batch,), and `condition` is an int64 tensor (batch,) of classes 0 to K-1, or None for
-    the model's own unconditional branch. Each sample's D depends on that sample alone. What cannot be asked raises
-    InputError, or gives NaN on a device where a look at the numbers would make the program wait.
+    the model's own unconditional branch, which `has_null` allows. Each sample's D depends on that sample alone. What
+    cannot be asked raises InputError, or gives NaN on a device where a look at the numbers would make the program wait.
+
+    `name` is what a person calls the model, `shape` that of one sample; `classes` are the names of the K classes and
+    `weights` their prior probabilities, which sum to one. States are handed to it on `device`, in `dtype`, at a log-snr
+    inside `log_snr_range`. `digest` is a hash that changes when the predictions can; results carry it.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> model: Denoiser = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -46,43 +50,24 @@ class Denoiser(Protocol):
     """
 
     @property
-    def name(self) -> str:
-        """What a person calls this model; it is written into results."""
-
+    def name(self) -> str: ...
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-
+    def shape(self) -> tuple[int, ...]: ...
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the K classes; class k is condition k."""
-
+    def classes(self) -> tuple[str, ...]: ...
     @property
-    def weights(self) -> tuple[float, ...]:
-        """The prior probabilities of the K classes; they sum to one."""
-
+    def weights(self) -> tuple[float, ...]: ...
     @property
-    def has_null(self) -> bool:
-        """Whether `condition=None` is allowed."""
-
+    def has_null(self) -> bool: ...
     @property
-    def log_snr_range(self) -> tuple[float, float]:
-        """The lowest and highest log-snr at which the model may be called."""
-
+    def log_snr_range(self) -> tuple[float, float]: ...
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype in which states are handed to the model."""
-
+    def dtype(self) -> torch.dtype: ...
     @property
-    def device(self) -> torch.device:
-        """Where states are handed to the model."""
-
+    def device(self) -> torch.device: ...
     @property
-    def digest(self) -> str:
-        """A hash that changes when the model's predictions can; results carry it."""
-
-    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """The posterior mean D(x, sigma | condition)."""
+    def digest(self) -> str: ...
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is asked, and its entropy: two sides of a partition, their priors, and the entropy that no signal removes.
 
-A side of a partition is a mixture of branches. A branch is a class, 0 to K-1, or NULL, the model's own unconditional
-prediction. Sides usually are disjoint groups of classes (ES 25); the second side may also hold everything.
+A side is a mixture of branches: classes, 0 to K-1, or NULL, the model's own unconditional prediction. Sides usually are
+disjoint groups of classes (ES 25); the second side may also hold everything.
 """
 
 import unicodedata
@@ -19,21 +19,11 @@ from companion.arguments import number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 
-__all__ = [
-    "NULL",
-    "Partition",
-    "binary_entropy",
-    "classes_first",
-    "cross_entropy",
-    "log_odds",
-    "parse_partition",
-    "partition",
-]
+__all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "cross_entropy", "log_odds", "partition"]
 
 Array = NDArray[np.float64]
 
 NULL = -1
-
 _COMPLEMENTS = ("others", "all", "null")
 
 
@@ -128,22 +118,14 @@ class Partition:
 
             floor = sum_z (pi a_z + (1 - pi) b_z) h( pi a_z / (pi a_z + (1 - pi) b_z) ).
 
-        The null branch counts as the mixture of all classes. One class of ten against the whole, balanced: 0.1675.
+        The null branch counts as the mixture of all classes.
 
-        >>> tenth = {k: 0.1 for k in range(10)}
-        >>> round(Partition("3|all", {3: 1.0}, tenth, 0.5).floor, 5)
+        >>> round(Partition("3|all", {3: 1.0}, {k: 0.1 for k in range(10)}, 0.5).floor, 5)
         0.16755
         """
-        total = 0.0
-        for k in {*self._classes(self.first), *self._classes(self.second)}:
-            first = self.prior * self._classes(self.first).get(k, 0.0)
-            second = (1.0 - self.prior) * self._classes(self.second).get(k, 0.0)
-            if first > 0.0 and second > 0.0:
-                total += (first + second) * float(binary_entropy(np.log(first / second)))
-        return total
-
-    def _classes(self, side: dict[int, float]) -> dict[int, float]:
-        return dict(enumerate(self.whole)) if NULL in side else side
+        a, b = (dict(enumerate(self.whole)) if NULL in side else side for side in (self.first, self.second))
+        open_classes = [(self.prior * a[k], (1.0 - self.prior) * b[k]) for k in sorted(a.keys() & b.keys())]
+        return float(sum((p + q) * binary_entropy(np.log(p / q)) for p, q in open_classes))
 
 
 def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:
@@ -162,51 +144,54 @@ def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Arra
 
 
 def partition(
-    model: Denoiser, first: Sequence[int], second: Sequence[int] | str = "others", prior: str | float = "balanced"
+    model: Denoiser, first: Sequence[int] | str, second: Sequence[int] | str = "others", prior: str | float = "balanced"
 ) -> Partition:
     """The partition of classes `first` against `second`, each side weighted by the model's class weights.
 
-    `second` is a group of classes, or "others" (the classes not in `first`), "all" (the mixture of all classes, the
-    first ones included) or "null" (the model's unconditional branch). `prior` is "balanced" (1/2, ES 102), "true"
-    (in proportion to the classes' weights, ES 101), or the first side's probability. Raises InputError for an unknown
+    `first` and `second` are groups of classes by their numbers; `second` may be "others" (the classes not in `first`),
+    "all" (the mixture of all classes, the first ones included) or "null" (the model's unconditional branch). Or `first`
+    is both as a person writes them: "3|8", "0,6,8,9|1,4,7", "3|others", with classes as the model names them, or by
+    number, "#0|#1", where a class is a long prompt. `prior` is "balanced" (1/2, ES 102), "true" (in proportion to the
+    classes' weights, ES 101), or the first side's probability. Raises InputError for text of another form, an unknown
     class, an empty side, a class named twice, a null branch the model does not have, or a prior outside (0, 1).
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
-    >>> partition(three, [0], "others").second
-    {1: 0.5, 2: 0.5}
-    >>> partition(three, [0], [0, 1])
+    >>> partition(three, "0|1,2") == partition(three, [0], [1, 2]), partition(three, [0]).second
+    (True, {1: 0.5, 2: 0.5})
+    >>> partition(three, "0|7")
     Traceback (most recent call last):
         ...
-    companion.errors.InputError: partition is 0|0,1, expected sides that share no class
+    companion.errors.InputError: partition is 0|7, expected classes among 0, 1, 2
     """
-    count = len(model.classes)
-    first = _group("first", first)
+    if isinstance(first, str):
+        if not isinstance(second, str) or second != "others":
+            raise InputError("second", second, "none beside text, which has both sides")
+        first, second = _sides(model, first)
+    count, left = len(model.classes), _group("first", first)
     if isinstance(second, str):
         if second not in _COMPLEMENTS:
             raise InputError("second", second, f"a group of classes or one of {', '.join(_COMPLEMENTS)}")
         if second == "null" and not model.has_null:
             raise InputError("partition", "against null", "a model with a null class")
-        others = [k for k in range(count) if k not in first]
-        group = {"others": others, "all": list(range(count)), "null": [NULL]}[second]
-        name = second
+        others = [k for k in range(count) if k not in left]
+        right = {"others": others, "all": list(range(count)), "null": [NULL]}[second]
     else:
-        group = _group("second", second)
-        name = ",".join(_name(model, k) for k in group)
-    label = ",".join(_name(model, k) for k in first) + "|" + name
-    for side in (first, group):
+        right = _group("second", second)
+    named = {NULL: "null", **dict(enumerate(model.classes))}
+    names = [",".join(named.get(k, str(k)) for k in side) for side in (left, right)]
+    label = f"{names[0]}|{second if isinstance(second, str) else names[1]}"
+    for side in (left, right):
         if not side:
             raise InputError("partition", label, "at least one class on each side")
         if len(set(side)) < len(side):
             raise InputError("partition", label, "no class named twice on a side")
-        if not all(isinstance(k, (int, np.integer)) for k in side):
-            raise InputError("partition", label, "classes by their number; parse_partition takes their names")
-        if not all(k == NULL or 0 <= k < count for k in side):
+        if not named.keys() >= set(side):
             raise InputError("partition", label, _among(model, ""))
-    if name != "all" and set(first) & set(group):
+    if not (isinstance(second, str) and second == "all") and set(left) & set(right):
         raise InputError("partition", label, "sides that share no class")
-    share = {k: sum(model.weights) if k == NULL else model.weights[k] for k in {*first, *group}}
-    totals = [sum(share[k] for k in side) for side in (first, group)]
+    share = {NULL: sum(model.weights), **dict(enumerate(model.weights))}
+    totals = [sum(share[k] for k in side) for side in (left, right)]
     if prior == "balanced":
         probability = 0.5
     elif prior == "true":
@@ -215,44 +200,8 @@ def partition(
         probability = float(prior)
     else:
         raise InputError("prior", prior, '"balanced", "true", or a probability between 0 and 1')
-    sides = [{k: share[k] / total for k in side} for side, total in zip((first, group), totals, strict=True)]
+    sides = [{k: share[k] / total for k in side} for side, total in zip((left, right), totals, strict=True)]
     return Partition(label, sides[0], sides[1], probability, tuple(model.weights))
-
-
-def parse_partition(model: Denoiser, text: str, prior: str | float = "balanced") -> Partition:
-    """The partition that a person writes as "3|8", "0,6,8,9|1,4,7", "3|others", "3|all" or "3|null".
-
-    Classes are named as the model names them, or by their number: "#0|#1", where a class is a long prompt. Raises
-    InputError as `partition` does, and for text of another form.
-
-    >>> from companion.exact.mixtures import isotropic_mixture
-    >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
-    >>> parse_partition(three, "0|1,2").label
-    '0|1,2'
-    >>> parse_partition(three, "#2|0").label
-    '2|0'
-    >>> parse_partition(three, "0|7")
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: partition is 0|7, expected classes among 0, 1, 2
-    """
-    parts = text.split("|")
-    if len(parts) != 2:
-        raise InputError("partition", text, 'two sides with one "|" between, such as 3|8 or 0,6|1,4')
-    sides: list[list[int]] = []
-    for part in parts:
-        names = [_composed(name.strip()) for name in part.split(",") if name.strip()]
-        if not names:
-            raise InputError("partition", text, "at least one class on each side")
-        if part is parts[1] and names[0] in _COMPLEMENTS and names[0] not in model.classes and len(names) == 1:
-            return partition(model, sides[0], names[0], prior)
-        numbers = {f"#{k}": k for k in range(len(model.classes))}
-        numbers |= {_composed(name): k for k, name in enumerate(model.classes)}
-        for name in names:
-            if name not in numbers:
-                raise InputError("partition", text, _among(model, name))
-        sides.append([numbers[name] for name in names])
-    return partition(model, sides[0], sides[1], prior)
 
 
 def classes_first(branch: int) -> tuple[bool, int]:
@@ -260,16 +209,33 @@ def classes_first(branch: int) -> tuple[bool, int]:
     return branch == NULL, branch
 
 
+def _sides(model: Denoiser, text: str) -> tuple[list[int], list[int] | str]:
+    """The groups of classes in the text of a partition; the second may be one of `_COMPLEMENTS`."""
+    # Names with their accents composed, as others type them.
+    sides = [[unicodedata.normalize("NFC", each.strip()) for each in side.split(",")] for side in text.split("|")]
+    if len(sides) != 2:
+        raise InputError("partition", text, 'two sides with one "|" between, such as 3|8 or 0,6|1,4')
+    first, second = ([name for name in side if name] for side in sides)
+    known = {f"#{k}": k for k in range(len(model.classes))}
+    known |= {unicodedata.normalize("NFC", name): k for k, name in enumerate(model.classes)}
+    whole = len(second) == 1 and second[0] in _COMPLEMENTS and second[0] not in model.classes
+    for names in (first, second):
+        if not names:
+            raise InputError("partition", text, "at least one class on each side")
+        for name in names if names is first or not whole else ():
+            if name not in known:
+                raise InputError("partition", text, _among(model, name))
+    return [known[name] for name in first], second[0] if whole else [known[name] for name in second]
+
+
 def _group(argument: str, side: Sequence[int]) -> list[int]:
-    if np.ndim(side) != 1:
-        raise InputError(argument, side, "classes by their numbers, such as [3]; parse_partition takes their names")
-    group: list[int] = np.asarray(side).tolist()  # plain integers, also of numpy's
-    return group
-
-
-def _composed(name: str) -> str:
-    """A name whose accents are composed, as others type it."""
-    return unicodedata.normalize("NFC", name)
+    group = np.asarray(side)
+    if group.ndim != 1 or (group.size and group.dtype.kind not in "iu"):
+        raise InputError(
+            argument, side, 'classes by their numbers, such as [3]; their names go into text, such as "3|8"'
+        )
+    plain: list[int] = group.tolist()
+    return plain
 
 
 def _among(model: Denoiser, name: str) -> str:
@@ -278,12 +244,5 @@ def _among(model: Denoiser, name: str) -> str:
     if len(listed) <= 120:
         return f"classes among {listed}"
     near = get_close_matches(name, model.classes, n=3) or list(model.classes[:3])
-    return (
-        f"classes among {len(model.classes)}, such as {', '.join(near)}, or by number, #0 to #{len(model.classes) - 1}"
-    )
-
-
-def _name(model: Denoiser, k: int) -> str:
-    if k == NULL:
-        return "null"
-    return model.classes[int(k)] if k in range(len(model.classes)) else str(k)
+    count = len(model.classes)
+    return f"classes among {count}, such as {', '.join(near)}, or by number, #0 to #{count - 1}"

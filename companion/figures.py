@@ -1,20 +1,13 @@
 """The one plot style of the book, and the two axes that every figure of a profile shares.
 
-    from companion.figures import COLOURS, figure, noise_axis
-
-    fig, axes = figure(1, 2)
-    axes[0].plot(log_snr, entropy, color=COLOURS[0])
-    noise_axis(axes[0])                       # log-snr from noise (left) to data (right), sigma on top
-    axes[0].set(ylabel="class entropy (nats)", title="Half of the class is decided at log-snr -0.1")
-
-Every figure's title states what it shows, every axis has its unit, and a figure never opens a window: a notebook shows
-it, `savefig` writes it. The panel is white in light and dark pages alike, and colours are told apart by colour-blind
-readers (Okabe and Ito's palette).
+A figure's title states what it shows, every axis has its unit, and none opens a window: a notebook shows it, `savefig`
+writes it. The panel is white in light and dark pages alike, and colours are told apart by colour-blind readers.
 """
 
+import math
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +24,8 @@ from companion.exact.mixtures import GaussianMixture, density
 from companion.files import written_whole
 from companion.forward import noise_of, ornstein_uhlenbeck
 
-__all__ = [
-    "COLOURS",
-    "STYLE",
-    "TRUTH",
-    "draw_certificate",
-    "draw_paths",
-    "figure",
-    "noise_axis",
-    "plot",
-    "plot_with_error",
-    "save_plot",
-]
+__all__ = ["COLOURS", "STYLE", "TRUTH", "draw_certificate", "draw_paths", "figure", "noise_axis", "plot"]
+__all__ += ["plot_with_error", "save_plot"]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness too; yellow is left out, it is lost on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -56,21 +39,15 @@ STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
     "axes.facecolor": "white",
     "axes.prop_cycle": cycler(color=COLOURS),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "font.size": 9.5,
+    **dict.fromkeys(("axes.labelsize", "font.size"), 9.5),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
     "lines.linewidth": 1.6,
     "svg.hashsalt": "companion",
 }
-
 
 _WIDTH, _LONGEST_SIDE = 38, 60  # letters of a title that one of two panels holds in a line, and of a side of it
 
@@ -82,9 +59,7 @@ def figure(
 
     `width` and `height` are in inches, the height of one row; `layout` goes to `subplots` (sharex, gridspec_kw, ...).
 
-    >>> fig, axes = figure(1, 2)
-    >>> len(axes)
-    2
+    >>> fig, (left, right) = figure(1, 2)
     """
     import matplotlib.pyplot as plt  # here, so that reading the style never chooses a backend
 
@@ -103,56 +78,37 @@ def noise_axis(axes: Axes, first: float | None = None, last: float | None = None
 
     >>> fig, axes = figure()
     >>> noise_axis(axes, -4.0, 4.0)
-    >>> axes.get_xlim()
-    (np.float64(-4.0), np.float64(4.0))
     """
-    lowest, highest = axes.get_xlim()
-    low, high = (lowest if first is None else first), (highest if last is None else last)
-    axes.set_xlim(low, high)
+    low, high = axes.set_xlim(first, last)
     axes.set_xlabel("log-snr (noise → data)")
-    if not sigma:
-        return
-    top = axes.secondary_xaxis("top")
-    shown = [level for level in 10.0 ** np.arange(-4.0, 5.0) if noise_of(high) <= level <= noise_of(low)]
-    top.set_xticks([-2.0 * np.log(level) for level in shown], [f"{level:g}" for level in shown])
-    top.set_xlabel("noise level σ")
+    if sigma:
+        top = axes.secondary_xaxis("top")
+        shown = [level for level in 10.0 ** np.arange(-4.0, 5.0) if noise_of(high) <= level <= noise_of(low)]
+        top.set_xticks([-2.0 * np.log(level) for level in shown], [f"{level:g}" for level in shown])
+        top.set_xlabel("noise level σ")
 
 
 def draw_paths(axes: Axes, mixture: GaussianMixture, log_snr: ArrayLike, paths: ArrayLike, colours: list[str]) -> None:
     """Trajectories on the density of a one-dimensional mixture, from noise to data, in the variance-preserving frame.
 
-    `paths` (levels, count) are states of the variance-exploding frame at increasing `log_snr` (levels,); `colours` has
-    one colour a trajectory. At every level the density is scaled to the same height, or points would outshine
-    everything.
+    `paths` (levels, count) are states of the variance-exploding frame at increasing `log_snr` (levels,), each path in
+    its colour. At every level the density is scaled to the same height, or points would outshine everything.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> fig, axes = figure()
     >>> draw_paths(axes, isotropic_mixture([[-1.0], [1.0]], 0.0), [-1.0, 1.0], [[0.5], [1.0]], [COLOURS[0]])
-    >>> len(axes.lines)
-    1
     """
-    process = ornstein_uhlenbeck()
-    levels, states = np.asarray(log_snr, dtype=np.float64), np.asarray(paths, dtype=np.float64)
-    preserved = process.alpha(process.time(levels))[:, None] * states
-    columns = np.linspace(levels[0], levels[-1], 400)
-    reach = 1.1 * float(np.abs(preserved).max())
-    x = np.linspace(-reach, reach, 400)
-    values = density(mixture, process, process.time(columns), x[:, None])
-    image = values / values.max(axis=0)
-    axes.imshow(
-        image,
-        origin="lower",
-        aspect="auto",
-        extent=(float(levels[0]), float(levels[-1]), -reach, reach),
-        cmap="Greys",
-        vmin=0.0,
-        vmax=1.6,  # black is kept for the curves
-        interpolation="bilinear",
-    )
+    process, levels = ornstein_uhlenbeck(), np.asarray(log_snr, dtype=np.float64)
+    preserved = process.alpha(process.time(levels))[:, None] * np.asarray(paths, dtype=np.float64)
+    reach, first, last = 1.1 * float(np.abs(preserved).max()), float(levels[0]), float(levels[-1])
+    times, x = process.time(np.linspace(first, last, 400)), np.linspace(-reach, reach, 400)
+    values = density(mixture, process, times, x[:, None])
+    shown: dict[str, Any] = {"vmin": 0.0, "vmax": 1.6, "cmap": "Greys"}  # black is kept for the curves
+    shown |= {"origin": "lower", "aspect": "auto", "interpolation": "bilinear"}
+    axes.imshow(values / values.max(axis=0), extent=(first, last, -reach, reach), **shown)
     for path, colour in zip(preserved.T, colours, strict=True):
         axes.plot(levels, path, color=colour, linewidth=0.8)
-    axes.set_ylim(-reach, reach)
-    axes.set_ylabel("state α x (data units)")
+    axes.set(ylim=(-reach, reach), ylabel="state α x (data units)")
 
 
 def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, color: str, label: str) -> None:
@@ -160,8 +116,6 @@ def plot_with_error(axes: Axes, x: ArrayLike, y: ArrayLike, error: ArrayLike, co
 
     >>> fig, axes = figure()
     >>> plot_with_error(axes, [0.0, 1.0], [0.5, 0.1], [0.01, 0.01], COLOURS[0], "estimate")
-    >>> len(axes.lines), len(axes.collections)
-    (1, 1)
     """
     middle, half = np.asarray(y, dtype=np.float64), 2.0 * np.asarray(error, dtype=np.float64)
     axes.plot(x, middle, color=color, label=label)
@@ -177,9 +131,8 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
 
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> from companion.entropy import parse_partition
     >>> line = isotropic_mixture([[-1.0], [1.0], [3.0]], 0.0)
-    >>> left, right = plot(*(profile(line, parse_partition(line, pair), samples=50) for pair in ("0|1", "0|2")))
+    >>> left, right = plot(*(profile(line, pair, samples=50) for pair in ("0|1", "0|2")))
     >>> left.get_ylabel(), [text.get_text() for text in left.get_legend().get_texts()]
     ('class entropy (nats)', ['0|1', '0|2'])
     """
@@ -201,27 +154,23 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
             right.axvspan(first, last, color=color, alpha=0.08, linewidth=0.0)
     if not alone or profiles[0].floor > 0.0:
         left.legend()
-    half = _ends([each.half_entropy.value for each in profiles])
-    said = "half decided: not reached" if half is None else f"half decided {half}"
-    left.set_title(_title(profiles[0].partition, f": {said}") if alone and half is not None else said)
-    starts, ends = ([each.window[edge].value for each in profiles] for edge in (0, 1))
-    if (window := _ends([*starts, *ends])) is not None:
+    half = _ends(each.half_entropy.value for each in profiles)
+    said = f"half decided {half}" if half else "half decided: not reached"
+    left.set_title(_title(profiles[0].partition, f": {said}") if alone and half else said)
+    if window := _ends(edge.value for each in profiles for edge in each.window):
         right.set_title(f"decided {window}")
-    left.set_ylabel("class entropy (nats)")
-    right.set_ylabel("production (nats per unit log-snr)")
-    for panel in (left, right):
+    for panel, label in ((left, "class entropy (nats)"), (right, "production (nats per unit log-snr)")):
+        panel.set_ylabel(label)
         panel.set_ylim(bottom=0.0)
         noise_axis(panel, sigma=False)
     return left, right
 
 
-def _ends(levels: Sequence[float | None]) -> str | None:
-    """Where levels lie, in words; None where one of them is not known."""
-    known = [level for level in levels if level is not None]
-    if len(known) < len(levels):
-        return None
-    least, most = f"{min(known):.2f}", f"{max(known):.2f}"
-    return f"at {least}" if least == most else f"between {least} and {most}"
+def _ends(levels: Iterable[float | None]) -> str:
+    """Where levels lie, in words; none where one of them is not known."""
+    known = [math.nan if level is None else level for level in levels]
+    least, most = f"{np.min(known):.2f}", f"{np.max(known):.2f}"
+    return "" if least == "nan" else f"at {least}" if least == most else f"between {least} and {most}"
 
 
 def _title(partition: str, said: str) -> str:
@@ -240,12 +189,8 @@ def save_plot(path: Path | str, *profiles: Profile) -> None:
     >>> import tempfile
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> from companion.entropy import parse_partition
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_plot(Path(folder) / "profile.png", profile(pair, parse_partition(pair, "0|1"), samples=50))
-    ...     (Path(folder) / "profile.png").is_file()
-    True
+    ...     save_plot(Path(folder) / "0.png", profile(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=50))
     """
     with mpl.rc_context(), warnings.catch_warnings(), written_whole(Path(path)) as unfinished:
         warnings.simplefilter("ignore")
@@ -262,21 +207,17 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
     Values are in units of their limit, on a logarithmic scale; beyond the dotted line by more than two errors a check
     fails. A filled circle holds, a cross fails, an open circle cannot tell; a line without a mark was not measured.
 
-    >>> from companion.entropy import partition
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
     >>> fig, axes = figure()
-    >>> draw_certificate(axes, profile(pair, partition(pair, [0], [1]), np.linspace(-6.0, 4.0, 20), samples=50))
+    >>> draw_certificate(axes, profile(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=50))
     >>> axes.get_yticklabels()[0].get_text()
     'truncation'
     """
-    checks = profile.certificate.checks
+    checks, (least, most) = profile.certificate.checks, (0.008, 80.0)
     marks = {"holds": ("o", COLOURS[0], COLOURS[0]), "fails": ("X", COLOURS[4], COLOURS[4])}
-    least, most = 0.008, 80.0
     for row, check in enumerate(checks):
-        colour = "0.55"
-        said = check.verdict
+        colour, said = "0.55", check.verdict
         if check.value is not None and check.error is not None:
             marker, colour, filled = marks.get(said, ("o", "0.3", "white"))
             value, end = check.value / check.limit, (check.value + 2.0 * check.error) / check.limit
@@ -286,9 +227,8 @@ def draw_certificate(axes: Axes, profile: Profile) -> None:
             said += f": {check.value:.4f}" + (f" ± {2.0 * check.error:.4f}" if check.error > 0.0 else "")
         axes.text(most * 1.5, row, said, color=colour, va="center", fontsize=8.0, clip_on=False)
     axes.axvline(1.0, color=TRUTH, linestyle=":", linewidth=1.0)
-    axes.set(xscale="log", xlim=(least, most), ylim=(len(checks) - 0.5, -0.5))
+    axes.set(xscale="log", xlim=(least, most), ylim=(len(checks) - 0.5, -0.5), xlabel="times the limit")
     axes.set_xticks([0.01, 0.1, 1.0, 10.0], ["0.01", "0.1", "limit", "10"])
     axes.minorticks_off()
     axes.set_yticks(range(len(checks)), [check.name for check in checks])
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("times the limit")

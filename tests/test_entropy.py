@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
-from companion.entropy import NULL, Partition, parse_partition, partition
+from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
 from companion.exact.mixtures import isotropic_mixture
 
@@ -71,7 +71,7 @@ def test_floors_of_the_formula_sheet():
 def test_text_means_what_it_says(text):
     first, second = text.replace(" ", "").split("|")
     side = second if second in ("others", "all", "null") else [int(k) for k in second.split(",")]
-    assert parse_partition(TEN, text) == partition(TEN, [int(k) for k in first.split(",")], side)
+    assert partition(TEN, text) == partition(TEN, [int(k) for k in first.split(",")], side)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_text_means_what_it_says(text):
 )
 def test_bad_text_is_named(text, expected):
     with pytest.raises(InputError, match=expected) as raised:
-        parse_partition(TEN, text)
+        partition(TEN, text)
     assert "\n" not in str(raised.value)
 
 
@@ -121,9 +121,11 @@ def test_bad_partitions_are_named(arguments, expected):
 def test_null_needs_a_null_class():
     model = FunctionDenoiser(lambda x, sigma, z: x, shape=(1,), classes=("a", "b"))
     with pytest.raises(InputError, match="a model with a null class"):
-        parse_partition(model, "a|null")
+        partition(model, "a|null")
 
 
-def test_names_where_numbers_belong_are_pointed_to_the_function_for_names():
-    with pytest.raises(InputError, match=r"partition is cat\|dog, expected classes by their number; parse_partition"):
+def test_names_where_numbers_belong_are_pointed_to_the_text():
+    with pytest.raises(
+        InputError, match=r"first is \['cat'\], expected classes by their numbers, .* names go into text"
+    ):
         partition(THREE, ["cat"], ["dog"])

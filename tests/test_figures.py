@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from companion import figures
-from companion.entropy import parse_partition
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
@@ -14,7 +14,7 @@ from companion.exact.mixtures import isotropic_mixture
 def drawn():
     line = isotropic_mixture([[-1.0], [1.0], [4.0]], 0.0)
     levels = np.linspace(-8.0, 4.0, 25)
-    return [profile(line, parse_partition(line, pair), log_snr=levels, samples=40) for pair in ("0|1", "0|2", "0|all")]
+    return [profile(line, partition(line, pair), log_snr=levels, samples=40) for pair in ("0|1", "0|2", "0|all")]
 
 
 def test_several_have_a_legend_and_titles_with_the_ends_of_all(drawn):

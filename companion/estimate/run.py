@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from companion.arguments import number
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, Partition, parse_partition, partition
+from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
 from companion.estimate.accumulate import Record
 from companion.estimate.blocks import Folder, Memory, Progress, result_paths
@@ -63,7 +63,7 @@ class Run:
     - `announce`: called with the expected cost, before the first evaluation that counts
 
     `plan` and `pilot`, or None where there is none, follow from it: nothing is evaluated, and the pilot's outcome moves
-    the plan's levels. Raises InputError as `Plan`, `check_levels` and `parse_partition` do, for a tolerance that is not
+    the plan's levels. Raises InputError as `Plan`, `check_levels` and `partition` do, for a tolerance that is not
     positive and finite, for fewer than two levels, and for `most` smaller than a block.
 
     >>> from companion.exact.mixtures import isotropic_mixture
@@ -99,7 +99,7 @@ class Run:
         given = [self.partitions] if isinstance(self.partitions, Partition | str) else self.partitions
         if not isinstance(given, Sequence) or not all(isinstance(each, Partition | str) for each in given):
             raise InputError("partitions", given, 'what partition() gave, or text such as "3|8"; one or several')
-        asked = [parse_partition(model, each, self.prior) if isinstance(each, str) else each for each in given]
+        asked = [partition(model, each, prior=self.prior) if isinstance(each, str) else each for each in given]
         if not set(self.trust) <= set(JUDGED):
             raise InputError("trust", self.trust, f"names among {', '.join(JUDGED)}")
         object.__setattr__(self, "count", len(asked))

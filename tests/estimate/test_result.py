@@ -5,7 +5,7 @@ import pytest
 from pybtex.database import parse_string
 
 import companion
-from companion.entropy import parse_partition
+from companion.entropy import partition
 from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from tools import book
@@ -14,7 +14,7 @@ from tools import book
 @pytest.fixture(scope="module")
 def measured():
     pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    return profile(pair, parse_partition(pair, "0|1"), log_snr=np.linspace(-6.0, 4.0, 15), samples=40, seed=3)
+    return profile(pair, partition(pair, "0|1"), log_snr=np.linspace(-6.0, 4.0, 15), samples=40, seed=3)
 
 
 def test_the_table_has_a_row_a_level_and_everything_else_beside_it(measured):

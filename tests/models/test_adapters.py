@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from companion.denoiser import Denoiser
-from companion.entropy import parse_partition
+from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
@@ -373,7 +373,7 @@ def test_the_table_of_what_was_tried_holds_what_is_asked_of_an_adapter():
 @pytest.mark.slow
 def test_bfloat16_moves_the_entropy_of_digits_by_less_than_it_can_be_measured():
     whole, half = load("digits"), load("digits", dtype=torch.bfloat16)
-    levels, asked = default_levels(whole, 16), [parse_partition(whole, "3|8")]
+    levels, asked = default_levels(whole, 16), [partition(whole, "3|8")]
     (exact,), (rounded,) = (measure(model, asked, levels, 60, 0)[0] for model in (whole, half))
     # On the same noise. What half precision may move is one standard error of the entropy; the difference has an error
     # of its own, from path to path, and at 16 levels more than 4.5 of those are chance once in 10,000 times.
