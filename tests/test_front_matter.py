@@ -116,6 +116,18 @@ def test_the_python_in_the_introduction_runs(capsys):
     assert capsys.readouterr().out.startswith("cat|dog in function")
 
 
+def test_the_python_in_the_readme_runs_and_the_exact_curves_lie_in_the_bands():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    lines = [line for line in block.splitlines() if line.strip()]
+    assert len(lines) <= 12 and sum("import" in line for line in lines) == 1
+    names = {}
+    exec(block, names)
+    *_, first, second, third = names["entropy"].lines
+    for curve, result in zip((first, second, third), names["results"], strict=True):
+        lower, upper = result.band(simultaneous=True)
+        assert ((curve.get_ydata() >= lower - 1e-3) & (curve.get_ydata() <= upper + 1e-3)).all(), result.partition
+
+
 def items_of(paper: str) -> list[list[str]]:
     text = text_of("measured_against_the_papers.md")
     section = next(part for part in re.split(r"^## ", text, flags=re.M) if part.startswith(paper + ":"))
