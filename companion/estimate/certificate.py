@@ -8,13 +8,12 @@
     floor            the entropy's end against the least it can be, whatever is known
     calibration      the posterior of real data against their labels, where data were given
 
-Where a line is read at the worst of many levels its error holds at all of them at once. A profile of the model's own
-paths and one of real data are compared by `companion.estimate.held_out.against_data`, which adds two lines.
+Where a line is read at the worst of many levels its error holds at all of them at once. Two more lines come from the
+comparison with a profile of real data, `companion.estimate.held_out.against_data`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +78,6 @@ class Certificate:
     def __getitem__(self, name: str) -> Check:
         return next(check for check in self.checks if check.name == name)
 
-    def as_list(self) -> list[dict[str, Any]]:
-        """What JSON can hold."""
-        return [asdict(check) for check in self.checks]
-
-    @staticmethod
-    def from_list(values: Sequence[dict[str, Any]]) -> "Certificate":
-        """What `as_list` gave; TypeError for anything else."""
-        return Certificate(tuple(Check(**value) for value in values))
-
 
 def certify(
     plan: Plan, measured: Measurement, truncation: float, half_width: float, beside: Sequence[Measurement] = ()
@@ -98,16 +88,19 @@ def certify(
     `beside` are the measurements of the same run: one of the null branch against the mixture of all classes is what
     the line "null branch" is read from.
     """
-    checks = [
+    (end,), (error,) = weighted_mean(measured.entropy_of_path[:, -1:], measured)
+    below = max(measured.partition.floor - end, 0.0)
+    checks = (
         judge("truncation", truncation, 0.0, "start at more noise"),
-        _discretisation(measured),
+        # What two step sizes differ by is the first-order error; an extrapolated estimate has taken it off.
+        _anywhere("discretisation", measured.two_steps_of_path, measured, "more levels"),
         _agreement(measured),
         judge("sampling", half_width, 0.0, "more samples", LIMIT_OF_CHANCE),
         _null_branch(measured, beside),
-        _floor(measured),
+        judge("floor", below, error, 'the branches contradict each other: use "all", no null branch'),
         _calibration(plan, measured),
-    ]
-    return Certificate(tuple(checks))
+    )
+    return Certificate(checks)
 
 
 def judge(name: str, value: float, error: float, meaning: str, limit: float = LIMIT) -> Check:
@@ -129,28 +122,17 @@ def worst(gap: Array, half_width: Array, limit: float = LIMIT) -> tuple[float, f
 
     >>> [float(each) for each in worst(np.array([0.05, -0.04]), np.array([0.06, 0.01]))]
     [0.04, 0.005]
-    >>> [float(each) for each in worst(np.array([0.0002, 0.03]), np.array([0.0001, 0.06]))]
-    [0.03, 0.03]
     """
     size = np.abs(gap)
-    fails = size - half_width > limit
-    at = int(np.argmax(size - half_width)) if np.any(fails) else int(np.argmax(size + half_width))
-    return float(abs(gap[at])), 0.5 * float(half_width[at])
+    surely = size - half_width
+    at = np.argmax(surely if np.any(surely > limit) else size + half_width)
+    return float(size[at]), 0.5 * float(half_width[at])
 
 
-def _unmeasured(name: str, meaning: str, limit: float = LIMIT) -> Check:
-    return Check(name, None, None, limit, None, meaning)
-
-
-def _over_levels(values: Array, measured: Measurement, limit: float = LIMIT) -> tuple[float, float]:
+def _anywhere(name: str, values: Array, measured: Measurement, meaning: str, limit: float = LIMIT) -> Check:
+    """The line of a mean (levels,) that should be zero at every level."""
     gap, error = weighted_mean(values, measured)
-    return worst(gap, simultaneous_factor(values, measured) * error, limit)
-
-
-def _discretisation(measured: Measurement) -> Check:
-    """What two step sizes differ by is the first-order error; an extrapolated estimate has taken it off."""
-    value, error = _over_levels(measured.two_steps_of_path, measured)
-    return judge("discretisation", value, error, "more levels")
+    return judge(name, *worst(gap, simultaneous_factor(values, measured) * error, limit), meaning, limit)
 
 
 def _agreement(measured: Measurement) -> Check:
@@ -166,28 +148,20 @@ def _agreement(measured: Measurement) -> Check:
 def _null_branch(measured: Measurement, beside: Sequence[Measurement]) -> Check:
     """The Jensen-Shannon divergence of the paths' two laws: log 2 - H of the question which of the two it is."""
     if NULL not in measured.partition.branches:
-        return _unmeasured("null branch", "not asked: this partition does without it")
+        return Check("null branch", None, None, LIMIT, None, "not asked: this partition does without it")
+    meaning = 'the null branch is not the mixture of the classes: use "all"'
     for each in (measured, *beside):
         asked = each.partition
         mixture = [asked.second.get(k, 0.0) for k in range(len(asked.whole))]
         if set(asked.first) == {NULL} and np.allclose(mixture, asked.whole):
-            values = each.partition.entropy - each.entropy_of_path
-            value, error = _over_levels(values, each)
-            return judge("null branch", value, error, 'the null branch is not the mixture of the classes: use "all"')
-    return _unmeasured("null branch", 'measure "null|all" in the same run')
-
-
-def _floor(measured: Measurement) -> Check:
-    (end,), (error,) = weighted_mean(measured.entropy_of_path[:, -1:], measured)
-    below = max(measured.partition.floor - end, 0.0)
-    return judge("floor", below, error, 'the branches contradict each other: use "all", no null branch')
+            return _anywhere("null branch", asked.entropy - each.entropy_of_path, each, meaning)
+    return Check("null branch", None, None, LIMIT, None, 'measure "null|all" in the same run')
 
 
 def _calibration(plan: Plan, measured: Measurement) -> Check:
+    name, partition, odds = "calibration", measured.partition, measured.log_odds
     if plan.data is None:
-        return _unmeasured("calibration", "give labelled data that the model has not seen", LIMIT_OF_CHANCE)
-    partition, odds = measured.partition, measured.log_odds
+        return Check(name, None, None, LIMIT_OF_CHANCE, None, "give labelled data that the model has not seen")
     share = (plan.weights(partition)[0] / measured.weights)[measured.stratum][:, None]  # p(first side | stratum)
-    value, error = _over_levels(cross_entropy(odds, share) - binary_entropy(odds), measured, LIMIT_OF_CHANCE)
     meaning = "the posterior of these data is wrong: train better, or believe the model of its own samples only"
-    return judge("calibration", value, error, meaning, LIMIT_OF_CHANCE)
+    return _anywhere(name, cross_entropy(odds, share) - binary_entropy(odds), measured, meaning, LIMIT_OF_CHANCE)

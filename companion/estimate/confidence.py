@@ -1,7 +1,5 @@
 """How sure a curve is: standard errors over paths, and bands that hold level by level or everywhere at once."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -30,49 +28,41 @@ _STILL = 1e-12  # a standard error below this is rounding
 
 
 def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
-    """The stratified mean of values (paths, levels), sum_z W_z mean_z, and its standard error (ES 26).
-
-    >>> from companion.entropy import Partition
-    >>> pair, levels = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5), np.array([0.0])
-    >>> four, stratum = np.array([[1.0], [3.0], [0.0], [0.0]]), np.array([0, 0, 1, 1])
-    >>> found = Measurement(pair, levels, *[four] * 6, stratum, np.array([0.5, 0.5]))
-    >>> [float(each[0]) for each in weighted_mean(four, found)]
-    [1.0, 0.5]
-    """
+    """The stratified mean of values (paths, levels), sum_z W_z mean_z, and its standard error (ES 26)."""
     mean, variance = stratified(values, measured.stratum, measured.weights)
     return mean, np.sqrt(variance)
 
 
 def stratified(values: Array, stratum: NDArray[np.int64], weights: ArrayLike) -> tuple[Array, Array]:
-    """The mean of values (paths, ...) in the weights of their strata, and its variance; a stratum has two paths."""
+    """The mean of values (paths, ...) in the weights of their strata, and its variance; a stratum has two paths.
+
+    >>> stratified(np.array([[1.0], [3.0], [0.0], [0.0]]), np.array([0, 0, 1, 1]), [0.5, 0.5])
+    (array([1.]), array([0.25]))
+    """
     mean, variance = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
-    for index, weight in enumerate(np.asarray(weights)):
-        members = values[stratum == index]
+    for weight, members in _strata(values, stratum, weights):
         mean += weight * members.mean(axis=0)
         variance += weight**2 * members.var(axis=0, ddof=1) / len(members)
     return mean, variance
 
 
-def _strata(values: Array, measured: Measurement) -> Iterator[tuple[float, Array]]:
+def _strata(values: Array, stratum: NDArray[np.int64], weights: ArrayLike) -> list[tuple[float, Array]]:
     """The weight of each stratum and the values of its paths."""
-    for stratum, weight in enumerate(measured.weights):
-        yield float(weight), values[measured.stratum == stratum]
+    return [(float(weight), values[stratum == index]) for index, weight in enumerate(np.asarray(weights))]
 
 
 def skewness(values: Array, measured: Measurement) -> Array:
     """The third cumulant of the stratified mean over its standard error cubed, level by level; 0 where all is still."""
     _, error = weighted_mean(values, measured)
     third = np.zeros(values.shape[1])
-    for weight, members in _strata(values, measured):
+    for weight, members in _strata(values, measured.stratum, measured.weights):
         third += weight**3 * np.mean((members - members.mean(axis=0)) ** 3, axis=0) / len(members) ** 2
-    result: Array = third / np.where(error > _STILL, error, np.inf) ** 3
-    return result
+    return np.asarray(third / np.where(error > _STILL, error, np.inf) ** 3)
 
 
 def pointwise_factor(measured: Measurement) -> float:
-    """Standard errors on either side of a curve that hold the truth at each single level 95 times in 100.
-
-    Student's quantile, one degree of freedom lost for each branch and for each of two controls.
+    """Standard errors on either side of a curve that hold the truth at each single level 95 times in 100: Student's
+    quantile, one degree of freedom lost for each branch and for each of two controls.
     """
     freedom = max(len(measured.stratum) - len(measured.weights) - 2, 1)
     return float(stats.t.ppf(0.5 + 0.5 * COVERAGE, freedom))
@@ -86,20 +76,17 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     """
     _, error = weighted_mean(values, measured)
     moving = error > _STILL
-    if not np.any(moving):
-        return pointwise_factor(measured)
     parts = []
-    for weight, members in _strata(values[:, moving], measured):
-        count = len(members)
-        parts.append((members - members.mean(axis=0)) * (weight / np.sqrt(count * (count - 1.0)) / error[moving]))
+    for weight, members in _strata(values[:, moving], measured.stratum, measured.weights):
+        scale = weight / np.sqrt(len(members) * (len(members) - 1.0)) / error[moving]
+        parts.append((members - members.mean(axis=0)) * scale)
     # One normal variable a path is one for each row of the triangular factor, which has the same correlations.
     factor = np.linalg.qr(np.concatenate(parts), mode="r")
     draws = np.random.default_rng(0).standard_normal((_MULTIPLIERS, len(factor)))
-    largest = np.max(np.abs(draws @ factor), axis=1)
+    largest = np.quantile(np.max(np.abs(draws @ factor), axis=1, initial=0.0), COVERAGE)
     # The normal quantile becomes Student's by the same stretch as the pointwise one.
     pointwise = pointwise_factor(measured)
-    stretch = pointwise / stats.norm.ppf(0.5 + 0.5 * COVERAGE)
-    return max(pointwise, float(np.quantile(largest, COVERAGE) * stretch))
+    return max(pointwise, float(largest * (pointwise / stats.norm.ppf(0.5 + 0.5 * COVERAGE))))
 
 
 def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: float = 0.0) -> tuple[Array, Array]:
@@ -134,18 +121,16 @@ def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: floa
 
 def widest(measured: Measurement, factor: float) -> float:
     """Half of the band of `factor` standard errors around the entropy, where it is widest, in nats."""
-    entropy, error = weighted_mean(measured.entropy_of_path, measured)
-    skew = skewness(measured.entropy_of_path, measured)
-    lower, upper = limits(entropy, error, skew, factor, measured.partition.floor)
+    values = measured.entropy_of_path
+    skew = skewness(values, measured)
+    lower, upper = limits(*weighted_mean(values, measured), skew, factor, measured.partition.floor)
     return 0.5 * float(np.max(upper - lower))
 
 
 def resampled(values: Array, measured: Measurement) -> Array:
     """Curves (replicates, levels) from paths drawn again with replacement, branch by branch; always the same draws."""
-    generator = np.random.default_rng(0)
-    total = np.zeros((_REPLICATES, values.shape[1]))
-    for weight, members in _strata(values, measured):
+    generator, total = np.random.default_rng(0), np.zeros((_REPLICATES, values.shape[1]))
+    for weight, members in _strata(values, measured.stratum, measured.weights):
         count = len(members)
-        drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=_REPLICATES)
-        total += weight / count * (drawn @ members)
+        total += weight / count * (generator.multinomial(count, np.full(count, 1.0 / count), _REPLICATES) @ members)
     return total

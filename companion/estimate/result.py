@@ -4,7 +4,7 @@ import json
 import platform
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from companion import __version__
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.certificate import Certificate, certify
+from companion.estimate.certificate import Certificate, Check, certify
 from companion.estimate.confidence import (
     limits,
     pointwise_factor,
@@ -37,14 +37,22 @@ __all__ = ["Estimate", "Profile", "assemble"]
 Array = NDArray[np.float64]
 
 _FORMAT = "companion profile 2"
-_PAPER = """@misc{entropic_signature,
+_CITED = """@misc{entropic_signature,
   author        = {Handke, Florian and Stančević, Dejan and Koulischer, Felix and Demeester, Thomas
                    and Ambrogioni, Luca},
   title         = {The Entropic Signature of Class Speciation in Diffusion Models},
   year          = {2026},
   eprint        = {2602.09651},
   archiveprefix = {arXiv}
-}"""
+}
+
+@misc{companion,
+  author = {{The companion's contributors}},
+  title  = {When does a diffusion model decide?},
+  year   = {2026},
+  note   = {Python package, version %s; %s estimator, seed %s, model %s}
+}
+"""
 _CURVES = ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se")
 
 
@@ -65,18 +73,17 @@ class Estimate(NamedTuple):
 class Profile:
     """The class entropy of one partition along a model's trajectories, and what is needed to trust and repeat it.
 
-    `log_snr` (levels,) increases from noise to data. `entropy` is H(Z | X) in nats, `production` is -dH / d
-    log-snr, each with a standard error over paths; `entropy_skew` is the skewness of the entropy's estimate.
-    `pointwise` and `simultaneous` are the numbers of standard errors on either side of the entropy that hold the
-    truth in 95 of 100 runs, at a single level or at all at once (`band`). `paths` is "model" for the model's own
-    trajectories and "data" for real samples under the exact noising chain; `sampling` says why no more paths were
-    drawn. `certificate` is what the run measured of its own errors. `prior_entropy` is the entropy where nothing is
-    known, `floor` what stays open even where clean data show every class (`Partition.floor`). `truncation` is what the
-    top level leaves uncounted, in nats. `half_entropy` is the first log-snr, from noise, at which the entropy has come
-    half-way from `prior_entropy` down to `floor`, whatever the last level leaves; `window` are the levels at which a
-    tenth and nine tenths of that way are gone; `peak` is the log-snr of the largest production. Each is None where the
-    curve does not come down so far, begins below it, or is highest at an end. Their intervals are bootstraps over
-    paths, and count chance, not the bias of finite steps.
+    `log_snr` (levels,) increases from noise to data. `entropy` is H(Z | X) in nats, `production` -dH / d log-snr, each
+    with a standard error over paths; `entropy_skew` is the skewness of the entropy's estimate. `pointwise` and
+    `simultaneous` are the numbers of standard errors on either side of the entropy that hold the truth in 95 of 100
+    runs, at a single level or at all at once (`band`). `paths` is "model" for the model's own trajectories and "data"
+    for real samples under the exact noising chain; `sampling` says why no more paths were drawn. `prior_entropy` is the
+    entropy where nothing is known, `floor` what stays open even where clean data show every class (`Partition.floor`),
+    `truncation` what the top level leaves uncounted, in nats. `half_entropy` is the first log-snr, from noise, at which
+    the entropy has come half-way from `prior_entropy` down to `floor`, whatever the last level leaves; `window` are the
+    levels at which a tenth and nine tenths of that way are gone; `peak` is the log-snr of the largest production. Each
+    is None where the curve does not come down so far, begins below it, or is highest at an end. Their intervals are
+    bootstraps over paths, and count chance, not the bias of finite steps.
 
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
@@ -125,12 +132,11 @@ class Profile:
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name, arrays as lists, estimates as [value, lower, upper]: what JSON can hold."""
         found = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
-        return {**found, "certificate": self.certificate.as_list()}
+        return {**found, "certificate": [asdict(check) for check in self.certificate.checks]}
 
     def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
-        """The lower and upper end of the 95% band of the entropy, at each level by itself or at all levels at once.
-
-        `limits` says how; both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
+        """The lower and upper end of the 95% band of the entropy, at each level by itself or at all levels at once, by
+        `limits`: both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
         """
         factor = self.simultaneous if simultaneous else self.pointwise
         return limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
@@ -146,23 +152,19 @@ class Profile:
         """
         try:
             values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            if values["format"] != _FORMAT:
+                raise ValueError
+            del values["format"]
+            values |= {name: np.array(values[name], dtype=np.float64) for name in _CURVES}
+            values |= {name: Estimate(*values[name]) for name in ("half_entropy", "peak")}
+            early, late = values["window"]
+            values["window"] = Estimate(*early), Estimate(*late)
+            values["certificate"] = Certificate(tuple(Check(**check) for check in values["certificate"]))
+            return _checked(Profile(**values))
         except OSError as error:
             raise InputError("path", path, f"a file written by save ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError("path", path, "a whole file written by save") from error
-        names = {field.name for field in fields(Profile)}
-        if not isinstance(values, dict) or values.pop("format", None) != _FORMAT or set(values) != names:
-            raise InputError("path", path, f"a whole file of the format {_FORMAT!r}")
-        try:
-            for name in _CURVES:
-                values[name] = np.array(values[name], dtype=np.float64)
-            values["half_entropy"], values["peak"] = Estimate(*values["half_entropy"]), Estimate(*values["peak"])
-            values["certificate"] = Certificate.from_list(values["certificate"])
-            values["window"] = (Estimate(*values["window"][0]), Estimate(*values["window"][1]))
-            _check_kinds(values)
-        except (TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError("path", path, f"a whole file of the format {_FORMAT!r}") from error
-        return Profile(**values)
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas table with a row a level, by `log_snr`: curves, standard errors and both bands of the entropy.
@@ -173,27 +175,18 @@ class Profile:
             import pandas as pd
         except ImportError:
             raise InputError("pandas", "missing", "the package pandas: pip install pandas") from None
-        bands = {"pointwise": self.band(), "simultaneous": self.band(simultaneous=True)}
-        ends = {
-            f"{kind}_{end}": band[row] for kind, band in bands.items() for row, end in enumerate(("lower", "upper"))
+        bands = {
+            f"{kind}_{end}": values
+            for kind, everywhere in (("pointwise", False), ("simultaneous", True))
+            for end, values in zip(("lower", "upper"), self.band(everywhere), strict=True)
         }
-        frame = pd.DataFrame({name: getattr(self, name) for name in _CURVES} | ends).set_index("log_snr")
+        frame = pd.DataFrame({name: getattr(self, name) for name in _CURVES} | bands).set_index("log_snr")
         frame.attrs = {name: value for name, value in self.as_dict().items() if name not in _CURVES}
         return frame
 
     def bibtex(self) -> str:
         """What to cite for this profile, as BibTeX: the paper of the method, and the package that carried it out."""
-        year, version = "2026", self.versions["companion"]
-        note = (
-            f"Python package, version {version}; {self.method} estimator, seed {self.seed}, model {self.model_digest}"
-        )
-        ours = {
-            "author": "{The companion's contributors}",
-            "title": "When does a diffusion model decide?",
-            "year": year,
-        }
-        lines = "".join(f",\n  {name:6s} = {{{value}}}" for name, value in (ours | {"note": note}).items())
-        return f"{_PAPER}\n\n@misc{{companion{lines}\n}}\n"
+        return _CITED % (self.versions["companion"], self.method, self.seed, self.model_digest)
 
     def summary(self) -> str:
         """A few lines that a person reads, none longer than 80 characters but for a long name."""
@@ -218,22 +211,21 @@ class Profile:
         return "\n".join([f"{self.partition} in {self.model} ({self.method} estimator)", *lines])
 
 
-def _check_kinds(values: dict[str, Any]) -> None:
-    """TypeError unless curves are finite and of one length, numbers are numbers and names are text."""
-    numbers = [values[name] for name in ("prior", "prior_entropy", "floor", "pointwise", "simultaneous", "truncation")]
-    numbers += [values[name] for name in ("samples", "evaluations", "seconds", "seed")]
-    numbers += [each for name in ("half_entropy", "peak") for each in values[name] if each is not None]
-    numbers += [each for edge in values["window"] for each in edge if each is not None]
-    numbers += [
-        each for check in values["certificate"].checks for each in (check.value, check.error) if each is not None
-    ]
-    texts = [values[name] for name in ("partition", "model", "model_digest", "method", "paths", "sampling")]
-    curves = [values[name] for name in _CURVES]
+def _checked(found: Profile) -> Profile:
+    """The profile; TypeError unless curves are finite and of one length, numbers are numbers and names are text."""
+    kinds = {field.name: field.type for field in fields(Profile)}
+    curves = [getattr(found, name) for name in _CURVES]
+    texts = [getattr(found, name) for name, kind in kinds.items() if kind is str]
+    numbers = [getattr(found, name) for name, kind in kinds.items() if kind in (int, float)]
+    pairs = [(check.value, check.error) for check in found.certificate.checks]
+    several = (found.half_entropy, found.peak, *found.window, *pairs)
+    numbers += [number for each in several for number in each if number is not None]
     whole = all(curve.shape == (len(curves[0]),) and len(curve) and np.isfinite(curve).all() for curve in curves)
     if not whole or not all(isinstance(text, str) for text in texts):
         raise TypeError
     if not all(isinstance(number, int | float) and abs(number) < np.inf for number in numbers):
         raise TypeError
+    return found
 
 
 def assemble(
@@ -245,25 +237,23 @@ def assemble(
     sampling: str,
     beside: Sequence[Measurement] = (),
 ) -> Profile:
-    """The profile of one of a plan's measurements; `sampling` says why no more paths were drawn.
-
-    `beside` are all measurements of the plan, for what the certificate reads off another one.
+    """The profile of one of a plan's measurements; `sampling` says why no more paths were drawn, and `beside` are all
+    measurements of the plan, for what the certificate reads off another one.
     """
-    partition, levels = measured.partition, measured.log_snr
-    entropy, entropy_se = weighted_mean(measured.entropy_of_path, measured)
+    partition, levels, of_path = measured.partition, measured.log_snr, measured.entropy_of_path
+    entropy, entropy_se = weighted_mean(of_path, measured)
     production, production_se = weighted_mean(measured.production_of_path, measured)
     # Without signal production is constant in snr, so the top level knows its production times one unit of log-snr.
     # A run that starts from nothing has counted that; what is left is the difference.
     counted = partition.entropy - float(entropy[0]) if plan.from_nothing else 0.0
     truncation = abs(float(production[0]) - counted)
-
-    both = np.concatenate([measured.entropy_of_path, measured.production_of_path], axis=1)
-    curves, rates = np.split(resampled(both, measured), 2, axis=1)
-    simultaneous = simultaneous_factor(measured.entropy_of_path, measured)
+    simultaneous = simultaneous_factor(of_path, measured)
+    again = resampled(np.concatenate([of_path, measured.production_of_path], axis=1), measured)
+    curves, rates = np.split(np.vstack([np.concatenate([entropy, production]), again]), 2, axis=1)
 
     def level_of(known: float) -> Estimate:
         target = partition.entropy - known * (partition.entropy - partition.floor)
-        return _estimate(_crossings(levels, np.vstack([entropy, curves]), target))
+        return _estimate([_crossing(levels, curve, target) for curve in curves])
 
     return Profile(
         partition=partition.label,
@@ -277,7 +267,7 @@ def assemble(
         # A mean of corrected values may pass the ends that no entropy and no production passes, by chance.
         entropy=np.clip(entropy, 0.0, partition.entropy),
         entropy_se=entropy_se,
-        entropy_skew=skewness(measured.entropy_of_path, measured),
+        entropy_skew=skewness(of_path, measured),
         production=np.maximum(production, 0.0),
         production_se=production_se,
         pointwise=pointwise_factor(measured),
@@ -288,7 +278,7 @@ def assemble(
         truncation=truncation,
         half_entropy=level_of(0.5),
         window=(level_of(0.1), level_of(0.9)),
-        peak=_estimate(_maxima(levels, np.vstack([production, rates]))),
+        peak=_estimate([_vertex(levels, curve) for curve in rates]),
         samples=len(measured.stratum),
         evaluations=evaluations,
         seconds=seconds,
@@ -302,43 +292,31 @@ def assemble(
     )
 
 
-def _crossings(levels: Array, curves: Array, target: float) -> Array:
-    """The first level, from noise, at which each falling curve has come down to the target, by linear interpolation.
-
-    NaN where a curve never does, or begins below it.
+def _crossing(levels: Array, curve: Array, target: float) -> float:
+    """The first level, from noise, at which a falling curve has come down to the target, by linear interpolation; NaN
+    where it never does, or begins below it.
     """
-    below = curves <= target
-    after = np.argmax(below, axis=1)
-    rows, before = np.arange(len(curves)), np.maximum(after - 1, 0)
-    above, under = curves[rows, before], curves[rows, after]
-    found = below.any(axis=1) & (after > 0)
-    part = np.divide(above - target, above - under, out=np.full(len(curves), np.nan), where=found)
-    result: Array = levels[before] + part * (levels[after] - levels[before])
-    return result
+    at = int(np.argmax(curve <= target))
+    return float(np.interp(target, curve[[at, at - 1]], levels[[at, at - 1]])) if at > 0 else np.nan
 
 
-def _maxima(levels: Array, curves: Array) -> Array:
-    """The vertex of the parabola through each curve's highest point and its neighbours; NaN where that is an end."""
-    top = np.argmax(curves, axis=1)
-    inside = (top > 0) & (top < len(levels) - 1)
-    rows, at = np.arange(len(curves)), np.clip(top, 1, max(len(levels) - 2, 1))
-    if len(levels) < 3:
-        return np.full(len(curves), np.nan)
-    before, after = levels[at] - levels[at - 1], levels[at + 1] - levels[at]
-    # The parabola's slopes in the middle of the two steps.
-    rising = (curves[rows, at] - curves[rows, at - 1]) / before
-    falling = (curves[rows, at + 1] - curves[rows, at]) / after
-    bend = rising - falling
-    shift = np.divide((before + after) * rising, bend, out=before.copy(), where=bend > 0.0)
-    return np.where(inside, levels[at] + 0.5 * (shift - before), np.nan)
+def _vertex(levels: Array, curve: Array) -> float:
+    """That of the parabola through a curve's highest point and its neighbours; NaN where that is an end."""
+    at = int(np.argmax(curve))
+    if not 0 < at < len(levels) - 1:
+        return np.nan
+    before, after = np.diff(levels[at - 1 : at + 2])
+    # The parabola's slopes in the middle of the two steps; the highest point is the first of equal ones.
+    rising, falling = np.diff(curve[at - 1 : at + 2]) / (before, after)
+    return float(levels[at] + 0.5 * ((before + after) * rising / (rising - falling) - before))
 
 
-def _estimate(found: Array) -> Estimate:
+def _estimate(found: list[float]) -> Estimate:
     """The first of the numbers, with the interval of the others."""
-    value, others = float(found[0]), found[1:][np.isfinite(found[1:])]
-    if not np.isfinite(value):
+    value, others = found[0], np.array(found[1:])
+    if np.isnan(value):
         return Estimate(None, None, None)
-    if len(others) < 0.975 * (len(found) - 1):
+    known = others[np.isfinite(others)]
+    if len(known) < 0.975 * len(others):
         return Estimate(value, None, None)
-    lower, upper = np.quantile(others, [0.025, 0.975])
-    return Estimate(value, float(lower), float(upper))
+    return Estimate(value, *np.quantile(known, [0.025, 0.975]).tolist())

@@ -1,5 +1,6 @@
 """Every line of a certificate: it holds where it should, and fails on a case made to fail."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from companion import figures
 from companion.denoiser import FunctionDenoiser
 from companion.entropy import NULL, Partition, partition
+from companion.errors import InputError
 from companion.estimate.certificate import Certificate, Check, certify, judge, worst
 from companion.estimate.confidence import simultaneous_factor
 from companion.estimate.held_out import against_data, drawn_samples
@@ -286,9 +288,10 @@ def test_lines_are_judged_at_two_errors():
 def test_a_certificate_comes_back_from_a_file(tmp_path):
     GOOD.save(tmp_path / "profile.json")
     assert Profile.load(tmp_path / "profile.json").certificate == GOOD.certificate
-    assert Certificate.from_list(GOOD.certificate.as_list()) == GOOD.certificate
-    with pytest.raises(TypeError):
-        Certificate.from_list([{"name": "x"}])
+    saved = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
+    (tmp_path / "profile.json").write_text(json.dumps({**saved, "certificate": [{"name": "x"}]}), encoding="utf-8")
+    with pytest.raises(InputError, match="a whole file"):
+        Profile.load(tmp_path / "profile.json")
 
 
 def test_the_panel_tells_verdicts_apart_without_colour():
