@@ -16,8 +16,8 @@ and the average taken over p_A^q p_B^(1-q) / Z:
 and the production is -dH/dlambda = (1/4) int Z(q) R(q) / cosh(pi omega) d omega. Not in the papers.
 
 `LINE` holds the points q at which a pair of classes gives log Z and R; `entropy_on_line` and `production_on_line` sum
-over them. The integrands are analytic and decay like exp(-pi omega): the trapezoidal rule is exact to about 1e-14
-nats, absolutely, as far as log Z is.
+over them. The integrands are analytic and decay like exp(-pi omega): the trapezoidal rule is exact to about 1e-14 nats,
+absolutely, as far as log Z is.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from companion.errors import InputError
 
-__all__ = ["LINE", "ComplexArray", "entropy_on_line", "log_one_plus", "production_on_line"]
+__all__ = ["LINE", "ComplexArray", "entropy_on_line", "production_on_line"]
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -43,9 +43,7 @@ _SHARE = np.where(_OMEGA == 0.0, 0.25, 0.5) * _STEP / np.cosh(np.pi * _OMEGA)
 
 
 def entropy_on_line(log_affinity: ComplexArray) -> Array:
-    """The class entropy in nats of two equally probable classes, from log Z at `LINE`: (..., len(LINE)) to (...).
-
-        H = (1/4) int Z(q) / ( q (1-q) cosh(pi omega) ) d omega
+    """The class entropy H in nats of two equally probable classes, from log Z at `LINE`: (..., len(LINE)) to (...).
 
     Raises InputError for another shape, or NaN.
 
@@ -57,9 +55,7 @@ def entropy_on_line(log_affinity: ComplexArray) -> Array:
 
 
 def production_on_line(log_affinity: ComplexArray, rate: ComplexArray) -> Array:
-    """-dH/dlambda in nats, from log Z and R = -(d log Z / d lambda) / (q (1-q)) at `LINE`: (..., len(LINE)) to (...).
-
-        -dH/dlambda = (1/4) int Z(q) R(q) / cosh(pi omega) d omega
+    """The production -dH/dlambda in nats, from log Z and R at `LINE`: (..., len(LINE)) to (...).
 
     Raises as `entropy_on_line` does. Two classes at distance |Delta| in noise have R = snr |Delta|^2 / 2; while the
     noise is large, the production is an eighth of snr |Delta|^2:
@@ -68,27 +64,12 @@ def production_on_line(log_affinity: ComplexArray, rate: ComplexArray) -> Array:
     >>> float(production_on_line(far, 0.5 * np.ones_like(far)).round(12))
     0.125
     """
-    affinity = np.exp(_checked("log_affinity", log_affinity))
-    result: Array = (affinity * _checked("rate", rate)).real @ _SHARE
-    return result
-
-
-def log_one_plus(z: ComplexArray) -> ComplexArray:
-    """The principal logarithm log(1 + z) of complex numbers, with all digits where z is small; InputError for -1.
-
-    >>> complex(log_one_plus(np.array(1e-20 + 1e-30j)))
-    (1e-20+1e-30j)
-    """
-    real, imaginary = z.real, z.imag
-    if np.any(z == -1.0):
-        raise InputError("z", z, "complex numbers other than -1")
-    result: ComplexArray = 0.5 * np.log1p(real * (2.0 + real) + imaginary**2) + 1j * np.arctan2(imaginary, 1.0 + real)
+    result: Array = (np.exp(_checked("log_affinity", log_affinity)) * _checked("rate", rate)).real @ _SHARE
     return result
 
 
 def _checked(argument: str, values: ComplexArray) -> ComplexArray:
     if np.shape(values)[-1:] != LINE.shape or np.any(np.isnan(values)):
-        raise InputError(
-            argument, f"of shape {np.shape(values)}", f"numbers of shape (..., {len(LINE)}), one for each point"
-        )
+        expected = f"numbers of shape (..., {len(LINE)}), one for each point"
+        raise InputError(argument, f"of shape {np.shape(values)}", expected)
     return values

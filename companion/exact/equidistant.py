@@ -16,7 +16,7 @@ sides, and the trapezoidal rule sums it to rounding error. Arrays are float64 nu
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,10 +33,8 @@ Array = NDArray[np.float64]
 # exp(-e^z) is bounded for |Im z| < pi/2, where steps of 0.3 leave an error of exp(-pi^2 / 0.3) = 5e-15; a standard
 # normal density needs only steps of 1/2. What is farther than 8 deviations, or below exp(-37) of the maximum, is left
 # out: 1e-15.
-_STEP = 0.3
-_NORMAL_STEP = 0.5
-_FARTHEST_DEVIATION = 8.0
-_NEGLIGIBLE = -37.0
+_STEP, _NORMAL_STEP = 0.3, 0.5
+_FARTHEST_DEVIATION, _NEGLIGIBLE = 8.0, -37.0
 _MOST_CLASSES = 1e100
 # Entropies and productions are at most K e^(-kappa/8) times a small number: beyond this exponent they are no float.
 _UNDERFLOW = 710.0
@@ -55,7 +53,7 @@ def entropy(kappa: ArrayLike, classes: int) -> Array:
     """
     count = _checked_count("classes", classes, at_least=2)
     groups = [_Group(1.0, 1.0, 1.0), _Group(count - 1.0, 0.0, 1.0)]
-    return _for_each(kappa, count, lambda a: _mean_log_ratio(a, groups, 0))
+    return _for_each(kappa, count, lambda a: _mean_log_ratio(a, groups, groups[0]))
 
 
 def production(kappa: ArrayLike, classes: int) -> Array:
@@ -71,11 +69,10 @@ def production(kappa: ArrayLike, classes: int) -> Array:
     """
     count = _checked_count("classes", classes, at_least=2)
 
-    def production_at(a: float) -> float:
-        def log_integrand(v: Array) -> Array:
-            rivals: Array = v + 2.0 * _log_laplace(v + a * a, a) + (count - 2.0) * _log_laplace(v, a)
-            return rivals
+    def log_integrand(v: Array, a: float) -> Array:
+        return v + 2.0 * _log_laplace(v + a * a, a) + (count - 2.0) * _log_laplace(v, a)
 
+    def production_at(a: float) -> float:
         return math.exp(_log_integral(log_integrand, a, count, 1.0, 1.0) + 0.5 * a * a) * (count - 1.0) / 4.0
 
     return _for_each(kappa, count, production_at)
@@ -90,8 +87,7 @@ def partition_entropy(kappa: ArrayLike, first: int, second: int, weight: float |
     `weight` is the prior probability pi of the first side; None stands for its true share first / (first + second).
     One class against the others is (1, K-1), balanced with `weight` 1/2; against all of them, itself included,
     (1, K, shared=1). To about 1e-12, relatively where no class is shared. Raises InputError for an empty side, more
-    shared classes than a side has, a weight that is not between 0 and 1, and as `entropy` does. Source: ES 26, 99, 101,
-    105.
+    shared classes than a side has, a weight not between 0 and 1, and as `entropy` does. Source: ES 26, 99, 101, 105.
 
     >>> partition_entropy([0.0, 20.0], 1, 999, 0.5).round(8)
     array([0.69314718, 0.12919282])
@@ -105,20 +101,14 @@ def partition_entropy(kappa: ArrayLike, first: int, second: int, weight: float |
     # The groups: classes of the first side alone, of the second alone, of both. A side's own sum is N, both sides' T.
     of_first = [_Group(m - shared, alpha, alpha), _Group(n - shared, 0.0, beta), _Group(shared, alpha, alpha + beta)]
     of_second = [_Group(m - shared, 0.0, alpha), _Group(n - shared, beta, beta), _Group(shared, beta, alpha + beta)]
+    sides = [[group for group in side if group.classes > 0.0] for side in (of_first, of_second)]
+    cases = [(groups, true) for groups in sides for true in groups if true.own > 0.0]
 
     def entropy_at(a: float) -> float:
-        return total(lambda groups, true: _mean_log_ratio(a, groups, true))
-
-    def total(mean_log_ratio: Callable[[list[_Group], int], float]) -> float:
-        return sum(
-            coefficient * group.count * mean_log_ratio(groups, true)
-            for groups, coefficient in ((of_first, alpha), (of_second, beta))
-            for true, group in enumerate(groups)
-            if group.count > 0.0 and group.own > 0.0
-        )
+        return sum(true.own * true.classes * _mean_log_ratio(a, groups, true) for groups, true in cases)
 
     # With the class known, only what both sides share stays open.
-    floor = total(lambda groups, true: math.log(groups[true].whole / groups[true].own))
+    floor = sum(true.own * true.classes * math.log(true.whole / true.own) for _, true in cases)
     return _for_each(kappa, m + n, entropy_at, floor)
 
 
@@ -137,40 +127,35 @@ def half_kappa(entropy_of: Callable[[float], Array], floor: float = 0.0) -> floa
         raise InputError("entropy_of", f"{start} at kappa = 0", "an entropy")
     floor = number("floor", floor, f"an entropy between 0 and {start:.6g}", lambda x: (x >= 0.0) & (x < start))
     half = 0.5 * (start + floor)
-    last = 8.0
-    while float(entropy_of(last)) > half:
-        last *= 2.0
-        if last > 1e6:
-            raise InputError("entropy_of", f"above {half:.6g} for every kappa", "one that falls half way to the floor")
+    last = next((kappa for kappa in 8.0 * 2.0 ** np.arange(17) if not float(entropy_of(kappa)) > half), None)
+    if last is None:
+        raise InputError("entropy_of", f"above {half:.6g} for every kappa", "one that falls half way to the floor")
     return float(brentq(lambda kappa: float(entropy_of(kappa)) - half, 0.0, last, xtol=1e-11))
 
 
-@dataclass(frozen=True)
-class _Group:
-    """`count` classes of equal coefficients: `own` in the sum N, `whole` in the sum T."""
+class _Group(NamedTuple):
+    """So many `classes` of equal coefficients: `own` in the sum N, `whole` in the sum T."""
 
-    count: float
+    classes: float
     own: float
     whole: float
 
 
-def _mean_log_ratio(a: float, groups: list[_Group], true: int) -> float:
-    """E log(T / N), where the true class belongs to groups[true]; own <= whole in every group."""
-    present = [(group, k == true) for k, group in enumerate(groups) if group.count > 0.0]
+def _mean_log_ratio(a: float, groups: list[_Group], true: _Group) -> float:
+    """E log(T / N), where the true class belongs to the group `true`; own <= whole in every group."""
 
-    def log_integrand(v: Array) -> Array:
+    def log_integrand(v: Array, a: float) -> Array:
         log_own, log_ratio = np.zeros_like(v), np.zeros_like(v)
-        for group, holds_true in present:
-            of_own = _log_transform(v, a, group.count, group.own, holds_true)
+        for group in groups:
+            of_own = _log_transform(v, a, group.classes, group.own, group is true)
             log_own += of_own
             if group.whole != group.own:
-                log_ratio += _log_transform(v, a, group.count, group.whole, holds_true) - of_own
+                log_ratio += _log_transform(v, a, group.classes, group.whole, group is true) - of_own
         with np.errstate(divide="ignore"):  # where 1 - phi is no float, far outside the range that counts
-            result: Array = log_own + np.log(-np.expm1(log_ratio))
-        return result
+            return log_own + np.log(-np.expm1(log_ratio))
 
-    coefficients = [c for group, _ in present for c in (group.own, group.whole) if c > 0.0]
-    count = sum(group.count for group, _ in present)
+    coefficients = [c for group in groups for c in (group.own, group.whole) if c > 0.0]
+    count = sum(group.classes for group in groups)
     return math.exp(_log_integral(log_integrand, a, count, min(coefficients), max(coefficients)))
 
 
@@ -178,8 +163,7 @@ def _log_transform(v: Array, a: float, count: float, coefficient: float, holds_t
     """log E exp(-u coefficient sum of W_j) over `count` classes at u = e^v, one of them true if so said."""
     if coefficient == 0.0:
         return np.zeros_like(v)
-    at = v + math.log(coefficient)
-    false = count - holds_true
+    at, false = v + math.log(coefficient), count - holds_true
     result = false * _log_laplace(at, a) if false > 0.0 else np.zeros_like(v)
     return result + _log_laplace(at + a * a, a) if holds_true else result
 
@@ -192,31 +176,29 @@ def _log_laplace(v: Array, a: float) -> Array:
     """
     step = min(_NORMAL_STEP, _STEP / a)
     reach = math.ceil((_FARTHEST_DEVIATION + 1.0) / step)
-    around = step * np.arange(-reach, reach + 1)
-    result = np.empty_like(v)
-    small = v < 0.0
+    around, density = step * np.arange(-reach, reach + 1), step / math.sqrt(2.0 * math.pi)
+    result, small = np.empty_like(v), v < 0.0
     # The maximum of 1 - phi's integrand, to less than a deviation.
     xi = np.clip(-v[small] / a, 0.0, a)[:, None] + around
     z = v[small][:, None] + a * xi
     taken = np.where(z < -30.0, z, np.log(-np.expm1(-np.exp(np.clip(z, -30.0, 5.0)))))
-    result[small] = np.log1p(-np.exp(_log_sum(taken - 0.5 * xi**2, step)))
+    result[small] = np.log1p(-np.exp(_log_sum(taken - 0.5 * xi**2, density)))
     # The maximum of phi's: xi = -a e^(v + a xi), a Lambert equation.
     xi = (-wrightomega(v[~small] + 2.0 * math.log(a)) / a)[:, None] + around
     left = -np.exp(np.minimum(v[~small][:, None] + a * xi, 700.0))
-    result[~small] = _log_sum(left - 0.5 * xi**2, step)
+    result[~small] = _log_sum(left - 0.5 * xi**2, density)
     return result
 
 
 def _log_sum(exponents: Array, step: float) -> Array:
-    """log of step / sqrt(2 pi) times the sum of exp(exponents) along the last axis."""
-    largest = exponents.max(axis=-1)
-    total = np.exp(exponents - largest[:, None]).sum(axis=-1)
-    result: Array = largest + np.log(total) + math.log(step / math.sqrt(2.0 * math.pi))
+    """log of step times the sum of exp(exponents) along the last axis."""
+    largest = exponents.max(axis=-1, keepdims=True)
+    result: Array = largest[..., 0] + np.log(step * np.exp(exponents - largest).sum(axis=-1))
     return result
 
 
 def _log_integral(
-    log_integrand: Callable[[Array], Array], a: float, count: float, smallest: float, largest: float
+    log_integrand: Callable[[Array, float], Array], a: float, count: float, smallest: float, largest: float
 ) -> float:
     """log of the integral over v, by the trapezoidal rule where the integrand is not negligible.
 
@@ -225,14 +207,14 @@ def _log_integral(
     """
     first = -(a * a + _FARTHEST_DEVIATION * a - _NEGLIGIBLE + 10.0 + math.log(count * largest))
     last = _FARTHEST_DEVIATION * a + 10.0 - math.log(smallest)
-    width = max(2.0, a / math.sqrt(1.0 + 2.0 * math.log(count)))
-    coarse = np.arange(first, last + width, width)
-    values = log_integrand(coarse)
-    held = np.flatnonzero(values > values.max() + _NEGLIGIBLE)
     # The largest of K normal variables is known to a deviation of about 1/sqrt(2 log K): K classes need finer steps.
-    step = _STEP * max(1.0, a / math.sqrt(1.0 + 2.0 * math.log(count)))
-    values = log_integrand(np.arange(coarse[held[0]] - width, coarse[held[-1]] + width, step))
-    return float(values.max() + math.log(step * np.exp(values - values.max()).sum()))
+    deviation = a / math.sqrt(1.0 + 2.0 * math.log(count))
+    width = max(2.0, deviation)
+    coarse = np.arange(first, last + width, width)
+    values = log_integrand(coarse, a)
+    held = coarse[values > values.max() + _NEGLIGIBLE]
+    step = _STEP * max(1.0, deviation)
+    return float(_log_sum(log_integrand(np.arange(held[0] - width, held[-1] + width, step), a), step))
 
 
 def _for_each(kappa: ArrayLike, count: float, function: Callable[[float], float], limit: float = 0.0) -> Array:

@@ -18,18 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import lambertw
+from scipy.special import lambertw, log1p
 from torch import Tensor
 
 from companion.arguments import finite_levels, number, numbers, whole_number
 from companion.errors import InputError
-from companion.exact.affinity import (
-    LINE,
-    ComplexArray,
-    entropy_on_line,
-    log_one_plus,
-    production_on_line,
-)
+from companion.exact.affinity import LINE, ComplexArray, entropy_on_line, production_on_line
 from companion.forward import noise_of
 
 __all__ = ["GaussianPair", "gaussian_pair", "isotropic_log_entropy", "log_ratio"]
@@ -284,7 +278,7 @@ def _on_line(pair: GaussianPair, levels: Array) -> tuple[ComplexArray, ComplexAr
         lost = (a - b) / (a + noise)  # 1 - B/A
         # q e^(-(1-q) l) + (1-q) e^(q l) = e^(q l) (1 - q lost), whose last factor never leaves the half plane Re > 1/2
         # (l > 0) or Re > 1 (l < 0): the principal logarithm is the right one.
-        log_affinity -= 0.5 * count * (LINE * ratio + log_one_plus(-LINE * lost))
+        log_affinity -= 0.5 * count * (LINE * ratio + log1p(-LINE * lost))
         slope = noise * (a - b) / ((a + noise) * (b + noise))  # dl/dlambda
         rate += 0.5 * count * slope * lost / (1.0 - LINE * lost)
         pooled = (1.0 - LINE) * (a + noise) + LINE * (b + noise)

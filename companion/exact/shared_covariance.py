@@ -24,6 +24,7 @@ __all__ = ["Estimate", "monte_carlo"]
 
 Array = NDArray[np.float64]
 
+_SQUARES = "finite squared distances, one for each pair of at least two classes"
 _TABLE = 2**22  # the largest table of draws times classes held at once, in numbers of 8 bytes: 32 MiB
 
 
@@ -49,9 +50,9 @@ def monte_carlo(
 
         H = E[ entropy of p(. | x) ],    -dH/dlog scale = (scale / 4) E sum_jk p(j|x) p(k|x) kappa_jk
 
-    Pass squared distances of the means as `kappa` and binary.control_parameter(1, sigma, 1, s) as `scale`, of any
-    shape; for points production is then per log-snr. The same draws serve every scale, so curves are smooth and their
-    errors correlated. `weights` (K,) are prior probabilities, equal by default. `groups` ask for the entropy of a
+    Pass squared distances of the means as `kappa` and two_gaussians.control_parameter(1, sigma, 1, s) as `scale`, of
+    any shape; for points production is then per log-snr. The same draws serve every scale, so curves are smooth and
+    their errors correlated. `weights` (K,) are prior probabilities, equal by default. `groups` ask for the entropy of a
     partition instead: group g of the classes is side g, classes in no group are left out, weights renormalised (ES 25).
     Both estimates are without bias. Where the entropy is below about 10 / `count`, a handful of draws carry it or none
     does, and a standard error says little.
@@ -65,33 +66,35 @@ def monte_carlo(
     """
     scales = numbers("scale", scale, "finite numbers of at least 0", lambda x: (x >= 0.0) & np.isfinite(x))
     count = whole_number("count", count, least=2)
-    squares = numbers(
-        "kappa", kappa, "finite squared distances, one for each pair of at least two classes", np.isfinite
-    )
+    squares = numbers("kappa", kappa, _SQUARES, np.isfinite)
     if squares.ndim != 2 or squares.shape[0] != squares.shape[1] or len(squares) < 2:
-        raise InputError("kappa", f"of shape {squares.shape}", "one number for each pair of at least two classes")
-    prior = _checked_weights(weights, len(squares))
-    sides = _checked_sides(groups, len(squares))
+        raise InputError("kappa", f"of shape {squares.shape}", _SQUARES)
+    classes = len(squares)
+    prior = np.full(classes, 1.0) if weights is None else probabilities("weights", weights, count=classes)
+    sides = _checked_sides(groups, classes)
     kept = [k for side in sides for k in side]
     places = _places(squares[np.ix_(kept, kept)])
     log_prior = torch.from_numpy(np.log(prior[kept] / prior[kept].sum()))
     side = torch.cat([torch.full((len(group),), g) for g, group in enumerate(sides)])
-    moments = np.zeros((4, scales.size))
+    sums = torch.zeros(2, 2, scales.size, dtype=torch.float64)  # of entropy and production; of their squares
     for true, noise in _draws(log_prior, places.shape[1], count, generator):
         for n, each in enumerate(scales.flat):
-            log_posterior = torch.log_softmax(log_prior + _log_likelihood(places, true, noise, float(each)), dim=1)
+            # log p(x | j) up to a term without j, for x = sqrt(each) m_true + noise and means sqrt(each) m_j
+            state = each * places[true] + each**0.5 * noise
+            log_likelihood = state @ places.T - 0.5 * each * places.square().sum(dim=1)
+            log_posterior = torch.log_softmax(log_prior + log_likelihood, dim=1)
             entropy, spread = _entropy_and_spread(log_posterior, places, side)
-            production = 0.5 * float(each) * spread
-            values = (entropy, entropy.square(), production, production.square())
-            moments[:, n] += [float(value.sum()) for value in values]
-    means = (moments / count).reshape(4, *scales.shape)
-    return Estimate(means[0], _error(means[0], means[1], count), means[2], _error(means[2], means[3], count))
+            values = torch.stack([entropy, 0.5 * each * spread])
+            sums[:, :, n] += torch.stack([values.sum(dim=1), values.square().sum(dim=1)])
+    means, squares_of = (sums.numpy() / count).reshape(2, 2, *scales.shape)
+    errors = np.sqrt(np.maximum(squares_of - means**2, 0.0) / (count - 1))
+    return Estimate(means[0], errors[0], means[1], errors[1])
 
 
 def _places(squares: Array) -> Tensor:
     """Points (K, rank) whose squared distances are given, their centre at zero."""
     near = 1e-9 * float(np.abs(squares).max())  # distances computed from a matrix product are not zero on the diagonal
-    if not np.all(np.isfinite(squares)) or not np.allclose(squares, squares.T) or np.any(np.diag(squares) > near):
+    if not np.allclose(squares, squares.T) or np.any(np.diag(squares) > near):
         raise InputError("kappa", squares, "finite squared distances: symmetric, zero on the diagonal")
     centring = np.eye(len(squares)) - 1.0 / len(squares)
     sizes, directions = np.linalg.eigh(-0.5 * centring @ squares @ centring)
@@ -113,13 +116,6 @@ def _draws(log_prior: Tensor, rank: int, count: int, generator: torch.Generator)
     return [(true[n : n + rows], noise[n : n + rows]) for n in range(0, count, rows)]
 
 
-def _log_likelihood(places: Tensor, true: Tensor, noise: Tensor, scale: float) -> Tensor:
-    """log p(x | j) up to a term without j, (draws, K), for x = sqrt(scale) m_true + noise and means sqrt(scale) m_j."""
-    state = scale * places[true] + scale**0.5 * noise
-    log_likelihood: Tensor = state @ places.T - 0.5 * scale * places.square().sum(dim=1)
-    return log_likelihood
-
-
 def _entropy_and_spread(log_posterior: Tensor, places: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
     """The entropy of each posterior over the sides, and sum_A p(A | x) |m_A - m|^2 of the sides' posterior means."""
     posterior = log_posterior.exp()
@@ -136,20 +132,6 @@ def _entropy_and_spread(log_posterior: Tensor, places: Tensor, side: Tensor) -> 
             mean = posterior[:, side == g] @ places[side == g]
             within += mean.square().sum(dim=1) / total[:, g].clamp(min=1e-300)
     return entropy, (within - (posterior @ places).square().sum(dim=1)).clamp(min=0.0)
-
-
-def _error(mean: Array, mean_square: Array, count: int) -> Array:
-    error: Array = np.sqrt(np.maximum(mean_square - mean**2, 0.0) / (count - 1))
-    return error
-
-
-def _checked_weights(weights: Sequence[float] | None, count: int) -> Array:
-    if weights is None:
-        return np.full(count, 1.0 / count)
-    prior = probabilities("weights", weights)
-    if len(prior) != count:
-        raise InputError("weights", weights, f"one probability for each of {count} classes")
-    return prior
 
 
 def _checked_sides(groups: Sequence[Sequence[int]] | None, count: int) -> list[list[int]]:

@@ -20,16 +20,7 @@ from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.forward import Process
 
-__all__ = [
-    "Peak",
-    "decision_time",
-    "entropy",
-    "half_maximum",
-    "kappa_decided",
-    "peak",
-    "production",
-    "speciation_time",
-]
+__all__ = ["Peak", "decision_time", "entropy", "half_maximum", "kappa_decided", "peak", "production"]
 
 Array = NDArray[np.float64]
 
@@ -46,8 +37,6 @@ _FARTHEST = 1e150  # the square of which is a float64
 def entropy(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
     """The class entropy H(Z | X_t) at times t, in nats.
 
-        H = H(kappa),    kappa = alpha^2 distance^2 / (alpha^2 s^2 + sigma^2)
-
     `t`, `distance` and `s` broadcast. Raises InputError for a time outside the process, a distance that is not positive
     or beyond 1e150, an s that is negative or beyond 1e150, and at the clean end for points (s = 0). Source: ES 7, 15.
 
@@ -59,9 +48,7 @@ def entropy(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -
 
 
 def production(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
-    """The class entropy produced per unit of the process's own time, dH/dt >= 0, in nats.
-
-        dH/dt = (g^2 / v) kappa (-dH/dkappa)
+    """The class entropy produced per unit of the process's own time, dH/dt = (g^2 / v) kappa (-dH/dkappa), in nats.
 
     Arguments and errors are those of `entropy`. Zero where the signal is zero. Source: ES 52 for two classes.
 
@@ -73,32 +60,15 @@ def production(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike
     kappa = _kappa(process, times, apart, width)
     with np.errstate(all="ignore"):  # g^2 and v may be infinite where nothing of the signal is left
         rate = process.diffusion(times) / ((process.alpha(times) * width) ** 2 + process.sigma(times) ** 2)
-        produced = rate * (kappa * two_gaussians.production(kappa))
-    return np.where(kappa > 0.0, produced, 0.0)
-
-
-def speciation_time(process: Process, dimension: ArrayLike) -> Array:
-    """The time at which snr = 1/d, where classes sqrt(d) apart begin to be told from each other.
-
-        VP as an OU process:  t_S = (1/2) log(1 + d) ~ (1/2) log d        VE:  t_S = sqrt(d)
-
-    NaN where the process ends before that. Raises InputError for a dimension below 1. Source: ES 20 and 56 (to leading
-    order), 21 and 72.
-
-    >>> from companion.forward import variance_exploding
-    >>> speciation_time(variance_exploding(), [4.0, 1e6])
-    array([   2., 1000.])
-    """
-    expected = "finite numbers of at least 1"
-    return _time_of(process, numbers("dimension", dimension, expected, lambda d: (d >= 1.0) & np.isfinite(d)))
+        return np.where(kappa > 0.0, rate * (kappa * two_gaussians.production(kappa)), 0.0)
 
 
 def kappa_decided(share: float, weight: float = 0.5) -> float:
-    """The control parameter at which a share of the class is decided: H(kappa) = (1 - share) log 2.
+    """The control parameter at which a share of the class is decided: H(kappa) = (1 - share) H(0).
 
     Relatively to about 1e-13, or 1e-15 / share where that is more. `weight` is the prior probability of the first
-    class; for another than 1/2 read H(0) in place of log 2. Raises InputError for a share that is not between 1e-9 and
-    1, or a weight that is not between 1e-15 and 1. Source: ES 15, 16.
+    class. Raises InputError for a share that is not between 1e-9 and 1, or a weight that is not between 1e-15 and 1.
+    Source: ES 15, 16.
 
     >>> round(kappa_decided(0.5), 9)                                        # half entropy
     4.176053262
@@ -128,7 +98,10 @@ def decision_time(process: Process, share: float, distance: ArrayLike, s: ArrayL
     apart, width = _checked(distance, s)
     # (a - b)(a + b): the square of the distance may overflow where the ratio does not, and digits are kept near a = b.
     scaled = apart / np.sqrt(kappa_decided(share))
-    return _time_of(process, (scaled - width) * (scaled + width))
+    noise_to_signal = (scaled - width) * (scaled + width)
+    told_apart = noise_to_signal > 0.0
+    level = -np.log(np.where(told_apart, noise_to_signal, 1.0))
+    return np.where(told_apart & (level >= process.log_snr(np.array(process.span[1]))), process.time(level), np.nan)
 
 
 @dataclass(frozen=True)
@@ -157,23 +130,23 @@ def peak(process: Process, distance: float, s: float) -> Peak:
     heights = production(process, times, distance, s)
     k = int(heights.argmax())
     if not heights[k] > 0.0:
-        raise InputError(
-            "distance, s", (distance, s), "classes with a production above 0 at times that a float64 tells"
-        )
+        expected = "classes with a production above 0 at times that a float64 tells"
+        raise InputError("distance, s", (distance, s), expected)
+    on_grid = Peak(float(times[k]), float(heights[k]))
     if k in (0, len(times) - 1):
-        return Peak(float(times[k]), float(heights[k]))
+        return on_grid
 
     def log_production(log_snr: Array) -> Array:
-        return np.log(production(process, _within(process, process.time(log_snr)), distance, s))
+        return np.log(production(process, _times(process, log_snr), distance, s))
 
-    middle = float(process.log_snr(times[k]))
-    lowest = max(middle - _REACH, float(process.log_snr(times[-1])))
-    interpolant = Chebyshev.interpolate(log_production, _DEGREE, domain=[lowest, middle + _REACH])
-    slope = interpolant.deriv()
     # The peak lies between the neighbours of the best point of the grid.
-    before, after = float(process.log_snr(times[k + 1])), min(float(process.log_snr(times[k - 1])), middle + _REACH)
+    after, middle, before = process.log_snr(times[k - 1 : k + 2]).tolist()
+    lowest, highest = max(middle - _REACH, float(process.log_snr(times[-1]))), middle + _REACH
+    interpolant = Chebyshev.interpolate(log_production, _DEGREE, domain=[lowest, highest])
+    slope = interpolant.deriv()
+    after = min(after, highest)
     if not slope(before) > 0.0 > slope(after):  # so close to an end that the production is flat to rounding
-        return Peak(float(times[k]), float(heights[k]))
+        return on_grid
     top = brentq(slope, before, after, xtol=1e-14)
     return Peak(float(process.time(np.array(top))), float(np.exp(interpolant(top))))
 
@@ -182,7 +155,7 @@ def half_maximum(process: Process, distance: float, s: float) -> tuple[float, fl
     """The two times, before and after the peak, at which the production is half as large as at the peak.
 
     Their difference is the full width at half maximum. An end of the process stands for a time that it does not reach.
-    Raises as `entropy` does.
+    Raises as `peak` does.
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> first, last = half_maximum(ornstein_uhlenbeck(), 2.0 * 1000.0, 1.0)
@@ -192,18 +165,18 @@ def half_maximum(process: Process, distance: float, s: float) -> tuple[float, fl
     top = peak(process, distance, s)
     times = _search_times(process, distance, s)
 
-    def surplus(t: float) -> float:
-        return float(production(process, t, distance, s)) - 0.5 * top.height
+    def surplus(t: ArrayLike) -> Array:
+        return production(process, t, distance, s) - 0.5 * top.height
 
     def crossing(outwards: Array) -> float:
-        inside = top.time
-        for t in outwards.tolist():
-            if surplus(t) < 0.0:
-                return float(brentq(surplus, inside, t, xtol=1e-13 * max(inside, t), rtol=1e-14))
-            inside = t
-        return inside
+        below = np.flatnonzero(surplus(outwards) < 0.0)
+        if len(below) == 0:
+            return float(outwards[-1])
+        inside, outside = outwards[below[0] - 1 : below[0] + 1].tolist()
+        return float(brentq(surplus, inside, outside, xtol=1e-13 * max(inside, outside), rtol=1e-14))
 
-    return crossing(times[times < top.time][::-1]), crossing(times[times > top.time])
+    before, after = times[times < top.time][::-1], times[times > top.time]
+    return crossing(np.append(top.time, before)), crossing(np.append(top.time, after))
 
 
 def _kappa(process: Process, times: Array, distance: Array, s: Array) -> Array:
@@ -216,20 +189,11 @@ def _checked(distance: ArrayLike, s: ArrayLike) -> tuple[Array, Array]:
     return apart, numbers("s", s, f"numbers between 0 and {_FARTHEST:g}", lambda x: (x >= 0.0) & (x <= _FARTHEST))
 
 
-def _time_of(process: Process, noise_to_signal: Array) -> Array:
-    """The time at which sigma^2 / alpha^2 has a value, NaN where the process has no such time."""
-    positive = noise_to_signal > 0.0
-    level = -np.log(np.where(positive, noise_to_signal, 1.0))
-    last = process.log_snr(np.array(process.span[1]))
-    return np.where(positive & (level >= last), process.time(level), np.nan)
-
-
 def _search_times(process: Process, distance: float, s: float) -> Array:
     """Increasing times over which all of the decision happens, ends of the process included where they matter."""
-    checked = _checked(distance, s)
-    if any(value.ndim > 0 for value in checked):
+    apart, width = _checked(distance, s)
+    if apart.ndim > 0 or width.ndim > 0:
         raise InputError("distance, s", (distance, s), "one number each")
-    apart, width = map(float, checked)
     lowest = np.log(_LEAST_KAPPA) - 2.0 * np.log(max(apart, width))
     beyond = apart * apart / _MOST_KAPPA - width * width
     highest = -np.log(beyond) if beyond > 0.0 else np.inf
@@ -239,13 +203,13 @@ def _search_times(process: Process, distance: float, s: float) -> Array:
     end = float(process.log_snr(np.array(last)))
     if not end < highest:
         raise InputError("distance", distance, "classes that are not told apart at the end of the process already")
-    levels = np.linspace(highest, max(lowest, end), 2 + int((highest - max(lowest, end)) / _GRID_STEP))
-    times = _within(process, process.time(levels))
+    start = max(lowest, end)
+    times = _times(process, np.linspace(highest, start, 2 + int((highest - start) / _GRID_STEP)))
     if lowest < end:
         times[-1] = last
-    return times if beyond > 0.0 else np.concatenate([[first], times])
+    return times if beyond > 0.0 else np.append(first, times)
 
 
-def _within(process: Process, t: Array) -> Array:
-    inside: Array = np.clip(t, *process.span)  # the inverse of the log-snr may overshoot an end by rounding
+def _times(process: Process, log_snr: Array) -> Array:
+    inside: Array = np.clip(process.time(log_snr), *process.span)  # the inverse may overshoot an end by rounding
     return inside

@@ -6,14 +6,16 @@ under the second, eta the prior log-odds (ES 14, 16, 17), so that over the mixtu
 
     E f(L) = 2 sqrt(pi (1 - pi)) e^(-kappa/8) int N(L; eta, kappa) cosh(L/2) f(L) dL.
 
-The factor e^(-kappa/8) is all that underflows, and it is known; what is left is smooth, decays on both sides, and
-the trapezoidal rule sums it to rounding error. Arrays are float64 numpy of any shape; entropies are in nats.
+The factor e^(-kappa/8) is all that underflows, and it is known: logarithms are exact where entropy and production
+underflow. What is left is smooth, decays on both sides, and the trapezoidal rule sums it to rounding error. Arrays are
+float64 numpy of any shape; entropies are in nats. `weight` is the prior probability pi of the first class.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from companion.arguments import number, numbers
 from companion.entropy import binary_entropy
@@ -45,9 +47,7 @@ _LEAST_WEIGHT = 1e-15
 
 
 def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
-    """The control parameter of two isotropic Gaussian classes whose means are `distance` apart.
-
-        kappa = alpha^2 distance^2 / (alpha^2 s^2 + sigma^2)
+    """The control parameter kappa of two isotropic Gaussian classes whose means are `distance` apart.
 
     `s` is the standard deviation of both classes; all four broadcast. In the variance-exploding frame alpha is 1.
     Relatively exact to rounding for any size of the four; sigma may be infinite. Raises InputError for a negative or
@@ -66,17 +66,14 @@ def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s
         total = np.hypot(signal * width, noise)
         if not np.all(total > 0.0):
             raise InputError("sigma, s", (sigma, s), "a positive total variance")
-        kappa: Array = np.square(signal * apart / total)
-    return kappa
+        return np.square(signal * apart / total)
 
 
 def entropy(kappa: ArrayLike, weight: float = 0.5) -> Array:
-    """The class entropy H(Z | X_t) of two classes with prior probabilities `weight` and 1 - `weight`, in nats.
+    """The class entropy H(Z | X_t) = E h_b(L), in nats.
 
-        H(kappa) = E h_b(L)
-
-    Accurate to rounding, relatively, until it underflows near kappa = 5700; `log_entropy` does not underflow.
-    Raises InputError for a negative or NaN kappa, or a weight that is not between 1e-15 and 1. Source: ES 7, 14.
+    Accurate to rounding, relatively, until it underflows near kappa = 5700. Raises InputError for a negative or NaN
+    kappa, or a weight that is not between 1e-15 and 1. Source: ES 7, 14.
 
     >>> entropy([0.0, 4.0]).round(8)
     array([0.69314718, 0.35631636])
@@ -85,19 +82,13 @@ def entropy(kappa: ArrayLike, weight: float = 0.5) -> Array:
 
 
 def log_entropy(kappa: ArrayLike, weight: float = 0.5) -> Array:
-    """The natural logarithm of `entropy`, computed directly so that it stays exact where the entropy underflows.
-
-        log H(kappa) = -kappa/8 + log of the remaining integral
-
-    Raises as `entropy` does.
+    """The natural logarithm of `entropy`, which does not underflow; raises as that does.
 
     >>> float(log_entropy(10000.0).round(8))
     -1253.68712385
     """
-    checked = _checked(kappa)
-    integral = _integrate(lambda log_odds: np.cosh(0.5 * log_odds) * binary_entropy(log_odds), checked, weight)
-    result: Array = np.log(integral) - checked / 8.0
-    return result
+    integral, exponent = _without_decay(binary_entropy, kappa, weight)
+    return np.log(integral) + exponent
 
 
 def production(kappa: ArrayLike, weight: float = 0.5) -> Array:
@@ -115,20 +106,13 @@ def production(kappa: ArrayLike, weight: float = 0.5) -> Array:
 
 
 def log_production(kappa: ArrayLike, weight: float = 0.5) -> Array:
-    """The natural logarithm of `production`, exact where the production underflows.
-
-        log(-dH/dkappa) = -kappa/8 + log of the remaining integral
-
-    Raises as `entropy` does.
+    """The natural logarithm of `production`, which does not underflow; raises as `entropy` does.
 
     >>> float(log_production(10000.0).round(8))
     -1255.76616619
     """
-    checked = _checked(kappa)
-    # gamma (1 - gamma) = 1 / (4 cosh^2(L/2)); one cosh is the mixture's.
-    integral = _integrate(lambda log_odds: 0.125 / np.cosh(0.5 * log_odds), checked, weight)
-    result: Array = np.log(integral) - checked / 8.0
-    return result
+    integral, exponent = _without_decay(lambda log_odds: 0.5 * expit(log_odds) * expit(-log_odds), kappa, weight)
+    return np.log(integral) + exponent
 
 
 def curvature(kappa: ArrayLike, weight: float = 0.5) -> Array:
@@ -141,31 +125,25 @@ def curvature(kappa: ArrayLike, weight: float = 0.5) -> Array:
     >>> float(curvature(0.0))
     0.03125
     """
-    result: Array = 0.5 * expectation(lambda log_odds: (0.25 / np.cosh(0.5 * log_odds) ** 2) ** 2, kappa, weight)
-    return result
+    return expectation(lambda log_odds: 0.5 * (expit(log_odds) * expit(-log_odds)) ** 2, kappa, weight)
 
 
 def expectation(function: Callable[[Array], Array], kappa: ArrayLike, weight: float = 0.5) -> Array:
-    """The mean over the mixture's states of a function of the log-odds that falls as fast as an entropy does.
+    """The mean E f(L) over the mixture's states of a function of the log-odds that falls as fast as an entropy does.
 
-        E f(L),    |f(L)| <= C (1 + L^2) e^(-|L|)
+        |f(L)| <= C (1 + L^2) e^(-|L|)
 
     `function` takes and returns float64 arrays. Beyond |L| = 90 it is not asked. Raises as `entropy` does.
 
     >>> bool(np.isclose(expectation(binary_entropy, 4.0), entropy(4.0), rtol=1e-14))
     True
     """
-    checked = _checked(kappa)
-    result: Array = np.exp(-checked / 8.0) * _integrate(
-        lambda log_odds: np.cosh(0.5 * log_odds) * function(log_odds), checked, weight
-    )
-    return result
+    integral, exponent = _without_decay(function, kappa, weight)
+    return np.exp(exponent) * integral
 
 
 def entropy_of_normal(mean: ArrayLike, variance: ArrayLike) -> Array:
-    """The mean entropy of a choice whose log-odds is normal, whatever its mean and variance, in nats.
-
-        E h_b(L),    L ~ N(mean, variance)
+    """The mean entropy E h_b(L) of a choice whose log-odds is normal with any mean and variance, in nats.
 
     At (kappa/2, kappa) it is the class entropy. An estimate whose log-odds has another mean or variance has another
     entropy, and this is it. To 1e-14 in absolute terms; `mean` and `variance` broadcast. Raises InputError for a mean
@@ -175,31 +153,25 @@ def entropy_of_normal(mean: ArrayLike, variance: ArrayLike) -> Array:
     array([0.35631636, 0.69314718])
     """
     spread = numbers("variance", variance, "finite numbers of at least 0", lambda v: (v >= 0.0) & np.isfinite(v))
-    middle = numbers("mean", mean, "finite numbers", np.isfinite)
-    centre, deviation = np.broadcast_arrays(middle, np.sqrt(np.clip(spread, 1e-100, 1e100)))
-    return _integrate_normal(binary_entropy, centre, deviation)
+    return _normal_mean(binary_entropy, numbers("mean", mean, "finite numbers", np.isfinite), spread)
 
 
 def variance(kappa: ArrayLike) -> Array:
-    """The variance over X_t of the posterior's entropy for two equally probable classes, in nats squared.
-
-        V_Z(kappa) = Var h_b(L)
+    """The variance V_Z = Var h_b(L) over X_t of the posterior's entropy for two equally probable classes, nats squared.
 
     Raises InputError for a negative or NaN kappa. Source: ID 78, 83.
 
     >>> float(variance(4.0).round(12))
     0.050857317461
     """
-    checked = _checked(kappa)
 
-    def moments(function: Callable[[Array], Array]) -> Array:
-        mean, square = expectation(function, checked), expectation(lambda log_odds: function(log_odds) ** 2, checked)
-        difference: Array = square - mean**2
-        return difference
+    def variance_of(function: Callable[[Array], Array]) -> Array:
+        return expectation(lambda log_odds: function(log_odds) ** 2, kappa) - expectation(function, kappa) ** 2
 
     # The variance is of order kappa^2 for small kappa, where h_b itself is near log 2: there the same variance is taken
     # of the information log 2 - h_b, which is small too. For large kappa it is the other way round.
-    return np.where(checked < 1.0, moments(_information), moments(binary_entropy))
+    small, large = variance_of(_information), variance_of(binary_entropy)
+    return np.where(np.asarray(kappa, dtype=np.float64) < 1.0, small, large)
 
 
 def _information(log_odds: Array) -> Array:
@@ -209,19 +181,19 @@ def _information(log_odds: Array) -> Array:
     return information
 
 
-def _integrate(function: Callable[[Array], Array], kappa: Array, weight: float) -> Array:
-    """2 sqrt(pi (1 - pi)) int N(L; eta, kappa) f(L) dL."""
+def _without_decay(function: Callable[[Array], Array], kappa: ArrayLike, weight: float) -> tuple[Array, Array]:
+    """2 sqrt(pi (1 - pi)) int N(L; eta, kappa) cosh(L/2) f(L) dL, and the exponent -kappa/8 that E f(L) has besides."""
+    checked = numbers("kappa", kappa, "numbers of at least 0", lambda x: x >= 0.0)
     expected = f"a probability between {_LEAST_WEIGHT:g} and 1, excluded"
     weight = number("weight", weight, expected, lambda w: (w >= _LEAST_WEIGHT) & (w < 1.0))
     prior_log_odds = np.log(weight) - np.log1p(-weight)
-    deviation = np.sqrt(np.clip(kappa, 1e-100, 1e100))
-    centre = np.full(kappa.shape, prior_log_odds)
-    result: Array = 2.0 * np.sqrt(weight * (1.0 - weight)) * _integrate_normal(function, centre, deviation)
-    return result
+    mean = _normal_mean(lambda log_odds: np.cosh(0.5 * log_odds) * function(log_odds), prior_log_odds, checked)
+    return 2.0 * np.sqrt(weight * (1.0 - weight)) * mean, -checked / 8.0
 
 
-def _integrate_normal(function: Callable[[Array], Array], centre: Array, deviation: Array) -> Array:
-    """int N(L; centre, deviation^2) f(L) dL by the trapezoidal rule in the number u of deviations."""
+def _normal_mean(function: Callable[[Array], Array], centre: ArrayLike, variance: Array) -> Array:
+    """int N(L; centre, variance) f(L) dL by the trapezoidal rule in the number u of deviations."""
+    centre, deviation = np.broadcast_arrays(centre, np.sqrt(np.clip(variance, 1e-100, 1e100)))
     first = np.maximum(-_FARTHEST_DEVIATION, (-_FARTHEST_LOG_ODDS - centre) / deviation)
     last = np.minimum(_FARTHEST_DEVIATION, (_FARTHEST_LOG_ODDS - centre) / deviation)
     step = np.maximum(last - first, 0.0) / (_NODES - 1)  # 0 where all of it is farther out
@@ -229,7 +201,3 @@ def _integrate_normal(function: Callable[[Array], Array], centre: Array, deviati
     values = np.exp(-0.5 * u**2) * function(centre[..., None] + deviation[..., None] * u)
     integral: Array = step / np.sqrt(2.0 * np.pi) * values.sum(axis=-1)
     return integral
-
-
-def _checked(kappa: ArrayLike) -> Array:
-    return numbers("kappa", kappa, "numbers of at least 0", lambda x: x >= 0.0)

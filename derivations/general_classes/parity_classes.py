@@ -19,17 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log1p
 from torch import Tensor
 
 from companion.arguments import finite_levels, number, whole_number
 from companion.errors import InputError
-from companion.exact.affinity import (
-    LINE,
-    ComplexArray,
-    entropy_on_line,
-    log_one_plus,
-    production_on_line,
-)
+from companion.exact.affinity import LINE, ComplexArray, entropy_on_line, production_on_line
 from companion.exact.quadrature import normal_rule
 from companion.forward import noise_of
 
@@ -215,4 +210,4 @@ def _on_line(pair: SignPair, log_snr: ArrayLike) -> tuple[ComplexArray, ComplexA
     # The affinity of one tuple may turn around zero. Any branch of its logarithm will do: tuples come in whole numbers.
     affinity = -outer * (moments**k @ coefficients)  # of one tuple, less 1
     slope = (k * moments ** (k - 1) * slopes) @ coefficients
-    return pair.tuples * log_one_plus(affinity), pair.tuples * slope / (1.0 + affinity)
+    return pair.tuples * log1p(affinity), pair.tuples * slope / (1.0 + affinity)

@@ -20,7 +20,7 @@ from companion.exact import (
     speciation,
     two_gaussians,
 )
-from companion.exact.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
+from companion.exact.affinity import LINE, entropy_on_line, production_on_line
 from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import density, full_mixture, isotropic_mixture
 from companion.forward import (
@@ -32,6 +32,7 @@ from companion.forward import (
     scaled_linear,
     time_levels,
 )
+from derivations.forward_processes_are_clocks import simulation
 from derivations.gaussian_mixtures import bounds
 from derivations.general_classes import decision_times, parity_classes
 from derivations.kit import independent_productions
@@ -43,6 +44,7 @@ from derivations.the_entropy_production_identity import (
     one_dimension,
 )
 from derivations.the_entropy_rate_five_ways import entropy_rate
+from derivations.vp_against_ve import scaling
 
 NAN, INF = math.nan, math.inf
 NO_NUMBERS = (NAN, [1.0, NAN], "many", None, [1.0, [2.0]], 1j)  # for an argument of any shape
@@ -141,7 +143,7 @@ CALLS = [
         )
         for function in (speciation.entropy, speciation.production)
     ),
-    (speciation.speciation_time, {"process": OU, "dimension": 4.0}, {"dimension": (*POSITIVE, 0.9)}),
+    (scaling.speciation_time, {"process": OU, "dimension": 4.0}, {"dimension": (*POSITIVE, 0.9)}),
     (
         speciation.kappa_decided,
         {"share": 0.5, "weight": 0.3},
@@ -166,7 +168,7 @@ CALLS = [
         {"x": (*POSITIVE, [], [1.0, 1.0, 2.0, 3.0]), "y": (*POSITIVE, [], np.ones((2, 2)))},
     ),
     (
-        power_laws.scaling,
+        scaling.scaling,
         {"process": OU, "dimensions": [10.0, 100.0, 1e3, 1e4], "delta": 2.0, "s": 1.0, "share": 0.1},
         {
             "dimensions": (*POSITIVE, [], [10.0, 100.0], [4.0, 3.0, 2.0, 1.0], [[10.0, 100.0], [1e3, 1e4]]),
@@ -233,7 +235,6 @@ CALLS = [
         {"log_affinity": np.zeros(len(LINE), dtype=complex), "rate": np.ones(len(LINE), dtype=complex)},
         {"log_affinity": (np.zeros(3, dtype=complex),), "rate": (np.zeros(3, dtype=complex), np.full(len(LINE), NAN))},
     ),
-    (log_one_plus, {"z": np.array(0.1 + 0j)}, {"z": (np.array(-1.0 + 0j),)}),
     (
         decision_times.half_time,
         {"entropy": lambda level: 1.0 / (1.0 + np.exp(level)), "process": OU},
@@ -379,7 +380,7 @@ CALLS = [
         {"log_snr": (*NO_NUMBERS, [], 0.0, [1.0, 0.0], [[0.0, 1.0]], [0.0, INF]), "count": NOT_WHOLE},
     ),
     (
-        reverse_paths.forward_paths,
+        simulation.forward_paths,
         {
             "process": OU,
             "clean": torch.zeros(3, 1, dtype=torch.float64),
@@ -394,7 +395,7 @@ CALLS = [
         },
     ),
     (
-        reverse_paths.normal_test,
+        simulation.normal_test,
         {"samples": torch.randn(1, 20, 2, generator=GENERATOR)},
         {
             "samples": (

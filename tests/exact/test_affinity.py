@@ -6,7 +6,7 @@ from scipy import integrate
 
 from companion.entropy import binary_entropy
 from companion.exact import two_gaussians
-from companion.exact.affinity import LINE, entropy_on_line, log_one_plus, production_on_line
+from companion.exact.affinity import LINE, entropy_on_line, production_on_line
 
 KAPPA = np.array([1e-6, 1e-2, 1.0, 4.17605, 20.0, 100.0, 350.0])
 ROUNDING = 2e-15  # a sum of 449 terms of at most log 2
@@ -29,9 +29,3 @@ def test_transform_of_the_kernel(omega):
 
     transform, _ = integrate.quad(kernel, -80.0, 80.0, limit=400, epsabs=1e-12)
     assert transform == pytest.approx(0.5 * np.pi / ((0.25 + omega**2) * np.cosh(np.pi * omega)), abs=1e-11)
-
-
-def test_logarithm_near_one_keeps_its_digits():
-    z = np.array([1e-18, 1e-18j, 0.3 - 0.4j, -0.4 + 30.0j])
-    np.testing.assert_allclose(log_one_plus(z)[:2], z[:2], rtol=1e-15)
-    np.testing.assert_allclose(log_one_plus(z)[2:], np.log(1.0 + z[2:]), rtol=1e-15)

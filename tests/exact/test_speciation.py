@@ -14,15 +14,7 @@ from companion.estimate.run import profile
 from companion.exact import landmarks, two_gaussians
 from companion.exact.laws import monte_carlo_entropy, production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.speciation import (
-    decision_time,
-    entropy,
-    half_maximum,
-    kappa_decided,
-    peak,
-    production,
-    speciation_time,
-)
+from companion.exact.speciation import decision_time, entropy, half_maximum, kappa_decided, peak, production
 from companion.forward import (
     cosine,
     linear,
@@ -225,13 +217,6 @@ def test_half_entropy_is_the_known_kappa():
 def test_a_share_that_is_never_decided_has_no_time():
     assert np.isnan(decision_time(OU, 0.9, 2.0, 1.0))  # overlapping clean classes
     assert np.isnan(decision_time(linear(), 0.1, 1000.0, 1.0))  # the process ends before they are confused
-    assert np.isnan(speciation_time(scaled_linear(), 1e6))
-
-
-@pytest.mark.parametrize("d", [1.0, 16.0, 1e6, 1e300])
-def test_speciation_time_is_the_papers_to_leading_order(d):
-    assert float(speciation_time(VE, d)) == pytest.approx(np.sqrt(d), rel=1e-13)
-    assert float(speciation_time(OU, d)) == pytest.approx(0.5 * np.log1p(d), rel=1e-13)
 
 
 @pytest.mark.slow
@@ -274,7 +259,6 @@ def test_the_estimator_in_high_dimension_lies_on_the_curve():
         (lambda: half_maximum(VE, 2.0, np.inf), "s is inf"),
         (lambda: decision_time(VE, 1.0, 2.0, 0.0), "share is 1.0"),
         (lambda: kappa_decided(np.nan), "share is nan"),
-        (lambda: speciation_time(VE, 0.5), "dimension is 0.5"),
     ],
 )
 def test_bad_input_is_named(call, named):
