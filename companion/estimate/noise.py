@@ -21,9 +21,8 @@ def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0)
 
     Path n draws from Philox (Salmon et al. 2011) with the key (seed, n); `stream` tells uses of one seed apart.
 
-    >>> both, second = path_noise(7, [0, 1], 2), path_noise(7, [1], 2)
-    >>> [bool((next(both)[1] == next(second)[0]).all()) for _ in range(3)]
-    [True, True, True]
+    >>> float(next(path_noise(7, [0, 1], 2))[1, 0] - next(path_noise(7, [1], 2))[0, 0])
+    0.0
     """
     generators = [np.random.Generator(np.random.Philox(key=[seed, path], counter=[0, 0, 0, stream])) for path in paths]
     steps = max(1, min(_AT_ONCE // dimension, 64))
@@ -31,17 +30,14 @@ def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0)
         drawn = np.empty((len(generators), steps, dimension))
         for generator, of_path in zip(generators, drawn, strict=True):
             generator.standard_normal(out=of_path)
-        for step in range(steps):
-            yield drawn[:, step]
+        yield from drawn.swapaxes(0, 1)
 
 
 def check_seed(seed: int) -> int:
     """The seed as a plain int; InputError for one that no generator takes.
 
-    >>> check_seed(-1)
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: seed is -1, expected a whole number from 0 to 2^63 - 1
+    >>> check_seed(np.int64(3))
+    3
     """
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
         raise InputError("seed", seed, "a whole number from 0 to 2^63 - 1")

@@ -54,6 +54,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+_TOGETHER = 2**18  # numbers of the levels that are scored at once, 2 MB of them
+
 
 @dataclass(frozen=True, eq=False)
 class Paths:
@@ -80,13 +82,8 @@ class Paths:
     @staticmethod
     def of_block(plan: Plan, number: int) -> "Paths":
         """The paths of block `number` of a plan."""
-        numbers, method = plan.paths(number), plan.method
-        owner = plan.owner[numbers.start : numbers.stop]
-        start = plan.from_nothing
-        data = plan.data_of(number)
-        return Paths(
-            plan.branches, owner, plan.log_snr, plan.seed, start, method.extrapolated, numbers, data, plan.stream
-        )
+        numbers, data, how = plan.paths(number), plan.data_of(number), (plan.from_nothing, plan.method.extrapolated)
+        return Paths(plan.branches, plan.owner[numbers], plan.log_snr, plan.seed, *how, numbers, data, plan.stream)
 
     def blocks(self, size: int) -> Iterator["Paths"]:
         """The same paths, so many at a time."""
@@ -103,11 +100,11 @@ class Levels:
     """All paths at noise levels that follow each other, and the step from each to the next.
 
     Levels are the first axis; tensors are float64 on the model's device. `log_snr` (levels,) is minus infinity for the
-    start from nothing, `snr` and the length `dsnr` of the step are tensors. `held`, `averaged` and `coarse` (levels,
-    paths, branches) are the log-likelihood ratios of each branch to the path's own drift u, `predictions` (levels,
-    branches, paths, *shape) the D, `gaps` (levels, paths, branches, dimension) the D_z - u, and `finite` says whether
-    their squares are numbers. With the drifts E in the place of D, `step_gaps` are the E_z - u and `noise` (levels,
-    paths, branches) their products with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
+    start from nothing, `dsnr` the length of the step. `held`, `averaged` and `coarse` (levels, paths, branches) are the
+    log-likelihood ratios of each branch to the path's own drift u, `predictions` (levels, branches, paths, *shape) the
+    D, `gaps` (levels, paths, branches, dimension) the D_z - u, and `finite` says whether their squares are numbers.
+    With the drifts E in the place of D, `step_gaps` are the E_z - u and `noise` (levels, paths, branches) their
+    products with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
     """
 
     log_snr: Array
@@ -128,147 +125,129 @@ def trajectories(model: Denoiser, paths: Paths) -> Levels:
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> two_points = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> run = trajectories(two_points, Paths((0, 1), [0, 0, 1], [-2.0, 0.0, 2.0]))
-    >>> run.log_snr.tolist(), run.averaged.shape                           # the start, three levels; paths, branches
-    ([-inf, -2.0, 0.0, 2.0], torch.Size([4, 3, 2]))
+    >>> trajectories(two_points, Paths((0, 1), [0, 0, 1], [-2.0, 0.0, 2.0])).log_snr.tolist()      # the start comes first
+    [-inf, -2.0, 0.0, 2.0]
     """
     (run,) = by_levels(model, paths, together=2**31)
     return run
 
 
-def by_levels(model: Denoiser, paths: Paths, together: int | None = None) -> Iterator[Levels]:
+def by_levels(
+    model: Denoiser, paths: Paths, together: int | None = None, progress: Callable[[int], None] | None = None
+) -> Iterator[Levels]:
     """Paths from noise to data, a few levels at a time; all paths are evaluated as one batch.
 
     So many levels `together` are scored at once, when the last of them has been evaluated: by default one where the
-    model is large, and more where calls would cost more than numbers.
-
-    Everything stays on the model's device, in float64, and nothing there waits for it until all levels are done. Then
-    InputError for a model's output that is not finite. Raises InputError before where `check_levels` or `check_seed`
-    does, when the model returns no tensor or one of another shape, and for data of another shape or not finite.
+    model is large, and more where calls would cost more than numbers. `progress` is called for each level with its
+    evaluations. Everything stays on the model's device, in float64, and nothing there waits for it until all levels are
+    done. Then InputError for a model's output that is not finite. Raises InputError before where `check_levels` or
+    `check_seed` does, when the model returns no tensor or one of another shape, and for data of another shape or not
+    finite.
     """
-    grid, branches = check_levels(model, paths.log_snr), paths.branches
-    device, dimension = computing_device(model), int(np.prod(model.shape))
-    owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
-    rows = torch.arange(len(owner), device=device)
-    numbers = range(len(owner)) if paths.numbers is None else paths.numbers
-    source = path_noise(check_seed(paths.seed), numbers, dimension, paths.stream)
-    clean = None if paths.data is None else _checked(model, paths.data, len(owner)).to(device)
-
-    def draw() -> torch.Tensor:
-        drawn = torch.from_numpy(next(source))
-        return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
-
-    snr = np.exp(grid)
-    first = draw()
-    if paths.from_nothing or clean is not None:
+    grid = check_levels(model, paths.log_snr)
+    snr, sigma = np.exp(grid), noise_of(grid)
+    nothing = int(paths.from_nothing or paths.data is not None)
+    if nothing:
         # Nothing is known yet: D is asked at pure noise that the path itself does not use again, at snr 0 where the
         # model was trained there and otherwise at the top level.
-        asked_at = np.inf if getattr(model, "from_noise", None) else float(noise_of(grid[0]))
-        grid, snr = np.concatenate([[-np.inf], grid]), np.concatenate([[0.0], snr])
-        y, x = torch.zeros_like(first), first * (1.0 if np.isinf(asked_at) else asked_at)
-    else:
-        y, x = first * float(np.sqrt(snr[0])), first * float(noise_of(grid[0]))
-
-    # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
-    first_seen = 2 if np.isneginf(grid[0]) else 1
+        asked = np.inf if getattr(model, "from_noise", None) else sigma[0]
+        grid, snr, sigma = np.append(-np.inf, grid), np.append(0.0, snr), np.append(asked, sigma)
     steps = np.append(np.diff(snr), 0.0)
     shares = np.zeros_like(steps)  # of the way that D has moved, for the drift E
-    if paths.predicted and clean is None:
-        shares[first_seen:-1] = 0.5 * steps[first_seen - 1 : -2] / steps[first_seen:-1]
-    sums, drift_before, finite = _Sums(grid, snr, steps, shares, device), y, []
-    together = together or _levels_together(len(owner), len(branches), dimension)
-    for start in range(0, len(grid), together):
-        now = range(start, min(start + together, len(grid)))
-        predictions = y.new_empty(len(now), len(branches), *y.shape)
-        drifts, increments = y.new_empty(len(now), *y.shape), y.new_zeros(len(now), *y.shape)
-        for k, prediction, drift, increment in zip(now, predictions, drifts, increments, strict=True):
-            predict(model, branches, x, asked_at if np.isneginf(grid[k]) else float(noise_of(grid[k])), prediction)
-            drift.copy_(prediction[owner, rows] if clean is None else clean)
-            if k + 1 < len(grid):
-                step, share = float(steps[k]), float(shares[k])
-                torch.mul(draw(), math.sqrt(step), out=increment)
-                led = drift if share == 0.0 else torch.lerp(drift_before, drift, 1.0 + share)
-                y = y.add(led, alpha=step) + increment
-                x, drift_before = y / float(snr[k + 1]), drift
-        levels = sums.levels(slice(now.start, now.stop), predictions, drifts, increments, model.shape)
-        finite.append(levels.finite)
-        yield levels
+    if paths.predicted and paths.data is None:
+        # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
+        shares[1 + nothing : -1] = 0.5 * steps[nothing:-2] / steps[1 + nothing : -1]
+    table = np.stack([snr, sigma, steps, shares])
+    # All at once, before the paths begin: a number sent later would make the device wait.
+    there = torch.from_numpy(table).to(computing_device(model))
+    snr_there, step_before = there[0], torch.nn.functional.pad(there[2], (1, 0))
+    finite: list[torch.Tensor] = []
+    for now, predictions, drift, increment in _walk(model, paths, table, together, progress):
+        # Paths before branches also in memory, because most of what follows is summed path by path.
+        gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
+        torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
+        if not finite:  # before the first level nothing has moved, and all ratios are zero
+            last_gaps, zero = gaps[0], torch.zeros_like(gaps[0, :, :, 0])
+            last_spread = last_moved = last_added = held_next = last_averaged = behind = behind_before = zero
+        before, step, share = step_before[now, None, None], there[2, now, None, None], there[3, now, None, None]
+
+        spread, added, gaps_before = _squared(gaps), _along(gaps, increment), _after(last_gaps, gaps)
+        moved = added - _along(gaps_before, increment)
+        both_ends = 0.25 * before * (_after(last_spread, spread) + spread)
+        averaged = torch.cat([last_averaged[None], _after(last_added, added) - both_ends]).cumsum(dim=0)[1:]
+        lags = []
+        for crossed in _after(last_moved, moved):  # every second step by itself
+            behind, behind_before = behind_before + crossed, behind
+            lags.append(behind)
+        step_gaps = torch.lerp(gaps_before, gaps, 1.0 + share[..., None])
+        noise = added + share * moved
+        held = torch.cat([held_next[None], noise - 0.5 * step * _squared(step_gaps)]).cumsum(dim=0)
+
+        last_gaps, last_spread, last_moved, last_added = gaps[-1], spread[-1], moved[-1], added[-1]
+        last_averaged, held_next = averaged[-1], held[-1]
+        finite.append(torch.isfinite(spread).flatten(1).all(dim=1))
+        yield Levels(
+            log_snr=grid[now],
+            snr=snr_there[now],
+            dsnr=there[2, now],
+            held=held[:-1],
+            averaged=averaged,
+            coarse=averaged - torch.stack(lags),
+            predictions=predictions.reshape(*predictions.shape[:3], *model.shape),
+            gaps=gaps,
+            finite=finite[-1],
+            step_gaps=step_gaps,
+            noise=noise,
+        )
     flags = torch.cat(finite).cpu()
     if not bool(flags.all()):
         level = grid[int(flags.int().argmin())]
         raise InputError("the model's output", f"not finite at log-snr {level:.2f}", "finite numbers")
 
 
-_NUMBERS = 2**18  # 2 MB of them
+def _walk(
+    model: Denoiser, paths: Paths, table: Array, together: int | None, progress: Callable[[int], None] | None
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Some levels, their D (levels, branches, paths, dimension), and u and dB of the steps (levels, paths, dimension).
 
-
-def _levels_together(paths: int, branches: int, dimension: int) -> int:
-    """One level where the model is large; the controls of `accumulate` look at up to 112 places for every branch.
-
-    >>> _levels_together(150, 2, 64), _levels_together(150, 2, 4 * 64 * 64)
-    (13, 1)
+    `table` has the snr, the sigma, the length of the step, and what E takes of the way D has moved, (4, levels).
     """
-    return max(1, _NUMBERS // (paths * branches * max(dimension, 32 + 5 * min(branches, 16))))
+    (snr, sigma, steps, shares), branches = table.tolist(), paths.branches
+    device, dimension = computing_device(model), int(np.prod(model.shape))
+    owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
+    count, rows, clean = len(owner), torch.arange(len(owner), device=device), paths.data
+    if clean is not None:
+        if tuple(clean.shape) != (count, *model.shape) or not bool(torch.isfinite(clean).all()):
+            raise InputError("data", f"of shape {tuple(clean.shape)}", f"{count} finite samples of shape {model.shape}")
+        clean = clean.flatten(1).double().to(device)
+    numbers = range(count) if paths.numbers is None else paths.numbers
+    source = path_noise(check_seed(paths.seed), numbers, dimension, paths.stream)
 
+    def draw() -> torch.Tensor:
+        drawn = torch.from_numpy(next(source))
+        return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
 
-class _Sums:
-    """The log-likelihood ratios along the paths, carried from the levels scored so far to the next; the sums above.
-
-    `steps` are the lengths of all steps, the last one zero, and `shares` what E takes of the way D has moved.
-    """
-
-    def __init__(self, log_snr: Array, snr: Array, steps: Array, shares: Array, device: torch.device):
-        # All at once, before the paths begin: a number sent later would make the device wait.
-        self.snr, self.step, self.share = torch.from_numpy(np.stack([snr, steps, shares])).to(device)
-        self.step_before = torch.nn.functional.pad(self.step, (1, 0))
-        self.log_snr = log_snr
-
-    def levels(
-        self,
-        now: slice,
-        predictions: torch.Tensor,
-        drift: torch.Tensor,
-        increment: torch.Tensor,
-        shape: tuple[int, ...],
-    ) -> Levels:
-        """The levels `now`, of (levels, branches, paths, dimension), and twice (levels, paths, dimension)."""
-        # Paths before branches also in memory, because most of what follows is summed path by path.
-        gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
-        torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
-        if now.start == 0:  # before the first level nothing has moved, and all ratios are zero
-            zero = torch.zeros_like(gaps[0, :, :, 0])
-            self.gaps, self.spread, self.moved, self.added = gaps[0], zero, zero, zero
-            self.held, self.averaged, self.behind, self.behind_before = zero, zero, zero, zero
-        step, step_before, share = (each[now, None, None] for each in (self.step, self.step_before, self.share))
-
-        spread, added, gaps_before = _squared(gaps), _along(gaps, increment), _after(self.gaps, gaps)
-        moved = added - _along(gaps_before, increment)
-        drawn = _after(self.added, added)
-        both_ends = 0.25 * step_before * (_after(self.spread, spread) + spread)
-        averaged = torch.cat([self.averaged[None], drawn - both_ends]).cumsum(dim=0)[1:]
-        behind = []
-        for crossed in _after(self.moved, moved):  # every second step by itself
-            self.behind, self.behind_before = self.behind_before + crossed, self.behind
-            behind.append(self.behind)
-        step_gaps = torch.lerp(gaps_before, gaps, 1.0 + share[..., None])
-        noise = added + share * moved
-        held = torch.cat([self.held[None], noise - 0.5 * step * _squared(step_gaps)]).cumsum(dim=0)
-
-        self.gaps, self.spread, self.moved, self.added = gaps[-1], spread[-1], moved[-1], added[-1]
-        self.held, self.averaged = held[-1], averaged[-1]
-        return Levels(
-            log_snr=self.log_snr[now],
-            snr=self.snr[now],
-            dsnr=self.step[now],
-            held=held[:-1],
-            averaged=averaged,
-            coarse=averaged - torch.stack(behind),
-            predictions=predictions.reshape(*predictions.shape[:3], *shape),
-            gaps=gaps,
-            finite=torch.isfinite(spread).flatten(1).all(dim=1),
-            step_gaps=step_gaps,
-            noise=noise,
-        )
+    # The controls of `accumulate` look at up to 112 places for every branch.
+    places = count * len(branches) * max(dimension, 32 + 5 * min(len(branches), 16))
+    together = together or max(1, _TOGETHER // places)
+    first = draw()
+    y, x = first * math.sqrt(snr[0]), first * (1.0 if math.isinf(sigma[0]) else sigma[0])
+    drift_before = y
+    for start in range(0, len(snr), together):
+        now = range(len(snr))[start : start + together]
+        predictions = y.new_empty(len(now), len(branches), *y.shape)
+        drifts, increments = y.new_empty(len(now), *y.shape), y.new_zeros(len(now), *y.shape)
+        for k, prediction, drift, increment in zip(now, predictions, drifts, increments, strict=True):
+            predict(model, branches, x, sigma[k], prediction)
+            drift.copy_(prediction[owner, rows] if clean is None else clean)
+            if progress is not None:
+                progress(count * len(branches))
+            if k + 1 < len(snr):
+                torch.mul(draw(), math.sqrt(steps[k]), out=increment)
+                led = drift if shares[k] == 0.0 else torch.lerp(drift_before, drift, 1.0 + shares[k])
+                y = y.add(led, alpha=steps[k]) + increment
+                x, drift_before = y / snr[k + 1], drift
+        yield slice(now.start, now.stop), predictions, drifts, increments
 
 
 def _after(first: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -290,31 +269,19 @@ def computing_device(model: Denoiser) -> torch.device:
     return torch.device("cpu") if model.device.type == "mps" else model.device
 
 
-def _checked(model: Denoiser, data: torch.Tensor, paths: int) -> torch.Tensor:
-    if tuple(data.shape) != (paths, *model.shape) or not bool(torch.isfinite(data).all()):
-        raise InputError("data", f"of shape {tuple(data.shape)}", f"{paths} finite samples of shape {model.shape}")
-    return data.flatten(1).double()
-
-
 def path_likelihoods(
     model: Denoiser, paths: Paths, block: int = BLOCK, progress: Callable[[int], None] | None = None
 ) -> Array:
     """The averaged log-likelihood ratios of each branch on each path, (paths, levels, branches), float64, in nats.
 
-    `block` paths are evaluated at once; `progress` is called for each of their levels with its evaluations. Raises as
-    `check_model` and `by_levels` do.
+    `block` paths are evaluated at once; `progress` is that of `by_levels`. Raises as `check_model` and `by_levels` do.
     """
     grid = check_levels(model, paths.log_snr)
     check_model(model, paths.branches, grid)
     found = []
     for some in paths.blocks(block):
-        averaged = []
-        for levels in by_levels(model, some):
-            averaged.append(levels.averaged)
-            if progress is not None:
-                for each in levels.averaged:
-                    progress(each.numel())
-        found.append(torch.cat(averaged)[-len(grid) :].transpose(0, 1).cpu().numpy())
+        averaged = torch.cat([levels.averaged for levels in by_levels(model, some, progress=progress)])
+        found.append(averaged[-len(grid) :].transpose(0, 1).cpu().numpy())
     return np.concatenate(found)
 
 
@@ -336,8 +303,7 @@ def predict(
             if math.isinf(sigma):
                 prediction = model.from_noise(state.clone(), condition)  # type: ignore[attr-defined]
             else:
-                noise = torch.full((len(x),), sigma, device=device, dtype=dtype)
-                prediction = model(state.clone(), noise, condition)
+                prediction = model(state.clone(), torch.full((len(x),), sigma, device=device, dtype=dtype), condition)
             if not isinstance(prediction, torch.Tensor):
                 raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
             if prediction.shape != state.shape:
@@ -352,10 +318,8 @@ def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
     model's range, or for levels that do not increase.
 
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> check_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), [1.0, 0.0])
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: log_snr is [1.0, 0.0], expected increasing levels, from noise to data
+    >>> check_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), [0.0, 1.0])
+    array([0., 1.])
     """
     levels = numbers("log_snr", log_snr, "finite levels", np.isfinite)
     if levels.ndim != 1 or len(levels) < 2:

@@ -18,8 +18,10 @@ from companion.estimate.noise import check_seed
 __all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners", "owners_by_side"]
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 BLOCK = 150  # the 300 paths of a run that says nothing else are two whole blocks
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,21 @@ class Data:
     """
 
     samples: torch.Tensor
-    labels: NDArray[np.int64]
+    labels: Indices
 
     def __post_init__(self) -> None:
         if not isinstance(self.samples, torch.Tensor) or not bool(torch.isfinite(self.samples).all()):
             raise InputError("samples of data", self.samples, "a tensor of finite numbers")
-        labels = numbers("labels of data", self.labels, "whole numbers from -1", _are_labels)
+        expected = "whole numbers from -1"
+        labels = numbers(
+            "labels of data", self.labels, expected, lambda k: (k >= NULL) & (k < 2**53) & (k == k.round())
+        )
         if self.samples.dim() < 2 or labels.shape != self.samples.shape[:1]:
             shapes = f"of shape {labels.shape} for samples of shape {tuple(self.samples.shape)}"
             raise InputError("labels of data", shapes, "one label for each sample, (count,) for (count, *shape)")
-        object.__setattr__(self, "samples", self.samples.detach())
-        object.__setattr__(self, "labels", labels.astype(np.int64))
+        vars(self).update(samples=self.samples.detach(), labels=labels.astype(np.int64))
 
-    def of(self, branch: int) -> NDArray[np.int64]:
+    def of(self, branch: int) -> Indices:
         """The numbers of the samples that stand for a branch: those of its label.
 
         Where none has the label NULL, all samples stand for the null branch, in an order of chance, always the same:
@@ -79,21 +83,17 @@ class Data:
         return np.random.default_rng(0).permutation(len(self.labels)) if everything else found
 
 
-def _are_labels(values: Array) -> NDArray[np.bool_]:
-    result: NDArray[np.bool_] = (values >= NULL) & (values < 2**53) & (values == np.round(values))
-    return result
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is measured, on which paths: enough, with the model, to repeat every number.
+    """What is measured, on which paths.
 
     `log_snr` (levels,) increases from noise to data. Path n = 0, 1, ... of `samples` belongs to block n // `block` and
     has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain.
 
-    A branch is a stratum, with its share of the paths. Where a single partition has fewer paths than two a branch the
-    strata are its two sides (`by_side`), and chance takes for each path a branch of its side. A plan that gets more
-    paths keeps its kind of strata, so that `replace` leaves the paths it had as they were.
+    A branch is a stratum, with its share of the paths; `owner` (samples,) is the index of each path's branch. Where a
+    single partition has fewer paths than two a branch the strata are its two sides (`by_side`), and chance takes for
+    each path a branch of its side. A plan that gets more paths keeps its kind of strata, so that `replace` leaves the
+    paths it had as they were. Raises InputError for no partition, fewer than two paths a stratum, and too few data.
     """
 
     partitions: tuple[Partition, ...]
@@ -107,7 +107,7 @@ class Plan:
     by_side: bool | None = None
     branches: tuple[int, ...] = field(init=False)
     shares: tuple[float, ...] = field(init=False)
-    owner: NDArray[np.int64] = field(init=False)
+    owner: Indices = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.partitions:
@@ -115,8 +115,7 @@ class Plan:
         if not isinstance(self.method, Method):
             raise InputError("method", self.method, "DEFAULT, PUBLISHED, or a Method between them")
         # Plain numbers, which JSON can hold: a run is not lost for a numpy integer when it is saved.
-        object.__setattr__(self, "seed", check_seed(self.seed))
-        object.__setattr__(self, "block", whole_number("block", self.block, 1))
+        vars(self).update(seed=check_seed(self.seed), block=whole_number("block", self.block, 1))
         branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
         alone = len(self.partitions) == 1
         shares = self.partitions[0].shares if alone else [1.0 / len(branches)] * len(branches)
@@ -127,17 +126,12 @@ class Plan:
         count = int(whole)
         by_side = count < two_each if self.by_side is None else self.by_side
         owner = owners_by_side(count, self.partitions[0], self.seed) if by_side else owners(count, shares)
-        object.__setattr__(self, "by_side", by_side)
-        object.__setattr__(self, "branches", tuple(branches))
-        object.__setattr__(self, "shares", tuple(shares))
-        object.__setattr__(self, "owner", owner)
-        object.__setattr__(self, "samples", len(owner))
-        if self.data is not None:
-            for index, branch in enumerate(branches):
-                found, needed = len(self.data.of(branch)), int(np.sum(owner == index))
-                if found < needed:
-                    which = "in all" if branch == NULL else f"of class number {branch}"
-                    raise InputError("data", f"{found} samples {which}", f"at least {needed}, or fewer paths")
+        vars(self).update(samples=count, by_side=by_side, branches=tuple(branches), shares=tuple(shares), owner=owner)
+        if self.data is not None and self.enough(self.data) < count:
+            index = int(owner[self._noised(self.data) < 0].min())
+            which = "in all" if branches[index] == NULL else f"of class number {branches[index]}"
+            needed = f"at least {np.sum(owner == index)}, or fewer paths"
+            raise InputError("data", f"{len(self.data.of(branches[index]))} samples {which}", needed)
 
     @property
     def blocks(self) -> int:
@@ -159,74 +153,68 @@ class Plan:
         """The evaluations of the network: one for each branch, path and level, the start from nothing included."""
         return self.samples * len(self.branches) * (len(self.log_snr) + self.from_nothing)
 
-    def enough(self, data: Data) -> int:
-        """How many of the paths, from the first on, the data are enough for."""
-        reached = self.samples
-        for index, branch in enumerate(self.branches):
-            reached = min([reached, *np.flatnonzero(self.owner == index)[len(data.of(branch)) :][:1]])
-        return int(reached)
+    def paths(self, number: int) -> range:
+        """The numbers of the paths in block `number`."""
+        return range(self.samples)[number * self.block : (number + 1) * self.block]
 
-    def strata(self, partition: Partition, number: int) -> NDArray[np.int64]:
+    def strata(self, partition: Partition, number: int) -> Indices:
         """The stratum of each path of block `number` that a partition uses."""
-        paths = self.paths(number)
         if self.by_side:
-            return np.arange(paths.start, paths.stop) % 2
+            return np.array(self.paths(number)) % 2
         columns = [self.branches.index(branch) for branch in partition.branches]
-        owner = self.owner[paths.start : paths.stop]
+        owner = self.owner[self.paths(number)]
         return np.searchsorted(columns, owner[np.isin(owner, columns)])
 
     def weights(self, partition: Partition) -> Array:
         """What each stratum of a partition weighs in the expectation, as part of either side, (2, strata)."""
         sides = (partition.first, partition.second)
-        of_branches = [[side.get(branch, 0.0) for branch in partition.branches] for side in sides]
-        within = np.eye(2) if self.by_side else np.array(of_branches)
-        result: Array = np.array([[partition.prior], [1.0 - partition.prior]]) * within
-        return result
-
-    def paths(self, number: int) -> range:
-        """The numbers of the paths in block `number`."""
-        return range(number * self.block, min((number + 1) * self.block, self.samples))
+        within = [[side.get(branch, 0.0) for branch in partition.branches] for side in sides]
+        prior: Array = np.array([[partition.prior], [1.0 - partition.prior]])
+        return prior * np.array(np.eye(2) if self.by_side else within, dtype=np.float64)
 
     def data_of(self, number: int) -> torch.Tensor | None:
         """The real samples of block `number`: the k-th path of a branch noises the k-th sample of its class."""
-        if self.data is None:
-            return None
-        chosen = np.empty(self.samples, dtype=np.int64)
+        return None if self.data is None else self.data.samples[self._noised(self.data)[self.paths(number)]]
+
+    def enough(self, data: Data) -> int:
+        """How many of the paths, from the first on, the data are enough for."""
+        return int(np.argmin(np.append(self._noised(data), -1)))
+
+    def _noised(self, data: Data) -> Indices:
+        """The sample that each path noises, -1 where its class has no more."""
+        chosen = np.full(self.samples, -1)
         for index, branch in enumerate(self.branches):
-            rows = np.flatnonzero(self.owner == index)
-            chosen[rows] = self.data.of(branch)[: len(rows)]
-        block: torch.Tensor = self.data.samples[chosen[self.paths(number).start : self.paths(number).stop]]
-        return block
+            rows, found = np.flatnonzero(self.owner == index), data.of(branch)
+            chosen[rows[: len(found)]] = found[: len(rows)]
+        return chosen
 
 
-def owners(samples: int, shares: ArrayLike) -> NDArray[np.int64]:
+def owners(samples: int, shares: ArrayLike) -> Indices:
     """The branch of each path, so that every beginning of the sequence follows the `shares` to within one path.
 
     >>> owners(8, [0.5, 0.25, 0.25]).tolist()
     [0, 1, 2, 0, 0, 1, 2, 0]
     """
     share = np.asarray(shares, dtype=np.float64)
-    counts = np.zeros(len(share))
-    sequence = np.empty(samples, dtype=np.int64)
+    counts, sequence = np.zeros(len(share)), np.empty(samples, dtype=np.int64)
     slack = 1.0 / max(2 * len(share) - 2, 1)
     for path in range(samples):
         # Of the branches that lag, the one with the earliest deadline (Tijdeman 1980); rounded, so that a tie is a tie.
         due = np.round((counts + 1.0 - slack) / share, 9)
         lagging = share * (path + 1) - counts >= slack - 1e-9
-        sequence[path] = int(np.argmin(np.where(lagging, due, np.inf)))
+        sequence[path] = np.argmin(np.where(lagging, due, np.inf))
         counts[sequence[path]] += 1.0
     return sequence
 
 
-def owners_by_side(samples: int, partition: Partition, seed: int) -> NDArray[np.int64]:
+def owners_by_side(samples: int, partition: Partition, seed: int) -> Indices:
     """The branch of each path, as an index into the partition's branches: the sides take turns, and inside a side every
     path comes from each branch with the probability of its weight.
 
     The paths of a side walk through its branches, in an order of chance, in steps of the golden ratio from a place of
     chance, so that every beginning of the walk is spread over all of them.
 
-    >>> sides = Partition("0,1|2,3", {0: 0.5, 1: 0.5}, {2: 0.5, 3: 0.5}, 0.5)
-    >>> owners_by_side(8, sides, 0).tolist()
+    >>> owners_by_side(8, Partition("0,1|2,3", {0: 0.5, 1: 0.5}, {2: 0.5, 3: 0.5}, 0.5), 0).tolist()
     [0, 2, 1, 3, 1, 2, 0, 3]
     """
     generator = np.random.default_rng(seed)
@@ -235,9 +223,6 @@ def owners_by_side(samples: int, partition: Partition, seed: int) -> NDArray[np.
         order = generator.permutation(list(side))
         ends = np.cumsum([side[int(branch)] for branch in order])
         walk = (generator.random() + _GOLDEN * np.arange(len(sequence[first::2]))) % 1.0
-        chosen = order[np.searchsorted(ends[:-1], walk, side="right")]
-        sequence[first::2] = [partition.branches.index(branch) for branch in chosen]
+        indices = np.array([partition.branches.index(branch) for branch in order])
+        sequence[first::2] = indices[np.searchsorted(ends[:-1], walk, side="right")]
     return sequence
-
-
-_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
