@@ -34,9 +34,8 @@ from companion import __version__
 from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
 from companion.entropy import Partition
 from companion.errors import InputError
-from companion.estimate.accumulate import Record
 from companion.estimate.cost import memory_said
-from companion.estimate.measure import measure_block
+from companion.estimate.measure import Record, measure_block
 from companion.estimate.plan import Data, Plan
 from companion.estimate.processes import ALONE, Processes
 from companion.estimate.result import Profile

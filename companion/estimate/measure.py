@@ -9,9 +9,6 @@ measured directly, not by differentiating (ES 37 in the snr, with both sides' ex
 
     -dH/dlambda = (snr / 2) E[ gamma (1 - gamma) |D_A - D_B|^2 ],    gamma = logistic(L).
 
-A run is cut into blocks of paths. A block is always evaluated as one batch and its noise belongs to its paths, so that
-blocks may be measured in any order, anywhere, and gathered afterwards.
-
 On a model's own paths both estimates are corrected by two control variates, sums over the steps that lead to a level of
 what `Question` finds each step to add. A path is expected to keep of its h what the mean H keeps,
 
@@ -20,26 +17,176 @@ what `Question` finds each step to add. A path is expected to keep of its h what
 so that a step to level k is weighed by 1 / H_k in the sum; H_m is left to the regression.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import simpson
+from scipy.special import roots_hermitenorm
 
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, Partition
-from companion.estimate.accumulate import Question, Record
-from companion.estimate.paths import Paths, by_levels, check_levels, check_model, computing_device
-from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
+from companion.entropy import NULL, Partition, binary_entropy
+from companion.estimate.paths import Levels, Paths, by_levels, check_levels, check_model
+from companion.estimate.plan import BLOCK, DEFAULT, Data, Indices, Method, Plan
 
-__all__ = ["Measurement", "gather", "measure", "measure_block"]
+__all__ = ["Measurement", "Question", "Record", "gather", "measure", "measure_block"]
 
 Array = NDArray[np.float64]
 
 _FEWEST_TO_CONTROL = 50
 _FOLDS = 10
 _LEAST = 1e-3  # nats
+_TINY = 1e-150  # where nothing moves, zero over this is zero
+_SOME = 16  # branches
+_MANY_NODES, _FEW_NODES = (np.stack([at, share / share.sum()]) for at, share in map(roots_hermitenorm, (32, 5)))
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a block gave for one partition: the numbers and strata of the paths that it uses, (paths,), and their values
+    (paths, levels).
+
+    `entropy` and `production` have means that are the estimates, before controls; `rough_production`, `two_steps` and
+    `log_odds` are those of `Measurement`. `foreseen` and `drawn` are what the step that leads to a level adds to the
+    two controls; without controls they have no levels, (paths, 0).
+    """
+
+    path: Indices
+    stratum: Indices
+    entropy: Array
+    production: Array
+    rough_production: Array
+    two_steps: Array
+    log_odds: Array
+    foreseen: Array
+    drawn: Array
+
+    @staticmethod
+    def concatenate(records: Sequence["Record"]) -> "Record":
+        """The paths of all records, one after the other."""
+        return Record(**{name: np.concatenate([vars(each)[name] for each in records]) for name in vars(records[0])})
+
+    def of_paths(self, first: int, last: int) -> "Record":
+        """The paths whose numbers are `first` to `last` - 1."""
+        kept = (self.path >= first) & (self.path < last)
+        return Record(**{name: values[kept] for name, values in vars(self).items()})
+
+
+# The values of a record, levels first, on the model's device.
+_Values = namedtuple("_Values", "entropy production rough_production two_steps log_odds foreseen drawn")
+
+
+class Question:
+    """A partition asked of a block's paths: their values at each level, and what each step adds to two controls.
+
+    On the run's own paths both additions have mean zero at every step, of any size, given the path so far. Of a step
+    they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen (for two
+    branches the `held` log-odds), they are `foreseen` and `drawn`,
+
+        h(S_k) - E[ h(S_k) | path, branch ],
+        e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
+
+    the expectations over one normal variable, by quadrature. The mean of the second is zero for any function e_k of
+    path and branch, so few nodes do. `gather` sums them up.
+    """
+
+    def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
+        owner, columns = plan.owner[plan.paths(number)], [plan.branches.index(each) for each in partition.branches]
+        rows = np.flatnonzero(np.isin(owner, columns))
+        self.path, self.stratum = plan.paths(number).start + rows, plan.strata(partition, number)
+        self.plan, self.prior_odds, self.values = plan, partition.log_odds, list[_Values]()
+
+        def there(values: ArrayLike) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(values)).to(device)
+
+        # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
+        self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
+        self.rows, self.columns = there(rows)[:, None], there(columns)
+        self.own = there(np.searchsorted(columns, owner[rows]))[:, None]
+        self.log_sides = there(partition.log_weights(partition.branches))
+        # With one branch on either side the direction between the sides does not turn.
+        self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
+        self.first = int(partition.branches[0] not in partition.first)
+        self.many_nodes, self.few_nodes = there(_MANY_NODES), there(_FEW_NODES)
+
+    def see(self, levels: Levels) -> None:
+        """Keeps the values of the next levels, and what their steps add to the controls."""
+        held, averaged, coarse = (self._picked(each) for each in (levels.held, levels.averaged, levels.coarse))
+        likelihood = averaged if self.plan.method.averaged else held
+        odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
+        apart = self._apart(shares[0], self._picked(levels.gaps))
+        undecided, for_twice = torch.sigmoid(odds[:2]) * torch.sigmoid(-odds[:2])
+        rate = 0.5 * levels.snr[:, None] * torch.linalg.vector_norm(apart, dim=2).square_()
+        entropy, doubled = binary_entropy(odds[:2])
+        two_steps, rough = entropy - doubled, rate * undecided
+        steps = self._steps(held, odds[2], shares[2], levels) if self.plan.controlled else 2 * [entropy[:0]]
+        production = rough
+        if self.plan.method.extrapolated:
+            entropy, production = entropy + two_steps, rate * (2.0 * undecided - for_twice)
+        self.values.append(_Values(entropy, production, rough, two_steps, odds[0], *steps))
+
+    def record(self) -> Record:
+        """All values, paths first."""
+        values = _Values(*map(torch.cat, zip(*self.values, strict=True)))
+        if self.plan.controlled:  # at a level, what the step that leads there adds
+            foreseen, drawn = (torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:])
+            values = values._replace(foreseen=foreseen, drawn=drawn)
+        start = int(self.plan.from_nothing)  # where nothing is known there is no level
+        arrays = {name: each[start:].T.contiguous().cpu().numpy() for name, each in values._asdict().items()}
+        return Record(path=self.path, stratum=self.stratum, **arrays)
+
+    def _picked(self, values: torch.Tensor) -> torch.Tensor:
+        """The partition's paths and branches of (levels, paths, branches, ...)."""
+        return values if self.whole else values[:, self.rows, self.columns]
+
+    def _sides(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The log-odds (..., paths), and the posterior of each branch inside its side (..., sides, paths, branches)."""
+        weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
+        of_side = torch.logsumexp(weighted, dim=-1)
+        return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
+
+    def _apart(self, shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
+        """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension): what all share cancels."""
+        if self.straight:
+            return gaps[:, :, self.first] - gaps[:, :, 1 - self.first]
+        return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
+
+    def _steps(
+        self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Levels
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What each step adds to the two controls."""
+        root, gaps = levels.dsnr[:, None].sqrt(), self._picked(levels.step_gaps)
+        apart = self._apart(shares, gaps)
+        size = torch.linalg.vector_norm(apart, dim=2)
+        # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
+        places = (root / size.clamp_min(_TINY))[..., None] * (gaps @ apart[..., None])[..., 0]
+        steepness = root * size  # of the log-odds in those deviations, as long as the direction is held
+        along = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2)
+        went = along / steepness.clamp_min(_TINY)
+        middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2)
+
+        def straight(at: torch.Tensor) -> torch.Tensor:
+            return torch.addcmul(odds[..., None], steepness[..., None], at - middle[..., None])
+
+        def turning(at: torch.Tensor) -> torch.Tensor:
+            states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
+            sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
+            return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
+
+        # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond some branches it
+        # would be too much that each of them looks at all.
+        seen = straight if self.straight else turning
+        of_branch = seen if len(self.columns) <= _SOME else straight
+        (many, weights), (few, few_weights) = self.many_nodes, self.few_nodes
+        entropy = binary_entropy(seen(torch.cat([went[..., None], many.expand(*went.shape, -1)], dim=2)))
+        ends = binary_entropy(of_branch((places[..., None] + few).flatten(start_dim=2)))
+        by_branch = ends.reshape(*places.shape, -1) @ few_weights
+        of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
+        posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
+        return entropy[..., 0] - entropy[..., 1:] @ weights, of_own - (posterior * by_branch).sum(dim=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +198,8 @@ class Measurement:
     and without controls, which no long step makes negative: levels are placed by it. `two_steps_of_path` is what h(L)
     changes by when the noise is summed over steps twice as long: the first-order error of the steps, to be taken off.
     `imbalance_of_path` (paths, 1) is the fall of h(L) from the first level to the last less the integral of the
-    production by Simpson's rule, corrected by the controls too. `stratum` (paths,) numbers the branch of each path,
-    or its side (`Plan`), and `weights` are theirs in the expectation. `log_odds` is L of every path and level.
+    production by Simpson's rule, corrected by the controls too. `log_odds` is L. `stratum` (paths,) numbers the branch
+    of each path, or its side (`Plan`), and `weights` are theirs in the expectation.
     """
 
     partition: Partition
@@ -63,7 +210,7 @@ class Measurement:
     two_steps_of_path: Array
     imbalance_of_path: Array
     log_odds: Array
-    stratum: NDArray[np.int64]
+    stratum: Indices
     weights: Array
 
 
@@ -82,49 +229,37 @@ def measure(
 
     `samples` is the number of paths: in a single partition half of them on either side (and inside a side by its
     weights), with several partitions evenly over all branches. They are evaluated `block` at a time, which moves a
-    result by no more than the network's own batches do. `progress` is called for each level of a block with its
-    evaluations. With `data` the paths are real samples, noised by the exact chain, and there are no controls.
-    Raises InputError for no partition, for fewer than two samples a side (of several partitions, a branch), for too few
-    data, and as `by_levels` does.
+    result by no more than the network's own batches do; `progress` is that of `by_levels`. With `data` the paths are
+    real samples, noised by the exact chain, and there are no controls. Raises InputError as `Plan` and `by_levels` do.
 
     >>> from companion.entropy import partition
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> levels = np.linspace(-8.0, 4.0, 20)
-    >>> (result,), evaluations = measure(pair, [partition(pair, [0], [1])], levels, samples=100)
-    >>> result.entropy_of_path.shape, evaluations          # 20 levels and the start, 2 branches, 100 paths
-    ((100, 20), 4200)
+    >>> measure(pair, [partition(pair, [0], [1])], [-2.0, 0.0, 2.0], samples=100)[1]   # the start, 3 levels, 2 branches
+    800
     """
     grid = check_levels(model, log_snr)
     plan = Plan(tuple(partitions), grid, samples, seed, method, block, data=data)
     check_model(model, plan.branches, grid)
-    records = [measure_block(model, plan, number, progress) for number in range(plan.blocks)]
-    return gather(plan, records), plan.evaluations
+    return gather(plan, [measure_block(model, plan, k, progress) for k in range(plan.blocks)]), plan.evaluations
 
 
 def measure_block(
     model: Denoiser, plan: Plan, number: int, progress: Callable[[int], None] | None = None
 ) -> list[Record]:
-    """One block of a plan: what it gave for each partition.
-
-    Nothing in the loop over levels waits for the model's device.
-    """
-    questions = [Question(each, plan, number, computing_device(model)) for each in plan.partitions]
-    for levels in by_levels(model, Paths.of_block(plan, number)):
+    """One block of a plan: what it gave for each partition. No loop over levels waits for the model's device."""
+    questions: list[Question] = []
+    for levels in by_levels(model, Paths.of_block(plan, number), progress=progress):
+        questions = questions or [Question(each, plan, number, levels.snr.device) for each in plan.partitions]
         for question in questions:
             question.see(levels)
-        if progress is not None:
-            for each in levels.held:
-                progress(each.numel())
     return [question.record() for question in questions]
 
 
 def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]:
     """The measurements of all blocks together, in the order of the blocks; here the controls are fitted and applied."""
-    found = []
-    for index, partition in enumerate(plan.partitions):
-        found.append(_measured(plan, partition, Record.concatenate([record[index] for record in records])))
-    return found
+    columns = zip(plan.partitions, zip(*records, strict=True), strict=True)
+    return [_measured(plan, partition, Record.concatenate(of_blocks)) for partition, of_blocks in columns]
 
 
 def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
@@ -145,32 +280,19 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
         summed = steps[:, :, 1:].sum(axis=2, keepdims=True)
         (imbalance,) = _controlled(imbalance[None], lambda paths: summed, stratum, weights)
         entropy, production = _controlled(np.stack([entropy, production]), weighed, stratum, weights)
-    return Measurement(
-        partition,
-        plan.log_snr,
-        entropy,
-        production,
-        record.rough_production,
-        record.two_steps,
-        imbalance,
-        record.log_odds,
-        stratum,
-        weights,
-    )
+    rough, two_steps, log_odds = record.rough_production, record.two_steps, record.log_odds
+    of_path = entropy, production, rough, two_steps, imbalance, log_odds
+    return Measurement(partition, plan.log_snr, *of_path, stratum, weights)
 
 
 def _controlled(
-    values: Array,
-    controls: Callable[[NDArray[np.bool_]], Array],
-    stratum: NDArray[np.int64],
-    weights: Array,
+    values: Array, controls: Callable[[NDArray[np.bool_]], Array], stratum: Indices, weights: Array
 ) -> Array:
     """Values (several, paths, levels) minus `controls` (2, paths, levels), with the coefficients of least variance.
 
     Coefficients, and what `controls` takes from the paths it is given, come for each path from the nine tenths of the
     paths that it is not among: they do not know its noise, so that the mean keeps no bias from them and the standard
-    error is none too small. Fewer than 50 paths are left uncorrected by the caller: their coefficients would be
-    fitted to chance.
+    error is none too small. Of fewer than 50 paths, which are left as they are, they would be fitted to chance.
     """
     place = np.empty(len(stratum), dtype=np.int64)  # every tenth path of each stratum, or of several small ones
     place[np.argsort(stratum, kind="stable")] = np.arange(len(stratum))

@@ -125,7 +125,7 @@ def trajectories(model: Denoiser, paths: Paths) -> Levels:
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> two_points = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> trajectories(two_points, Paths((0, 1), [0, 0, 1], [-2.0, 0.0, 2.0])).log_snr.tolist()      # the start comes first
+    >>> trajectories(two_points, Paths((0, 1), [0, 0, 1], [-2.0, 0.0, 2.0])).log_snr.tolist()   # the start first
     [-inf, -2.0, 0.0, 2.0]
     """
     (run,) = by_levels(model, paths, together=2**31)

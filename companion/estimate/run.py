@@ -19,11 +19,10 @@ from companion.arguments import number
 from companion.denoiser import Denoiser
 from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
-from companion.estimate.accumulate import Record
 from companion.estimate.blocks import Folder, Memory, Progress, result_paths
 from companion.estimate.confidence import simultaneous_factor, widest
 from companion.estimate.cost import Cost, expected_cost
-from companion.estimate.measure import Measurement, gather
+from companion.estimate.measure import Measurement, Record, gather
 from companion.estimate.paths import check_levels, check_model
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan

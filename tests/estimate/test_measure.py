@@ -17,9 +17,8 @@ from benchmarks.mixture_coverage import SETTINGS, covered
 from companion.denoiser import FunctionDenoiser
 from companion.entropy import NULL, Partition, binary_entropy, log_odds, partition
 from companion.errors import InputError
-from companion.estimate.accumulate import Record
 from companion.estimate.confidence import weighted_mean
-from companion.estimate.measure import gather, measure, measure_block
+from companion.estimate.measure import Record, gather, measure, measure_block
 from companion.estimate.noise import path_noise
 from companion.estimate.paths import Paths, check_model, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
