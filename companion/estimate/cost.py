@@ -16,7 +16,7 @@ import torch
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError
-from companion.estimate.paths import computing_device, predict
+from companion.estimate.paths import predict
 from companion.estimate.plan import Plan
 from companion.forward import noise_of
 
@@ -105,9 +105,8 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
 
 def _trial(model: Denoiser, plan: Plan, paths: int) -> float:
     """Seconds of one branch's call at the first level."""
-    device = computing_device(model)
     sigma = float(noise_of(plan.log_snr[0]))
-    x = sigma * torch.ones(paths, int(np.prod(model.shape)), dtype=torch.float64, device=device)
+    x = sigma * torch.ones(paths, int(np.prod(model.shape)), dtype=torch.float64)
     start = time.perf_counter()
     predict(model, plan.branches[:1], x, sigma).sum().item()  # a number, so that a GPU is waited for
     return time.perf_counter() - start

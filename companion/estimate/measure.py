@@ -26,15 +26,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import simpson
 from scipy.special import roots_hermitenorm
+from torch import Tensor
 
 from companion.denoiser import Denoiser
 from companion.entropy import NULL, Partition, binary_entropy
-from companion.estimate.paths import Levels, Paths, by_levels, check_levels, check_model
-from companion.estimate.plan import BLOCK, DEFAULT, Data, Indices, Method, Plan
+from companion.estimate.paths import Levels, Paths, Progress, by_levels, check_levels, check_model
+from companion.estimate.plan import BLOCK, DEFAULT, Array, Data, Indices, Method, Plan
 
 __all__ = ["Measurement", "Question", "Record", "gather", "measure", "measure_block"]
-
-Array = NDArray[np.float64]
 
 _FEWEST_TO_CONTROL = 50
 _FOLDS = 10
@@ -46,12 +45,10 @@ _MANY_NODES, _FEW_NODES = (np.stack([at, share / share.sum()]) for at, share in 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a block gave for one partition: the numbers and strata of the paths that it uses, (paths,), and their values
-    (paths, levels).
+    """What a block gave for one partition: numbers and strata of the paths it uses, (paths,), values (paths, levels).
 
-    `entropy` and `production` have means that are the estimates, before controls; `rough_production`, `two_steps` and
-    `log_odds` are those of `Measurement`. `foreseen` and `drawn` are what the step that leads to a level adds to the
-    two controls; without controls they have no levels, (paths, 0).
+    The values are those of `Measurement`, before controls. `foreseen` and `drawn` are what the step that leads to a
+    level adds to the two controls; without controls they have no levels, (paths, 0).
     """
 
     path: Indices
@@ -82,30 +79,30 @@ _Values = namedtuple("_Values", "entropy production rough_production two_steps l
 class Question:
     """A partition asked of a block's paths: their values at each level, and what each step adds to two controls.
 
-    On the run's own paths both additions have mean zero at every step, of any size, given the path so far. Of a step
-    they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen (for two
-    branches the `held` log-odds), they are `foreseen` and `drawn`,
+    Of a step they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen
+    (for two branches the `held` log-odds), they are `foreseen` and `drawn`,
 
         h(S_k) - E[ h(S_k) | path, branch ],
         e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
 
-    the expectations over one normal variable, by quadrature. The mean of the second is zero for any function e_k of
-    path and branch, so few nodes do. `gather` sums them up.
+    the expectations over one normal variable, by quadrature. On the run's own paths both have mean zero at every step,
+    of any size, given the path so far: the second for any function e_k of path and branch, so few nodes do.
     """
 
     def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
         owner, columns = plan.owner[plan.paths(number)], [plan.branches.index(each) for each in partition.branches]
         rows = np.flatnonzero(np.isin(owner, columns))
-        self.path, self.stratum = plan.paths(number).start + rows, plan.strata(partition, number)
+        own = np.searchsorted(columns, owner[rows])
+        self.path = plan.paths(number).start + rows
+        self.stratum = self.path % 2 if plan.by_side else own
         self.plan, self.prior_odds, self.values = plan, partition.log_odds, list[_Values]()
 
-        def there(values: ArrayLike) -> torch.Tensor:
+        def there(values: ArrayLike) -> Tensor:
             return torch.as_tensor(np.asarray(values)).to(device)
 
         # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
         self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
-        self.rows, self.columns = there(rows)[:, None], there(columns)
-        self.own = there(np.searchsorted(columns, owner[rows]))[:, None]
+        self.rows, self.columns, self.own = there(rows)[:, None], there(columns), there(own)[:, None]
         self.log_sides = there(partition.log_weights(partition.branches))
         # With one branch on either side the direction between the sides does not turn.
         self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
@@ -138,25 +135,23 @@ class Question:
         arrays = {name: each[start:].T.contiguous().cpu().numpy() for name, each in values._asdict().items()}
         return Record(path=self.path, stratum=self.stratum, **arrays)
 
-    def _picked(self, values: torch.Tensor) -> torch.Tensor:
+    def _picked(self, values: Tensor) -> Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""
         return values if self.whole else values[:, self.rows, self.columns]
 
-    def _sides(self, likelihood: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sides(self, likelihood: Tensor) -> tuple[Tensor, Tensor]:
         """The log-odds (..., paths), and the posterior of each branch inside its side (..., sides, paths, branches)."""
         weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
         of_side = torch.logsumexp(weighted, dim=-1)
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
-    def _apart(self, shares: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
+    def _apart(self, shares: Tensor, gaps: Tensor) -> Tensor:
         """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension): what all share cancels."""
         if self.straight:
             return gaps[:, :, self.first] - gaps[:, :, 1 - self.first]
         return ((shares[:, 0] - shares[:, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
 
-    def _steps(
-        self, held: torch.Tensor, odds: torch.Tensor, shares: torch.Tensor, levels: Levels
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _steps(self, held: Tensor, odds: Tensor, shares: Tensor, levels: Levels) -> tuple[Tensor, Tensor]:
         """What each step adds to the two controls."""
         root, gaps = levels.dsnr[:, None].sqrt(), self._picked(levels.step_gaps)
         apart = self._apart(shares, gaps)
@@ -168,10 +163,10 @@ class Question:
         went = along / steepness.clamp_min(_TINY)
         middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2)
 
-        def straight(at: torch.Tensor) -> torch.Tensor:
+        def straight(at: Tensor) -> Tensor:
             return torch.addcmul(odds[..., None], steepness[..., None], at - middle[..., None])
 
-        def turning(at: torch.Tensor) -> torch.Tensor:
+        def turning(at: Tensor) -> Tensor:
             states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
             sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
             return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
@@ -193,13 +188,12 @@ class Question:
 class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
-    `entropy_of_path` and `production_of_path` are (paths, levels): values whose weighted mean over the paths is the
-    estimate, both corrected by the control variates. `rough_production_of_path` is the production from one step size
-    and without controls, which no long step makes negative: levels are placed by it. `two_steps_of_path` is what h(L)
-    changes by when the noise is summed over steps twice as long: the first-order error of the steps, to be taken off.
-    `imbalance_of_path` (paths, 1) is the fall of h(L) from the first level to the last less the integral of the
-    production by Simpson's rule, corrected by the controls too. `log_odds` is L. `stratum` (paths,) numbers the branch
-    of each path, or its side (`Plan`), and `weights` are theirs in the expectation.
+    The weighted means of `entropy_of_path` and `production_of_path` (paths, levels) over the paths are the estimates.
+    `rough_production_of_path` is the production from one step size and without controls, which no long step makes
+    negative: levels are placed by it. `two_steps_of_path` is what h(L) changes by when the noise is summed over steps
+    twice as long: the first-order error of the steps, to be taken off. `imbalance_of_path` (paths, 1) is the fall of
+    h(L) from the first level to the last less the integral of the production by Simpson's rule. `log_odds` is L.
+    `stratum` (paths,) numbers the branch of each path, or its side, and `weights` are theirs in the expectation.
     """
 
     partition: Partition
@@ -222,7 +216,7 @@ def measure(
     seed: int = 0,
     method: Method = DEFAULT,
     block: int = BLOCK,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = None,
     data: Data | None = None,
 ) -> tuple[list[Measurement], int]:
     """Measure every partition on one set of paths; also returns the number of network evaluations.
@@ -244,9 +238,7 @@ def measure(
     return gather(plan, [measure_block(model, plan, k, progress) for k in range(plan.blocks)]), plan.evaluations
 
 
-def measure_block(
-    model: Denoiser, plan: Plan, number: int, progress: Callable[[int], None] | None = None
-) -> list[Record]:
+def measure_block(model: Denoiser, plan: Plan, number: int, progress: Progress = None) -> list[Record]:
     """One block of a plan: what it gave for each partition. No loop over levels waits for the model's device."""
     questions: list[Question] = []
     for levels in by_levels(model, Paths.of_block(plan, number), progress=progress):

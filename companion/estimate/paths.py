@@ -1,15 +1,13 @@
 """Reverse trajectories of a model, and what each class's denoiser says of them.
 
 In the natural variable y = x / sigma^2 (x in the variance-exploding frame) the reverse process of class g is a
-Brownian motion with a drift, its clock the snr:
+Brownian motion with a drift, its clock the snr, and every branch z is scored on every path, against the drift u that
+made it, u = D_g: with G_z = D_z - u the log-likelihood ratio of z to u grows by the second of
 
-    dy = D_g(y) dsnr + dB.
+    dy = u dsnr + dB,    -(1/2) |G_z|^2 dsnr + G_z . dB.
 
 One step with the drift held is the Gaussian reverse kernel of stochastic DDIM (ES Algorithm 1, 107-110). Real data
-noised by the exact chain obey the same equation with the drift u = x_0 in the place of D_g. Every branch z is scored
-on every path, against the drift u that made it: with G_z = D_z - u the log-likelihood ratio of z to u grows by
-
-    -(1/2) |G_z|^2 dsnr + G_z . dB.
+noised by the exact chain obey the same equation with the drift u = x_0.
 
 Three sums of it are kept. `held` holds D over the step: the exact likelihood ratio of the discretised paths, and the
 published estimator. `averaged` takes |G_z|^2 as the mean of both ends of the step, and the noise at its left end (an
@@ -29,31 +27,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from companion.arguments import numbers
 from companion.denoiser import Denoiser
 from companion.entropy import NULL
 from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
-from companion.estimate.plan import BLOCK, Plan
+from companion.estimate.plan import BLOCK, Array, Plan
 from companion.forward import noise_of
 from companion.models.checks import JUDGED, examine, refuse
 
-__all__ = [
-    "Levels",
-    "Paths",
-    "by_levels",
-    "check_levels",
-    "check_model",
-    "computing_device",
-    "path_likelihoods",
-    "predict",
-    "trajectories",
-]
+__all__ = ["Levels", "Paths", "by_levels", "check_levels", "check_model", "path_likelihoods", "predict", "trajectories"]
 
-Array = NDArray[np.float64]
-
+Progress = Callable[[int], None] | None  # called with the evaluations done, level by level
 _TOGETHER = 2**18  # numbers of the levels that are scored at once, 2 MB of them
 
 
@@ -62,11 +50,10 @@ class Paths:
     """Which paths from noise to data, through which levels, scored under which branches.
 
     `owner` (paths,) is for each path the index into `branches` of the one that draws it, `log_snr` (levels,) increases.
-    With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes first, so that what the top
-    level already knows of the class is counted; otherwise paths start as pure noise at the top level with all ratios
-    zero, as published. `predicted` states carry the drift E, and otherwise E is D. `numbers` own the paths' noise
-    (`path_noise`), by default 0, 1, 2, ...; `stream` tells uses of one `seed` apart. With `data` (paths, *shape) the
-    paths are those of the exact chain that noises the data, and start from nothing.
+    With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes first; otherwise paths start as
+    pure noise at the top level with all ratios zero, as published. `predicted` states carry the drift E, and otherwise
+    E is D. `numbers` own the paths' noise, with `seed` and `stream` (`path_noise`), by default 0, 1, 2, ... With `data`
+    (paths, *shape) the paths are those of the exact chain that noises the data, and start from nothing.
     """
 
     branches: Sequence[int]
@@ -76,7 +63,7 @@ class Paths:
     from_nothing: bool = True
     predicted: bool = False
     numbers: Sequence[int] | None = None
-    data: torch.Tensor | None = None
+    data: Tensor | None = None
     stream: int = 0
 
     @staticmethod
@@ -108,16 +95,16 @@ class Levels:
     """
 
     log_snr: Array
-    snr: torch.Tensor
-    dsnr: torch.Tensor
-    held: torch.Tensor
-    averaged: torch.Tensor
-    coarse: torch.Tensor
-    predictions: torch.Tensor
-    gaps: torch.Tensor
-    finite: torch.Tensor
-    step_gaps: torch.Tensor
-    noise: torch.Tensor
+    snr: Tensor
+    dsnr: Tensor
+    held: Tensor
+    averaged: Tensor
+    coarse: Tensor
+    predictions: Tensor
+    gaps: Tensor
+    finite: Tensor
+    step_gaps: Tensor
+    noise: Tensor
 
 
 def trajectories(model: Denoiser, paths: Paths) -> Levels:
@@ -132,17 +119,14 @@ def trajectories(model: Denoiser, paths: Paths) -> Levels:
     return run
 
 
-def by_levels(
-    model: Denoiser, paths: Paths, together: int | None = None, progress: Callable[[int], None] | None = None
-) -> Iterator[Levels]:
+def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progress = None) -> Iterator[Levels]:
     """Paths from noise to data, a few levels at a time; all paths are evaluated as one batch.
 
     So many levels `together` are scored at once, when the last of them has been evaluated: by default one where the
-    model is large, and more where calls would cost more than numbers. `progress` is called for each level with its
-    evaluations. Everything stays on the model's device, in float64, and nothing there waits for it until all levels are
-    done. Then InputError for a model's output that is not finite. Raises InputError before where `check_levels` or
-    `check_seed` does, when the model returns no tensor or one of another shape, and for data of another shape or not
-    finite.
+    model is large, and more where calls would cost more than numbers. Everything stays on the model's device, in
+    float64, and nothing there waits for it until all levels are done. Then InputError for a model's output that is not
+    finite. Raises InputError before as `check_levels`, `check_seed` and `predict` do, and for data of another shape or
+    not finite.
     """
     grid = check_levels(model, paths.log_snr)
     snr, sigma = np.exp(grid), noise_of(grid)
@@ -158,21 +142,22 @@ def by_levels(
         # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
         shares[1 + nothing : -1] = 0.5 * steps[nothing:-2] / steps[1 + nothing : -1]
     table = np.stack([snr, sigma, steps, shares])
+    device = torch.device("cpu") if model.device.type == "mps" else model.device  # mps has no float64
     # All at once, before the paths begin: a number sent later would make the device wait.
-    there = torch.from_numpy(table).to(computing_device(model))
-    snr_there, step_before = there[0], torch.nn.functional.pad(there[2], (1, 0))
-    finite: list[torch.Tensor] = []
-    for now, predictions, drift, increment in _walk(model, paths, table, together, progress):
+    snr_there, _, step_there, share_there = torch.from_numpy(table).to(device)
+    step_before, finite_before = torch.nn.functional.pad(step_there, (1, 0)), list[Tensor]()
+    for now, predictions, drift, increment in _walk(model, paths, table, device, together, progress):
         # Paths before branches also in memory, because most of what follows is summed path by path.
         gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
         torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
-        if not finite:  # before the first level nothing has moved, and all ratios are zero
+        if not finite_before:  # before the first level nothing has moved, and all ratios are zero
             last_gaps, zero = gaps[0], torch.zeros_like(gaps[0, :, :, 0])
             last_spread = last_moved = last_added = held_next = last_averaged = behind = behind_before = zero
-        before, step, share = step_before[now, None, None], there[2, now, None, None], there[3, now, None, None]
+        before, step, share = (each[now, None, None] for each in (step_before, step_there, share_there))
 
-        spread, added, gaps_before = _squared(gaps), _along(gaps, increment), _after(last_gaps, gaps)
-        moved = added - _along(gaps_before, increment)
+        gaps_before, spread = _after(last_gaps, gaps), _squared(gaps)
+        added = (gaps @ increment[..., None])[..., 0]
+        moved = added - (gaps_before @ increment[..., None])[..., 0]
         both_ends = 0.25 * before * (_after(last_spread, spread) + spread)
         averaged = torch.cat([last_averaged[None], _after(last_added, added) - both_ends]).cumsum(dim=0)[1:]
         lags = []
@@ -185,37 +170,28 @@ def by_levels(
 
         last_gaps, last_spread, last_moved, last_added = gaps[-1], spread[-1], moved[-1], added[-1]
         last_averaged, held_next = averaged[-1], held[-1]
-        finite.append(torch.isfinite(spread).flatten(1).all(dim=1))
-        yield Levels(
-            log_snr=grid[now],
-            snr=snr_there[now],
-            dsnr=there[2, now],
-            held=held[:-1],
-            averaged=averaged,
-            coarse=averaged - torch.stack(lags),
-            predictions=predictions.reshape(*predictions.shape[:3], *model.shape),
-            gaps=gaps,
-            finite=finite[-1],
-            step_gaps=step_gaps,
-            noise=noise,
-        )
-    flags = torch.cat(finite).cpu()
+        finite = torch.isfinite(spread).flatten(1).all(dim=1)
+        finite_before.append(finite)
+        log_snr, now_snr, dsnr, coarse = grid[now], snr_there[now], step_there[now], averaged - torch.stack(lags)
+        predictions = predictions.reshape(*predictions.shape[:3], *model.shape)
+        ratios = held[:-1], averaged, coarse
+        yield Levels(log_snr, now_snr, dsnr, *ratios, predictions, gaps, finite, step_gaps, noise)
+    flags = torch.cat(finite_before).cpu()
     if not bool(flags.all()):
         level = grid[int(flags.int().argmin())]
         raise InputError("the model's output", f"not finite at log-snr {level:.2f}", "finite numbers")
 
 
 def _walk(
-    model: Denoiser, paths: Paths, table: Array, together: int | None, progress: Callable[[int], None] | None
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    model: Denoiser, paths: Paths, table: Array, device: torch.device, together: int, progress: Progress
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Some levels, their D (levels, branches, paths, dimension), and u and dB of the steps (levels, paths, dimension).
 
     `table` has the snr, the sigma, the length of the step, and what E takes of the way D has moved, (4, levels).
     """
-    (snr, sigma, steps, shares), branches = table.tolist(), paths.branches
-    device, dimension = computing_device(model), int(np.prod(model.shape))
+    (snr, sigma, steps, shares), branches, clean = table.tolist(), paths.branches, paths.data
     owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
-    count, rows, clean = len(owner), torch.arange(len(owner), device=device), paths.data
+    count, rows, dimension = len(owner), torch.arange(len(owner), device=device), int(np.prod(model.shape))
     if clean is not None:
         if tuple(clean.shape) != (count, *model.shape) or not bool(torch.isfinite(clean).all()):
             raise InputError("data", f"of shape {tuple(clean.shape)}", f"{count} finite samples of shape {model.shape}")
@@ -223,16 +199,16 @@ def _walk(
     numbers = range(count) if paths.numbers is None else paths.numbers
     source = path_noise(check_seed(paths.seed), numbers, dimension, paths.stream)
 
-    def draw() -> torch.Tensor:
+    def draw() -> Tensor:
         drawn = torch.from_numpy(next(source))
         return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
 
-    # The controls of `accumulate` look at up to 112 places for every branch.
+    # The controls look at up to 112 places for every branch.
     places = count * len(branches) * max(dimension, 32 + 5 * min(len(branches), 16))
     together = together or max(1, _TOGETHER // places)
-    first = draw()
-    y, x = first * math.sqrt(snr[0]), first * (1.0 if math.isinf(sigma[0]) else sigma[0])
-    drift_before = y
+    noise = draw()
+    y = drift_before = noise * math.sqrt(snr[0])
+    x = noise * (1.0 if math.isinf(sigma[0]) else sigma[0])
     for start in range(0, len(snr), together):
         now = range(len(snr))[start : start + together]
         predictions = y.new_empty(len(now), len(branches), *y.shape)
@@ -250,31 +226,20 @@ def _walk(
         yield slice(now.start, now.stop), predictions, drifts, increments
 
 
-def _after(first: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def _after(first: Tensor, values: Tensor) -> Tensor:
     """`first` and then all but the last of `values`: at each level, what the level before had."""
     return torch.cat([first[None], values[:-1]]) if len(values) > 1 else first[None]
 
 
-def _squared(gaps: torch.Tensor) -> torch.Tensor:
-    size: torch.Tensor = torch.linalg.vector_norm(gaps, dim=-1)  # makes no copy of the gaps, as square().sum() does
+def _squared(gaps: Tensor) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(gaps, dim=-1)  # makes no copy of the gaps, as square().sum() does
     return size.square_()
 
 
-def _along(gaps: torch.Tensor, increment: torch.Tensor) -> torch.Tensor:
-    return (gaps @ increment[..., None])[..., 0]
-
-
-def computing_device(model: Denoiser) -> torch.device:
-    """Where the paths of a model are computed: its own device, or the processor where that one has no float64."""
-    return torch.device("cpu") if model.device.type == "mps" else model.device
-
-
-def path_likelihoods(
-    model: Denoiser, paths: Paths, block: int = BLOCK, progress: Callable[[int], None] | None = None
-) -> Array:
+def path_likelihoods(model: Denoiser, paths: Paths, block: int = BLOCK, progress: Progress = None) -> Array:
     """The averaged log-likelihood ratios of each branch on each path, (paths, levels, branches), float64, in nats.
 
-    `block` paths are evaluated at once; `progress` is that of `by_levels`. Raises as `check_model` and `by_levels` do.
+    `block` paths are evaluated at once. Raises as `check_model` and `by_levels` do.
     """
     grid = check_levels(model, paths.log_snr)
     check_model(model, paths.branches, grid)
@@ -285,14 +250,11 @@ def path_likelihoods(
     return np.concatenate(found)
 
 
-def predict(
-    model: Denoiser, branches: Sequence[int], x: torch.Tensor, sigma: float, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def predict(model: Denoiser, branches: Sequence[int], x: Tensor, sigma: float, out: Tensor | None = None) -> Tensor:
     """D of every branch at flat states x (paths, dimension) of one noise level: (branches, paths, dimension), float64.
 
     Written to `out` where there is one. At an infinite `sigma` x is unit noise, and the model's `from_noise` is asked.
-    The model gets states of its own each time, which it may overwrite. InputError when it returns no tensor, or another
-    shape.
+    The model gets states of its own, which it may overwrite. InputError when it returns no tensor, or another shape.
     """
     results = x.new_empty(len(branches), *x.shape, dtype=torch.float64) if out is None else out
     device, dtype = model.device, model.dtype
@@ -304,7 +266,7 @@ def predict(
                 prediction = model.from_noise(state.clone(), condition)  # type: ignore[attr-defined]
             else:
                 prediction = model(state.clone(), torch.full((len(x),), sigma, device=device, dtype=dtype), condition)
-            if not isinstance(prediction, torch.Tensor):
+            if not isinstance(prediction, Tensor):
                 raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
             if prediction.shape != state.shape:
                 expected = f"{tuple(state.shape)}, the shape of its input"
@@ -334,11 +296,7 @@ def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
 
 
 def check_model(model: Denoiser, branches: Sequence[int], log_snr: Array, trust: Sequence[str] = JUDGED) -> None:
-    """InputError unless every branch can be asked, and what `examine` asks holds at three levels, or is in `trust`.
-
-    What only a network can have wrong may be trusted: a null of other classes, clipping, and something else predicted
-    than is said.
-    """
+    """InputError unless every branch can be asked, and what `examine` asks holds at three levels, or is in `trust`."""
     if NULL in branches and not model.has_null:
         raise InputError("the null branch", "asked for", "a model with a null class")
     conditions = [None if branch == NULL else branch for branch in branches]

@@ -15,7 +15,7 @@ from companion.entropy import NULL, Partition, classes_first
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
 
-__all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Data", "Method", "Plan", "owners", "owners_by_side"]
+__all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Array", "Data", "Indices", "Method", "Plan", "owners", "owners_by_side"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -29,11 +29,10 @@ class Method:
     """How the entropy is estimated: the published rule, ours, or one step of the way between them.
 
     `from_nothing`: the first step starts at snr 0, so that the top level's information is counted. `averaged`: the
-    drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the
-    entropy of a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels; so is gamma (1 -
-    gamma) in its production. `control`: the estimates are corrected by two control variates whose mean is known to be
-    zero. `weighed`: a step counts in them by what the entropy keeps after it. `placed`: where no levels are given, a
-    pilot run places them.
+    drift of the log-odds is averaged over both ends of a step. `extrapolated`: states are predicted, and the entropy of
+    a path is 2 h(L) - h(L of `coarse`), from which the first order of the steps cancels; so is gamma (1 - gamma) in its
+    production. `control`: two control variates of mean zero correct the estimates. `weighed`: a step counts in them by
+    what the entropy keeps after it. `placed`: where no levels are given, a pilot run places them.
     """
 
     name: str
@@ -156,14 +155,6 @@ class Plan:
     def paths(self, number: int) -> range:
         """The numbers of the paths in block `number`."""
         return range(self.samples)[number * self.block : (number + 1) * self.block]
-
-    def strata(self, partition: Partition, number: int) -> Indices:
-        """The stratum of each path of block `number` that a partition uses."""
-        if self.by_side:
-            return np.array(self.paths(number)) % 2
-        columns = [self.branches.index(branch) for branch in partition.branches]
-        owner = self.owner[self.paths(number)]
-        return np.searchsorted(columns, owner[np.isin(owner, columns)])
 
     def weights(self, partition: Partition) -> Array:
         """What each stratum of a partition weighs in the expectation, as part of either side, (2, strata)."""

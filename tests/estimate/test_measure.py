@@ -18,7 +18,7 @@ from companion.denoiser import FunctionDenoiser
 from companion.entropy import NULL, Partition, binary_entropy, log_odds, partition
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
-from companion.estimate.measure import Record, gather, measure, measure_block
+from companion.estimate.measure import Question, Record, gather, measure, measure_block
 from companion.estimate.noise import path_noise
 from companion.estimate.paths import Paths, check_model, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Plan, owners
@@ -383,8 +383,9 @@ def test_a_branch_of_two_paths_has_no_part_in_the_coefficients_without_one_of_th
     foreseen, drawn = normal(2, 52, 4)
     zero = {part.name: np.zeros((52, 4)) for part in fields(Record)}
     given = {"foreseen": foreseen, "drawn": drawn, "production": np.cumsum(2.0 * foreseen - drawn, axis=1)}
-    record = Record(**{**zero, **given, "path": np.arange(52), "stratum": plan.strata(asked, 0)})
-    assert np.bincount(plan.strata(asked, 0)).tolist() == [2] * 26
+    strata = Question(asked, plan, 0, torch.device("cpu")).stratum
+    record = Record(**{**zero, **given, "path": np.arange(52), "stratum": strata})
+    assert np.bincount(strata).tolist() == [2] * 26
     (found,) = gather(plan, [[record]])
     np.testing.assert_allclose(found.production_of_path, 0.0, atol=1e-9)
 

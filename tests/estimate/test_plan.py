@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from companion.entropy import NULL, Partition
 from companion.errors import InputError
+from companion.estimate.measure import Question
 from companion.estimate.plan import PUBLISHED, Data, Plan, owners
 
 LEVELS = np.array([-1.0, 0.0, 2.0])
@@ -18,8 +19,13 @@ GROUPS = Partition("0,1|2,null", {0: 0.25, 1: 0.75}, {2: 0.5, NULL: 0.5}, 0.2)
 SHARED = Partition("1|all", {1: 1.0}, {0: 0.2, 1: 0.3, 2: 0.5}, 0.5)
 
 
+def strata(plan, asked, number):
+    """The stratum of each path of a block that a partition uses."""
+    return Question(asked, plan, number, torch.device("cpu")).stratum
+
+
 def joined(plan, asked):
-    return np.concatenate([plan.strata(asked, number) for number in range(plan.blocks)])
+    return np.concatenate([strata(plan, asked, number) for number in range(plan.blocks)])
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([True, False]))

@@ -13,7 +13,7 @@ from benchmarks.band_coverage import CLASSES, SIXTY
 from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
-from companion.estimate.measure import measure
+from companion.estimate.measure import Question, measure
 from companion.estimate.plan import Data, Plan, owners_by_side
 from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
@@ -55,7 +55,7 @@ def test_a_plan_that_grows_keeps_its_paths():
     large = replace(small, samples=8000)
     assert small.by_side and large.by_side and not Plan((ASKED,), LEVELS, 8000, seed=5).by_side
     np.testing.assert_array_equal(large.owner[:60], small.owner)
-    assert large.strata(ASKED, 1).tolist() == [0, 1] * 75
+    assert Question(ASKED, large, 1, torch.device("cpu")).stratum.tolist() == [0, 1] * 75
 
 
 def test_sixty_classes_from_eighty_paths():
