@@ -108,8 +108,9 @@ def scaled_linear(beta_min: float = 0.85, beta_max: float = 12.0) -> Process:
 
     def inverse(b: Array) -> Array:
         # (cube - root) / slope, with the difference of cubes divided out so that b -> 0 keeps its digits.
-        cube: Array = np.cbrt(root**3 + 3.0 * slope * b)
-        return 3.0 * b / (cube * cube + cube * root + root * root)
+        cube = np.cbrt(root**3 + 3.0 * slope * b)
+        time: Array = 3.0 * b / (cube * cube + cube * root + root * root)
+        return time
 
     return _variance_preserving(
         "scaled_linear",

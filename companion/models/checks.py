@@ -15,12 +15,14 @@ import torch
 
 from companion.denoiser import Denoiser
 from companion.errors import InputError, foreign
+from companion.forward import noise_of
 
 __all__ = ["JUDGED", "Finding", "examine", "refuse"]
 
 JUDGED = ("null", "clipping", "first level", "last level")  # what only a network can have wrong, and a person may trust
 
 _STATES = 4
+_MEANT = "prediction_type, the schedule and the size of a sample must be those of the training"
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ def examine(
     - labels: each two conditions give different D at some level
     - samples: a sample's D is the same alone as among others, another sample at each level; value, the largest
       difference over the size of D
-    - null: at the first level, where the class is unknown, the distance of the null's D from the mean of the classes'
-      D over the spread of the classes' D, for which all K classes are asked there. It is far below 1/2 for a null that
-      was trained on these classes, about 1 for a null that is one of them. Prompts are not all there is in a null's
-      world: only the number is given, unless the null is one of them. NaN without a null
+    - null: at the first level, where the class is unknown, the distance of the null's D from the mean of all K classes'
+      D over the spread of those D. It is far below 1/2 for a null that was trained on these classes, about 1 for one
+      that is one of them. Prompts are not all there is in a null's world: only the number is given, unless the null is
+      one of them. NaN without a null
     - clipping: the share of D's values that equal its largest or smallest, which is far below 0.01 unless something
       clips D; a clipped D is no posterior mean. Exact data may have such values: only a network fails here
     - first level: of states that are noise, sigma n, D is about the mean of the data. So it is no larger than four
@@ -59,52 +61,51 @@ def examine(
       a root mean square of at most 1 in expectation. Of values of eps itself, which spread more, four in all would
       exceed 3 once in 100 000 models, and more of them never; value, the root mean square
 
-    The last two fail where the network predicts something else than is said, or is told another noise, and for a
-    network of random weights. They see no error that is small at both ends. A check that depends on a failed one is
-    left out.
+    The last two fail for another prediction or noise than is said, and for random weights; they see no error that is
+    small at both ends. A check that depends on a failed one is left out.
 
     >>> from companion.models.load import load
     >>> found = examine(load("digits"), [*range(10), None], [-9.0, 0.0, 8.0])
     >>> [finding.name for finding in found if finding.passed is not True]
     []
     """
-    findings = [_eval_mode(model)]
-    answers: list[torch.Tensor] = []
-    alone: list[torch.Tensor] = []
-    among: list[torch.Tensor] = []
-    generator = torch.Generator().manual_seed(seed)
-    half = torch.randn(_STATES // 2, *model.shape, generator=generator)
-    x = _sigma(log_snr[0]) * torch.cat([half, -half])
-    others = [k for k in range(len(model.classes)) if None in conditions and k not in conditions]
-    before = log_snr[0]
-    for level in log_snr:
-        if answers:
-            x = _drawn(model, x, answers[-1][0], before, level, conditions[0])
-        sigma, before = _sigma(level), level
+    findings, answers, alone, among = [_eval_mode(model)], list[torch.Tensor](), [], []
+    half = torch.randn(_STATES // 2, *model.shape, generator=torch.Generator().manual_seed(seed))
+    x = first = _sigma(log_snr[0]) * torch.cat([half, -half])
+    for number, level in enumerate(log_snr):
+        if number > 0:
+            x = _drawn(model, x, answers[-1][0], log_snr[number - 1], level, conditions[0])
+        sigma, row = _sigma(level), [number % _STATES]
         found = [_asked(model, x, sigma, condition) for condition in conditions]
         wrong = [each for each in found if each.shape != x.shape or not bool(torch.isfinite(each).all())]
         if wrong:
             return [*findings, _misshapen(wrong[0], x, level)]
-        if not answers:
-            first, again = x, _asked(model, x, sigma, conditions[0])
-            unasked: dict[int | None, torch.Tensor] = {k: _asked(model, x, sigma, k) for k in others}
-        row = len(answers) % _STATES
-        alone.append(_asked(model, x[row : row + 1], sigma, conditions[0]))
-        among.append(found[0][row : row + 1])
+        alone.append(_asked(model, x[row], sigma, conditions[0]))
+        among.append(found[0][row])
         answers.append(torch.stack(found))
     predictions = torch.stack(answers)  # (levels, conditions, states, *shape)
     own = predictions[:, 0]
-    findings.append(Finding("shape, finite", True, 0.0, "as they should be"))
-    findings.append(_same("repeatable", again, own[0], 1e-3, _RANDOM))
-    findings.append(_labels(model, predictions, conditions))
-    # Half precision differs by a few percent between batch sizes, a mixed-up batch by the size of D itself.
-    findings.append(_same("samples", torch.cat(alone), torch.cat(among), 0.1, _TOGETHER))
-    findings.append(_null(model, {**dict(zip(conditions, predictions[0], strict=True)), **unasked}))
-    findings.append(_clipping(model, predictions))
-    findings.append(_first_level(first, own[0], own[-1], log_snr[0]))
+    at_first = dict(zip(conditions, predictions[0], strict=True))
+    for k in range(len(model.classes)) if None in conditions else ():
+        at_first[k] = at_first[k] if k in at_first else _asked(model, first, _sigma(log_snr[0]), k)
+    again = _asked(model, first, _sigma(log_snr[0]), conditions[0])
+    said = (
+        "one answer to one question: put the network in eval mode, and leave no dropout, of labels neither, switched on"
+    )
+    alike = "no sample to depend on the others: look at how labels are handed on, and at batch normalisation"
     value = float((x - own[-1]).square().mean().sqrt()) / sigma
-    findings.append(Finding("last level", value <= 3.0, value, f"at most 3: {_MEANT}"))
-    return findings
+    return [
+        *findings,
+        Finding("shape, finite", True, 0.0, "as they should be"),
+        _same("repeatable", again, own[0], 1e-3, said),
+        _labels(model, predictions, conditions),
+        # Half precision differs by a few percent between batch sizes, a mixed-up batch by the size of D itself.
+        _same("samples", torch.cat(alone), torch.cat(among), 0.1, alike),
+        _null(model, at_first),
+        _clipping(model, predictions),
+        _first_level(first, own[0], own[-1], log_snr[0]),
+        Finding("last level", value <= 3.0, value, f"at most 3: {_MEANT}"),
+    ]
 
 
 def refuse(findings: Sequence[Finding], trusted: Sequence[str] = ()) -> None:
@@ -120,23 +121,15 @@ def refuse(findings: Sequence[Finding], trusted: Sequence[str] = ()) -> None:
             raise InputError(finding.name, f"{finding.value:.3g}", finding.advice)
 
 
-_RANDOM = (
-    "one answer to one question: put the network in eval mode, and leave no dropout, of labels neither, switched on"
-)
-_TOGETHER = "no sample to depend on the others: look at how labels are handed on, and at batch normalisation"
-_MEANT = "prediction_type, the schedule and the size of a sample must be those of the training"
-
-
 def _sigma(level: float) -> float:
-    return float(np.exp(-0.5 * level))
+    return float(noise_of(level))
 
 
 def _drawn(
     model: Denoiser, x: torch.Tensor, mean: torch.Tensor, before: float, level: float, condition: int | None
 ) -> torch.Tensor:
     """States from one level at the next, by steps of at most one in log-snr that keep the noise that D finds."""
-    steps = np.linspace(before, level, int(np.ceil(level - before)) + 1)
-    for start, end in pairwise(steps):
+    for start, end in pairwise(np.linspace(before, level, int(np.ceil(level - before)) + 1)):
         if start > before:
             mean = _asked(model, x, _sigma(start), condition)
         x = mean + np.exp(0.5 * (start - end)) * (x - mean)
@@ -179,9 +172,8 @@ def _misshapen(wrong: torch.Tensor, x: torch.Tensor, level: float) -> Finding:
     if wrong.shape != x.shape:
         said = f"D of shape {tuple(x.shape)}, that of x; it has {tuple(wrong.shape)}"
         return Finding("shape, finite", False, float(wrong.dim()), said)
-    share = float((~torch.isfinite(wrong)).float().mean())
     said = f"finite values at log-snr {level:.2f}: narrow the levels, or let the network compute in float32 or bfloat16"
-    return Finding("shape, finite", False, share, said)
+    return Finding("shape, finite", False, float((~torch.isfinite(wrong)).float().mean()), said)
 
 
 def _same(name: str, one: torch.Tensor, other: torch.Tensor, tolerance: float, advice: str) -> Finding:
@@ -203,9 +195,8 @@ def _labels(model: Denoiser, predictions: torch.Tensor, conditions: Sequence[int
         return Finding("labels", True, 0.0, "one label, which is compared with no other")
     apart = torch.cdist(rows, rows).fill_diagonal_(torch.inf)  # one number a pair, and so the memory of few labels more
     one, other_one = divmod(int(apart.argmin()), len(rows))
-    least = float((rows[one] - rows[other_one]).abs().max())
     said = f"the two closest labels, {names[one]} and {names[other_one]}, differ by this"
-    return Finding("labels", True, least, said)
+    return Finding("labels", True, float((rows[one] - rows[other_one]).abs().max()), said)
 
 
 def _null(model: Any, first: Mapping[int | None, torch.Tensor]) -> Finding:

@@ -30,14 +30,9 @@ __all__ = ["ClassDenoiser", "from_folder", "from_network"]
 class ClassDenoiser(TrainedDenoiser):
     """A class-conditional network as D(x, sigma | condition); `from_folder` or `from_network` makes one.
 
-    `condition=None` calls the null's row.
-
     >>> from companion.models.load import load
-    >>> model = load("digits")
-    >>> model(torch.zeros(2, 1, 8, 8), torch.ones(2), torch.tensor([3, 8])).shape
+    >>> load("digits")(torch.zeros(2, 1, 8, 8), torch.ones(2), torch.tensor([3, 8])).shape
     torch.Size([2, 1, 8, 8])
-    >>> model.schedule.prediction, float(model.schedule.timestep(0.0).round(1))
-    ('v_prediction', 258.1)
     """
 
     def output(self, state: torch.Tensor, times: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
@@ -47,11 +42,8 @@ class ClassDenoiser(TrainedDenoiser):
 
 
 def from_folder(folder: Path, weights: Sequence[float], read: Callable[..., Any]) -> ClassDenoiser:
-    """The model in a folder that `save_pretrained` wrote; see `companion.models.load`.
-
-    `read` is `load_network` for a device and a dtype; the autoencoder is read in float32. Raises InputError as `load`
-    does.
-    """
+    """The model in a folder that `save_pretrained` wrote, by `read`, which is `load_network` for a device and a dtype;
+    the autoencoder is read in float32. Raises InputError as `companion.models.load` does."""
     inner = next((folder / part for part in ("unet", "transformer") if (folder / part).is_dir()), folder)
     config, scheduler = pretrained.read_json(inner / "config.json"), _scheduler_config(inner)
     name, index = pretrained.name_of(folder), pretrained.home(folder) / "model_index.json"
@@ -138,11 +130,9 @@ def _scheduler_config(folder: Path) -> dict[str, Any]:
     for place in (folder, folder / "scheduler", folder.resolve().parent / "scheduler"):
         if (place / "scheduler_config.json").exists():
             return pretrained.read_json(place / "scheduler_config.json")
-    expected = (
-        "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as "
-        '{"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "epsilon"}'
-    )
-    raise InputError("scheduler", f"missing for {folder}", expected)
+    such = '{"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "epsilon"}'
+    expected = "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as"
+    raise InputError("scheduler", f"missing for {folder}", f"{expected} {such}")
 
 
 def _different(names: Iterable[str]) -> list[str]:

@@ -37,8 +37,8 @@ __all__ = ["EDMDenoiser", "edm_denoiser", "load"]
 class EDMDenoiser(TrainedDenoiser):
     """A conditional EDM network as D(x, sigma | condition); `edm_denoiser` or `load` makes one.
 
-    `unconditional` is the network behind `condition=None`, or None. With `force_fp32` no half precision is used on a
-    GPU. Such networks take and give float32, whatever they compute in and their weights are kept in.
+    `unconditional` is the network behind `condition=None`, or None. Such networks take and give float32, whatever they
+    compute in and their weights are kept in.
     """
 
     _: KW_ONLY
@@ -56,12 +56,10 @@ class EDMDenoiser(TrainedDenoiser):
 
     @property
     def networks(self) -> tuple[torch.nn.Module, ...]:
-        """The conditional network and, where there is one, the unconditional."""
         return (self.network,) if self.unconditional is None else (self.network, self.unconditional)
 
     @property
     def network_dtype(self) -> torch.dtype:
-        """float32, in which these networks are asked."""
         return torch.float32
 
 
@@ -133,9 +131,9 @@ def load(
     is harmless. Checkpoints of EDM and EDM2 need their repository's own code to be read: `code` is its folder, put on
     the import path while the file is read. Its modules, and what they import, stay loaded.
 
-    A checkpoint is a dict with the network under "ema", or the network itself. `described_by` are further arguments
-    of `edm_denoiser`. Raises InputError without `allow_pickle`, for a file or folder that is not there, for code that
-    is missing, and for a file that holds no network.
+    A checkpoint is a dict with the network under "ema", or the network itself. `described_by` are further arguments of
+    `edm_denoiser`. Raises InputError without `allow_pickle`, for a file, a folder or code that is not there, and for a
+    file that holds no network.
     """
     paths = [Path(each) for each in (path, unconditional) if each is not None]
     if not allow_pickle:
@@ -152,8 +150,7 @@ def load(
         networks: list[Any] = [_unpickled(each).to(device) for each in paths]
     finally:
         sys.path[:] = before
-    described_by.setdefault("name", paths[0].stem)
-    return edm_denoiser(*networks, **described_by)
+    return edm_denoiser(*networks, **{"name": paths[0].stem, **described_by})
 
 
 def _unpickled(path: Path) -> torch.nn.Module:

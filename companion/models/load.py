@@ -1,15 +1,8 @@
 """Anyone's model: one call that sees what it is given, or what a folder holds, and returns it behind the contract.
 
-First the simplest, which needs none of this: your own function of (x, sigma, condition), ten lines with
-`companion.denoiser.FunctionDenoiser`. Networks of EDM and EDM2, which are files and not folders, have
-`companion.models.edm`. What is recognised here:
-
-    UNet2DModel, in a pipeline or alone              classes are rows of its embedding
-    DiTPipeline, DiTTransformer2DModel               classes are rows of its embedding
-    StableDiffusionPipeline (1.x, 2.x)               classes are prompts
-    StableDiffusionXLPipeline                        classes are prompts
-    StableDiffusion3Pipeline                         classes are prompts
-
+The classes of a UNet2DModel, in a pipeline or alone, and of a DiTPipeline or DiTTransformer2DModel are rows of its
+embedding; those of the pipelines of Stable Diffusion (1.x, 2.x, XL, 3) are prompts. Networks of EDM and EDM2, which are
+files and not folders, have `companion.models.edm`; your own function needs only `companion.denoiser.FunctionDenoiser`.
 Distilled and guidance-trained models (FLUX.1, turbo, LCM and their like) are refused: they are no posterior means.
 """
 
@@ -50,8 +43,7 @@ def load(
     is loaded stays on its device and in its dtype; its network is put in eval mode and its weights are frozen.
 
     Only the bare word is the shipped model, also where a folder of that name is: "./digits" and Path("digits") are the
-    folder. A model is called `name`, else by its folder's name, however the path is spelled; in a hub's cache by its
-    repository's.
+    folder. A model is called `name`, else by its folder's name; in a hub's cache by its repository's.
 
     `prompts` are the classes of a text-to-image pipeline, at least two different texts; `weights` (K,) their prior,
     equal unless given (a `companion.json` in the folder may hold them for a class-conditional network). A folder's
@@ -123,8 +115,7 @@ def _kind(folder: Path) -> tuple[str, set[str]]:
         for key, part in index.items():
             if isinstance(part, list) and (len(part) != 2 or not all(isinstance(x, str | None) for x in part)):
                 raise InputError(f"{key} in model_index.json", part, "a library and the name of a class of it")
-        parts = {str(part[1]) for part in index.values() if isinstance(part, list)}
-        return str(index.get("_class_name")), parts
+        return str(index.get("_class_name")), {str(part[1]) for part in index.values() if isinstance(part, list)}
     inner = folder / "unet" if (folder / "unet").is_dir() else folder
     kind = str(pretrained.read_json(inner / "config.json").get("_class_name"))
     return kind, {kind}

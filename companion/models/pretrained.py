@@ -27,22 +27,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import diffusers
 
-__all__ = [
-    "check_files",
-    "check_finite",
-    "check_size",
-    "composed",
-    "described",
-    "diffusers",
-    "digest_of_network",
-    "home",
-    "load_network",
-    "name_of",
-    "read_json",
-    "refuse_distilled",
-    "sides",
-    "stored_description",
-]
+__all__ = ["check_files", "check_finite", "check_size", "composed", "described", "diffusers", "digest_of_network"]
+__all__ += ["home", "load_network", "name_of", "read_json", "refuse_distilled", "sides", "stored_description"]
 
 _NO_POSTERIOR_MEAN = (
     "a model of E[x_0 | x]; one that was distilled, or trained on guided outputs, answers with a sample or a guided "
@@ -176,7 +162,7 @@ def _check_flags(kind: Any, config: Mapping[str, Any]) -> None:
         default, value = parameter.default, config.get(key, parameter.default)
         if isinstance(default, bool) and not isinstance(value, (bool, list, tuple)):
             raise InputError(key, repr(value), "true or false")
-        if isinstance(default, (int, float)) and not isinstance(default, bool) and isinstance(value, bool):
+        if type(default) in (int, float) and isinstance(value, bool):
             raise InputError(key, value, "a number")
 
 
@@ -214,8 +200,9 @@ def _weights(folder: Path, allow_pickle: bool) -> tuple[bool, str | None]:
         raise InputError("weights", folder, "a folder that holds a .safetensors file of a network")
     variants = {match[1] for _, match in files or found}
     if None not in variants and len(variants) > 1:
-        expected = f"one variant or the plain file, of {', '.join(sorted(map(str, variants)))}"
-        raise InputError("weights", folder, expected)
+        raise InputError(
+            "weights", folder, f"one variant or the plain file, of {', '.join(sorted(map(str, variants)))}"
+        )
     variant = None if None in variants else variants.pop()
     for path, match in files:
         if match[1] == variant:
@@ -246,9 +233,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
-    twice = [key for key in keys if keys.count(key) > 1] if len(set(keys)) < len(keys) else []
-    if twice:
-        raise ValueError(f"the key {twice[0]} comes twice")
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"the key {max(keys, key=keys.count)} comes twice")
     return dict(pairs)
 
 

@@ -47,7 +47,7 @@ from companion.arguments import number, numbers, whole_number
 from companion.errors import InputError
 from companion.models.pretrained import diffusers
 
-__all__ = ["Schedule", "looks", "schedule_of"]
+__all__ = ["Schedule", "schedule_of"]
 
 Array = NDArray[np.float64]
 Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -60,14 +60,13 @@ _WITHOUT_SIGNAL = {"sample": (0.0, 1.0), "v_prediction": (0.0, -1.0), "flow": (1
 class Schedule:
     """The clock of a network and what it predicts.
 
-    `clock` holds the log-snr, decreasing, of the `timesteps`, both float64; `prediction` is epsilon, sample,
-    v_prediction, edm, flow or denoised. `terminal` is the timestep without any signal, or None; it is not in the table.
-    `fractional` says whether the network takes fractions of a timestep, `sigma_data` is s above. `described` is the
-    configuration it was made from, as text, for a model's digest: the table's last digits are the processor's.
+    `clock` holds the log-snr, decreasing, of the `timesteps`, both float64; `prediction` is a word of the table above.
+    `terminal` is the timestep without any signal, or None; it is not in the table. `fractional` says whether the
+    network takes fractions of a timestep, `sigma_data` is s. `described` is the configuration it was made from, as
+    text, for a model's digest: the table's last digits are the processor's.
 
-    >>> flow = schedule_of({"_class_name": "FlowMatchEulerDiscreteScheduler"})
-    >>> flow.prediction, flow.terminal, float(flow.timestep(0.0))
-    ('flow', 1000.0, 500.0)
+    >>> schedule_of({"_class_name": "FlowMatchEulerDiscreteScheduler"}).timestep(0.0)
+    array(500.)
     """
 
     timesteps: Array
@@ -84,11 +83,15 @@ class Schedule:
         """The log-snr of the last timestep that has any signal, and of the first."""
         return float(self.clock[-1]), float(self.clock[0])
 
+    @property
+    def starts_from_noise(self) -> bool:
+        """Whether `mean_from_noise` can be asked."""
+        return self.terminal is not None and self.prediction in _WITHOUT_SIGNAL
+
     def timestep(self, log_snr: ArrayLike) -> Array:
-        """The timestep that the network is told at a log-snr, of any shape: a fraction where the network takes one.
+        """The timestep that the network is told at log-snr of any shape; InputError outside `log_snr_range`.
 
         A network with a learned table of time embeddings knows whole timesteps only, and is told the nearest.
-        Raises InputError outside `log_snr_range`.
         """
         asked = torch.as_tensor(np.asarray(log_snr, dtype=np.float64))
         self.check(asked)
@@ -102,11 +105,10 @@ class Schedule:
 
     def check(self, log_snr: torch.Tensor) -> None:
         """InputError unless every log-snr is one that the network was trained on."""
-        inside = self.inside(log_snr)
-        if not bool(inside.all()):
-            lowest, highest = self.log_snr_range
+        outside, (lowest, highest) = log_snr[~self.inside(log_snr)], self.log_snr_range
+        if len(outside):
             expected = f"{lowest:.6g} to {highest:.6g}, what the network was trained on"
-            raise InputError("log-snr", f"{float(log_snr[~inside].flatten()[0]):.6g}", expected)
+            raise InputError("log-snr", f"{float(outside[0]):.6g}", expected)
 
     def told(self, log_snr: torch.Tensor) -> torch.Tensor:
         """`timestep` for float64 tensors, on their device and without a check."""
@@ -146,21 +148,18 @@ class Schedule:
         """
         each = (-1, *(1,) * (x.dim() - 1))
         c_in, c_skip, c_out = (values.to(x.dtype).to(x.device).reshape(each) for values in self.scalings(log_snr))
-        times = self.told(log_snr).to(torch.float32 if self.fractional else torch.int64).to(x.device)
+        times = self.told(log_snr).to(self._times).to(x.device)
         return c_skip * x + c_out * network(c_in * x, times).to(x.dtype)
 
     def mean_from_noise(self, network: Call, noise: torch.Tensor) -> torch.Tensor:
-        """D at snr 0, where the network's state is the unit noise (batch, *shape); for a schedule that has `terminal`
-        and a prediction other than eps."""
+        """D at snr 0, where the network's state is the unit noise (batch, *shape); where `starts_from_noise`."""
         skip, out = _WITHOUT_SIGNAL[self.prediction]
-        kind = torch.float32 if self.fractional else torch.int64
-        times = torch.full((len(noise),), self.terminal or 0.0, dtype=kind, device=noise.device)
+        times = torch.full((len(noise),), self.terminal or 0.0, dtype=self._times, device=noise.device)
         return skip * noise + out * network(noise, times).to(noise.dtype)
 
     @property
-    def starts_from_noise(self) -> bool:
-        """Whether `mean_from_noise` can be asked."""
-        return self.terminal is not None and self.prediction in _WITHOUT_SIGNAL
+    def _times(self) -> torch.dtype:
+        return torch.float32 if self.fractional else torch.int64
 
     def _table(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """The clock and the timesteps, by increasing log-snr; kept on each device, so that no call has to copy them."""
@@ -170,28 +169,18 @@ class Schedule:
         return self._tables[device]
 
 
-def looks(device: torch.device) -> bool:
-    """Whether numbers on a device may be looked at: on an accelerator the program would have to wait for them.
-
-    Apple's is looked at all the same, because clocks are kept in float64, which it does not have.
-    """
-    return device.type in ("cpu", "mps")
-
-
 def schedule_of(scheduler: Any, fractional: bool = True) -> Schedule:
     """The schedule of a diffusers scheduler, or of its configuration as it is written, `_class_name` included.
 
     What a network was trained on is no property of a solver. The keys of the noise, and of what is predicted, mean the
     same with every class that has a table of cumulative alphas, whether it reads them or not; where they are left out,
     the class's defaults hold. Flow matching is known with its shift, which moves the table's ends and not the timestep
-    of a noise level, and EDM. How a solver steps is left aside: spacing and offset of its timesteps, karras,
-    exponential and beta sigmas, clipping, thresholding. Raises InputError for another scheduler, for a key that cannot
-    hold beside the others, for numbers that are none, and for noise that does not grow along the table or stays below
-    the signal.
+    of a noise level, and EDM. How a solver steps is left aside: spacing and offset of its timesteps, its sigmas,
+    clipping. Raises InputError for another scheduler, for a key that cannot hold beside the others, for numbers that
+    are none, and for noise that does not grow along the table or stays below the signal.
 
-    >>> schedule = schedule_of({"_class_name": "PNDMScheduler", "rescale_betas_zero_snr": True})
-    >>> schedule.terminal, len(schedule.timesteps)
-    (999.0, 999)
+    >>> schedule_of({"_class_name": "PNDMScheduler", "rescale_betas_zero_snr": True}).terminal
+    999.0
     """
     if scheduler is None:
         raise InputError("scheduler", None, "the scheduler that the network was trained with")
@@ -225,8 +214,7 @@ def _schedule_of(config: Mapping[str, Any], fractional: bool) -> Schedule:
     if clock[-1] > 0.0:
         last = f"at log-snr {clock[-1]:.3g} at the last of {len(clock)} timesteps"
         raise InputError("the noise", last, "more noise than signal there, log-snr below 0")
-    terminal = float(len(clock)) if ends else None
-    return Schedule(np.arange(float(len(clock))), clock, prediction, terminal, fractional)
+    return Schedule(np.arange(float(len(clock))), clock, prediction, float(len(clock)) if ends else None, fractional)
 
 
 _FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")

@@ -24,7 +24,7 @@ import torch
 
 from companion.errors import InputError, foreign
 from companion.models import pretrained
-from companion.models.pretrained import diffusers
+from companion.models.pretrained import check_size, described, diffusers, digest_of_network, name_of, read_json
 from companion.models.schedules import schedule_of
 from companion.models.trained import TrainedDenoiser, decoder
 
@@ -35,10 +35,8 @@ Told = Callable[[torch.Tensor, torch.Tensor], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Version:
-    """What tells a version's pipeline from the others.
-
-    `part` is its network, of class `network`; `told` makes of the prompts' summaries and of the sizes what the network
-    is called with beside prompts, and `addition` is how the network's configuration calls that.
+    """What tells a version's pipeline from the others: `part` is its network, of class `network`; `told` makes of the
+    prompts' summaries and of the sizes what it is called with beside prompts, which its configuration calls `addition`.
     """
 
     part: str
@@ -63,6 +61,7 @@ PIPELINES = {
     "StableDiffusionXLPipeline": Version("unet", _UNET, 2, _summary_and_sizes, "text_time"),
     "StableDiffusion3Pipeline": Version("transformer", _SD3, 3, lambda pooled, _: {"pooled_projections": pooled}),
 }
+_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
 _LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 _SPARE = ("tokenizer_3", "text_encoder_3")  # a pipeline without them has zeros in their place
 _LONGEST_OF_T5 = 256  # tokens of a prompt, what Stable Diffusion 3's own pipeline reads unless it is told otherwise
@@ -87,10 +86,8 @@ class PromptDenoiser(TrainedDenoiser):
     def output(self, state: torch.Tensor, times: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         rows = self.rows(condition, state)
         beside = self.told(self.pooled[rows].to(state.dtype), self.time_ids[rows])
-        prompts = self.prompts[rows].to(state.dtype)
-        said: torch.Tensor = self.network(
-            state, timestep=times, encoder_hidden_states=prompts, return_dict=False, **beside
-        )[0]
+        beside |= {"encoder_hidden_states": self.prompts[rows].to(state.dtype)}
+        said: torch.Tensor = self.network(state, timestep=times, return_dict=False, **beside)[0]
         return said
 
 
@@ -104,11 +101,11 @@ def from_folder(
     left out too. Raises InputError as `load` does, and when a package is missing that the pipeline needs.
     """
     _different(prompts)
-    version, index = PIPELINES[kind], pretrained.read_json(folder / "model_index.json")
-    config = pretrained.read_json(folder / version.part / "config.json")
-    scheduler = pretrained.read_json(folder / "scheduler" / "scheduler_config.json")
+    version, index = PIPELINES[kind], read_json(folder / "model_index.json")
+    config = read_json(folder / version.part / "config.json")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     for each in (config, index):
-        pretrained.refuse_distilled(pretrained.name_of(folder), str(scheduler.get("_class_name")), each, kind)
+        pretrained.refuse_distilled(name_of(folder), str(scheduler.get("_class_name")), each, kind)
     pretrained.sides(config)
     lost = _SPARE if version.encoders == 3 and not (folder / "text_encoder_3").is_dir() else ()
     parts: dict[str, Any] = dict.fromkeys((*(name for name in _LEFT_OUT if name in index), *lost, "vae"))
@@ -140,22 +137,21 @@ def from_pipeline(
     version, texts = PIPELINES[type(pipeline).__name__], _different(prompts)
     network = getattr(pipeline, version.part)
     shape = _latent_shape(network, version)
-    came = pretrained.name_of(str(pipeline.name_or_path or type(pipeline).__name__))
-    said = pretrained.described(stored or {}, came, texts, weights)
+    came = name_of(str(pipeline.name_or_path or type(pipeline).__name__))
+    said = described(stored or {}, came, texts, weights)
     pretrained.refuse_distilled(came, type(pipeline.scheduler).__name__, network.config)
-    schedule = schedule_of(pipeline.scheduler)
-    read = _read(pipeline, version, [*texts, ""])
-    asked: dict[str, Any] = {f"prompt_{number}": None for number in range(2, version.encoders + 1)}
+    schedule, read = schedule_of(pipeline.scheduler), _read(pipeline, version, [*texts, ""])
+    asked: dict[str, Any] = {"prompt": texts, **{f"prompt_{number}": None for number in range(2, version.encoders + 1)}}
     asked |= {"device": pipeline.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
     with foreign("prompts", texts, "texts that the pipeline can encode"), torch.no_grad():
-        encoded, null, *summaries = pipeline.encode_prompt(prompt=texts, **asked)
+        encoded, null, *summaries = pipeline.encode_prompt(**asked)
     pooled, none = summaries or (encoded.new_zeros(len(texts), 0), null.new_zeros(1, 0))
     _check_widths(network, encoded.shape[-1], pooled.shape[-1])
     height, width = (side * pipeline.vae_scale_factor for side in shape[1:])
     sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=network.device)
     # Not the embeddings, whose last digits differ from one device to the next, but what they follow from.
     tokens = [each for _, of_texts in read for each in of_texts]
-    readers = [pretrained.digest_of_network(encoder, told=tokens) for encoder, _ in read]
+    readers = [digest_of_network(encoder, told=tokens) for encoder, _ in read]
     told: list[object] = [schedule.described, json.dumps(readers), shape]
     if version.addition:
         if pipeline.vae is None:
@@ -164,11 +160,10 @@ def from_pipeline(
         told += [sizes.tolist(), bool(pipeline.config.force_zeros_for_empty_prompt)]
     elif summaries:
         told.append(list(encoded.shape))  # which is shorter without the third encoder
-    said |= {"shape": shape, "digest": pretrained.digest_of_network(network, told=told)}
-    said |= {"decode": decoder(pipeline.vae, shape[0]), "told": version.told}
+    said |= {"shape": shape, "digest": digest_of_network(network, told=told), "decode": decoder(pipeline.vae, shape[0])}
+    said |= {"told": version.told, "time_ids": sizes.repeat(len(texts) + 1, 1)}
     embedded, pooled = (torch.cat(both).to(network.device) for both in ([encoded, null[:1]], [pooled, none[:1]]))
-    time_ids = sizes.repeat(len(texts) + 1, 1)
-    return PromptDenoiser(network, schedule, **said, prompts=embedded, pooled=pooled, time_ids=time_ids)
+    return PromptDenoiser(network, schedule, **said, prompts=embedded, pooled=pooled)
 
 
 def _different(prompts: Sequence[str]) -> list[str]:
@@ -182,9 +177,8 @@ def _different(prompts: Sequence[str]) -> list[str]:
 
 
 def _encoder_class(named: Sequence[object]) -> Any:
-    known = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
-    if list(named)[-1] not in known:
-        raise InputError("text encoder", named, f"one of {', '.join(known)}")
+    if list(named)[-1] not in _ENCODERS:
+        raise InputError("text encoder", named, f"one of {', '.join(_ENCODERS)}")
     with foreign("model", named, "the package transformers to be installed"):
         import transformers
 
@@ -192,8 +186,7 @@ def _encoder_class(named: Sequence[object]) -> Any:
 
 
 def _latent_shape(network: Any, version: Version) -> tuple[int, ...]:
-    """The shape of one latent; InputError for a network that is shown more than its state, as one for inpainting is, is
-    told no timestep, or is told more or less than its version is."""
+    """The shape of one latent; InputError for a network that is shown or told more or less than its version is."""
     if network is None:
         raise InputError("network", None, "a pipeline that has it")
     config, asked = network.config, dict[str, tuple[str | None, ...]]()
@@ -210,12 +203,8 @@ def _latent_shape(network: Any, version: Version) -> tuple[int, ...]:
 
 
 def _read(pipeline: Any, version: Version, texts: Sequence[str]) -> list[tuple[Any, list[list[int]]]]:
-    """Each text encoder and what its tokenizer makes of the texts, after the sizes of the parts are compared.
-
-    A vocabulary, a text encoder or a length that was lost has a library's default in its place, which shows where it
-    does not fit the others. Raises InputError for that, for a part that is missing, for a text that is longer than
-    what the encoders read, and for two that are the same to them.
-    """
+    """Each text encoder and what its tokenizer makes of the texts, all different, after the parts' sizes are compared:
+    what was lost has a library's default in its place, which shows where it does not fit the others."""
     found = []
     for pair in version.readers:
         missing = [name for name in pair if getattr(pipeline, name) is None]
@@ -224,7 +213,7 @@ def _read(pipeline: Any, version: Version, texts: Sequence[str]) -> list[tuple[A
         if not missing:
             found.append((getattr(pipeline, pair[1]), _tokens(pipeline, *pair, texts)))
     seen: dict[str, str] = {}
-    for text, tokens in zip(texts, zip(*(of_texts for _, of_texts in found), strict=True), strict=True):
+    for text, *tokens in zip(texts, *(of_texts for _, of_texts in found), strict=True):
         same = seen.setdefault(json.dumps(tokens), text)
         if same != text:
             raise InputError("prompts", (same, text), "texts that differ to the text encoders, from the empty one too")
@@ -233,12 +222,9 @@ def _read(pipeline: Any, version: Version, texts: Sequence[str]) -> list[tuple[A
 
 def _tokens(pipeline: Any, tokenizer: str, encoder: str, texts: Sequence[str]) -> list[list[int]]:
     config, reader = getattr(pipeline, encoder).config, getattr(pipeline, tokenizer)
-    longest = getattr(config, "max_position_embeddings", None)
-    if longest is None:
-        longest = _LONGEST_OF_T5
-    else:
-        known = f"model_max_length of {tokenizer}"
-        pretrained.check_size(known, reader.model_max_length, longest, f"{encoder} reads so many")
+    longest = getattr(config, "max_position_embeddings", None) or _LONGEST_OF_T5
+    if hasattr(config, "max_position_embeddings"):
+        check_size(f"model_max_length of {tokenizer}", reader.model_max_length, longest, f"{encoder} reads so many")
     # The rows of an embedding are rounded up: 32128 for the 32100 pieces of T5.
     if not 0.99 * config.vocab_size <= len(reader) <= config.vocab_size:
         expected = f"about {config.vocab_size}, vocab_size of {encoder}"
@@ -262,10 +248,10 @@ def _check_widths(network: Any, encoded: int, pooled: int) -> None:
     config = network.config
     width = config.get("joint_attention_dim") or config.get("encoder_hid_dim") or config.get("cross_attention_dim")
     width = width[0] if isinstance(width, (list, tuple)) and len(set(width)) == 1 else width  # one for each block
-    pretrained.check_size("width of the encoded prompts", encoded, width, "what the network attends to")
+    check_size("width of the encoded prompts", encoded, width, "what the network attends to")
     if "pooled_projection_dim" in config:
         width = config.pooled_projection_dim
-        pretrained.check_size("width of the pooled prompts", pooled, width, "what the network takes")
+        check_size("width of the pooled prompts", pooled, width, "what the network takes")
     if config.get("addition_embed_type") is not None:
         key, expected = "projection_class_embeddings_input_dim", 6 * (config.addition_time_embed_dim or 0) + pooled
-        pretrained.check_size(key, config.get(key), expected, "a network that is told a prompt and six numbers of size")
+        check_size(key, config.get(key), expected, "a network that is told a prompt and six numbers of size")

@@ -13,7 +13,7 @@ import torch
 
 from companion.errors import InputError
 from companion.models.pretrained import check_size
-from companion.models.schedules import Schedule, looks
+from companion.models.schedules import Schedule
 
 __all__ = ["TrainedDenoiser", "decoder"]
 
@@ -23,8 +23,8 @@ class TrainedDenoiser(ABC):
     """A network, its schedule and its classes as D(x, sigma | condition).
 
     The network is put in eval mode and its weights are frozen. States stay in float32 (float64 for a float64 network);
-    a network in half precision gets them rounded, and only its own output is rounded with them. `decode` makes images,
-    values about -1 to 1, of latents D, for drawing only; it is None where D is the image.
+    a network in half precision gets them rounded, and only its own output is rounded with them. `decode` is None where
+    D is the image.
     """
 
     network: torch.nn.Module
@@ -43,8 +43,7 @@ class TrainedDenoiser(ABC):
 
     @abstractmethod
     def output(self, state: torch.Tensor, times: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """What the network says of states in its own frame and dtype, at timesteps (batch,), for classes (batch,) or
-        its null."""
+        """What the network says of states in its frame and dtype, told timesteps and classes (batch,) or its null."""
 
     @property
     def networks(self) -> tuple[torch.nn.Module, ...]:
@@ -53,7 +52,7 @@ class TrainedDenoiser(ABC):
 
     @property
     def log_snr_range(self) -> tuple[float, float]:
-        """The log-snr of the last and of the first timestep; a last one without any signal is left out."""
+        """That of the schedule."""
         return self.schedule.log_snr_range
 
     @property
@@ -79,7 +78,7 @@ class TrainedDenoiser(ABC):
         for a network in train mode. On a GPU, where looking at numbers would make the program wait for the device,
         classes and noise outside their range give NaN instead.
         """
-        place = torch.device("cpu") if looks(x.device) else x.device
+        place = torch.device("cpu") if _looks(x.device) else x.device
         log_snr = -2.0 * sigma.detach().to(place, torch.float64).log()
         condition, known = self._known(condition, x)
         if place.type == "cpu":
@@ -89,10 +88,7 @@ class TrainedDenoiser(ABC):
 
     @property
     def from_noise(self) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None:
-        """D at snr 0 as a function of (noise, condition), or None where the network was not trained without signal.
-
-        There the state is the unit noise itself, (batch, *shape), and D is the mean of the class.
-        """
+        """D at snr 0 as a function of (noise, condition), or None where the network was not trained without signal."""
         return self._from_noise if self.schedule.starts_from_noise else None
 
     @torch.no_grad()
@@ -112,7 +108,7 @@ class TrainedDenoiser(ABC):
                 raise InputError("condition", None, f"a class: {self.name} has no null class")
             return None, torch.ones(len(x), dtype=torch.bool, device=x.device)
         known = (condition >= 0) & (condition < len(self.classes))
-        if looks(x.device) and not bool(known.all()):
+        if _looks(x.device) and not bool(known.all()):
             raise InputError("condition", condition.tolist(), f"classes from 0 to {len(self.classes) - 1}")
         return torch.where(known, condition, 0), known
 
@@ -121,6 +117,12 @@ class TrainedDenoiser(ABC):
             raise InputError("the network", "in train mode", "eval mode: call network.eval()")
         # Further channels are learned variances.
         return lambda state, times: self.output(state.to(self.network_dtype), times, condition)[:, : self.shape[0]]
+
+
+def _looks(device: torch.device) -> bool:
+    """Whether numbers on a device may be looked at: on an accelerator the program would have to wait for them."""
+    # Apple's is looked at all the same, because clocks are kept in float64, which it does not have.
+    return device.type in ("cpu", "mps")
 
 
 def _nan_outside(inside: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

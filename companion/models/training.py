@@ -42,10 +42,10 @@ _CHECKPOINT_EVERY = 500
 class Settings:
     """What determines a training run; each field is written into the checkpoint and into the finished model.
 
-    `label_dropout` is the probability that a label is hidden, `average` the decay of the moving average of the
-    weights, `dropout` the network's own: without it, generated digits lie nearer to the training images than held-out
-    digits do, and the posterior is too sure of itself. Raises InputError for fewer than one step or thread, or for a
-    seed that is negative or 2^63 and more.
+    `label_dropout` is the probability that a label is hidden, `average` the decay of the moving average, `dropout` the
+    network's own: without it, generated digits lie nearer to the training images than held-out digits do, and the
+    posterior is too sure of itself. Raises InputError for fewer than one step or thread, for more threads than
+    processors, or for a seed that is negative or 2^63 and more.
 
     >>> Settings(steps=0)
     Traceback (most recent call last):
@@ -85,14 +85,13 @@ def train(digits: Digits, folder: Path, settings: Settings, progress: bool = Tru
     settings.
     """
     _prepare(folder)
-    before = torch.get_num_threads()
+    before, checkpoint = torch.get_num_threads(), folder / _CHECKPOINT
     torch.set_num_threads(settings.threads)
     try:
         # Everything random, dropout included, is drawn from the one global generator, whose state is checkpointed.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             run = _Run(settings)
-            checkpoint = folder / _CHECKPOINT
             if checkpoint.exists():
                 run.restore(checkpoint)
             _steps(run, digits, checkpoint, progress)
@@ -108,33 +107,19 @@ def velocity_loss(
 
     `images` and `noise` are (batch, 1, 8, 8), `labels` and `timesteps` int64 (batch,); label 10 is the null class.
     """
-    scheduler = _scheduler()
-    noisy = scheduler.add_noise(images, noise, timesteps)
-    target = scheduler.get_velocity(images, noise, timesteps)
-    predicted = network(noisy, timesteps, class_labels=labels).sample
-    return torch.nn.functional.mse_loss(predicted, target)
+    noisy, target = (make(images, noise, timesteps) for make in (_scheduler().add_noise, _scheduler().get_velocity))
+    return torch.nn.functional.mse_loss(network(noisy, timesteps, class_labels=labels).sample, target)
 
 
 class _Run:
     """The state of a run: network, moving average, optimizer, and how many steps and seconds are behind it."""
 
     def __init__(self, settings: Settings):
-        self.settings = settings
-        self.step = 0
-        self.seconds = 0.0
-        self.network = UNet2DModel(
-            sample_size=8,
-            in_channels=1,
-            out_channels=1,
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=8,
-            add_attention=False,
-            dropout=settings.dropout,
-            num_class_embeds=len(CLASSES) + 1,
-        )
+        self.settings, self.step, self.seconds = settings, 0, 0.0
+        images = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "num_class_embeds": len(CLASSES) + 1}
+        blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2, "layers_per_block": 1}
+        sizes = {"block_out_channels": (16, 32), "norm_num_groups": 8, "dropout": settings.dropout}
+        self.network = UNet2DModel(**images, **blocks, **sizes, add_attention=False)
         self.average = {name: value.detach().clone() for name, value in self.network.named_parameters()}
         rate, decay = settings.learning_rate, settings.weight_decay
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay)
@@ -150,11 +135,8 @@ class _Run:
         return state
 
     def save(self, path: Path) -> None:
-        described = {
-            "settings": json.dumps(asdict(self.settings)),
-            "step": str(self.step),
-            "seconds": str(self.seconds),
-        }
+        facts = {"settings": asdict(self.settings), "step": self.step, "seconds": self.seconds}
+        described = {key: json.dumps(fact) for key, fact in facts.items()}
         with written_whole(path) as unfinished:
             try:
                 save_file(self.tensors(), unfinished, metadata=described)
@@ -164,30 +146,25 @@ class _Run:
     def restore(self, path: Path) -> None:
         try:
             with safe_open(path, framework="pt") as stored:
-                described = stored.metadata() or {}
+                described = {key: json.loads(fact) for key, fact in (stored.metadata() or {}).items()}
                 state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118, not a dict
-            settings = json.loads(described["settings"])
-            step, seconds = int(described["step"]), float(described["seconds"])
+            settings, self.step, self.seconds = (described[key] for key in ("settings", "step", "seconds"))
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             expected = f"a checkpoint of this command; remove it to start again ({error})"
             raise InputError("checkpoint", path, expected) from None
-        ours = asdict(self.settings)
-        differing = [name for name in ours if settings.get(name) != ours[name]]
-        if differing:
-            was = ", ".join(f"{name} {settings.get(name)}" for name in differing)
-            expected = f"one of these settings, not of {was}; remove it or name another folder"
+        was = [f"{key} {settings.get(key)}" for key, ours in asdict(self.settings).items() if settings.get(key) != ours]
+        if was:
+            expected = f"one of these settings, not of {', '.join(was)}; remove it or name another folder"
             raise InputError("checkpoint", path, expected)
-        self.step, self.seconds = step, seconds
         torch.set_rng_state(state["generator"])
         for name, parameter in self.network.named_parameters():
             parameter.data.copy_(state[f"network/{name}"])
             self.average[name].copy_(state[f"average/{name}"])
-            moments = {moment: state[f"{moment}/{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")}
-            self.optimizer.state[parameter] = moments
+            self.optimizer.state[parameter] = {key: state[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
 
 
 def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
-    settings, null = run.settings, len(CLASSES)
+    settings = run.settings
     run.network.train()
     bar = tqdm(total=settings.steps, initial=run.step, desc="training", unit="step", disable=not progress)
     with bar, _interrupt_noted() as interrupted:
@@ -197,9 +174,8 @@ def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
                 group["lr"] = settings.learning_rate * _rate(run.step, settings.steps)
             chosen = torch.randint(len(digits.labels), (settings.batch,))
             hidden = torch.rand(settings.batch) < settings.label_dropout
-            labels = torch.where(hidden, null, digits.labels[chosen])
+            images, labels = digits.images[chosen], torch.where(hidden, len(CLASSES), digits.labels[chosen])
             timesteps = torch.randint(_scheduler().config.num_train_timesteps, (settings.batch,))
-            images = digits.images[chosen]
             loss = velocity_loss(run.network, images, labels, timesteps, torch.randn_like(images))
             run.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -222,8 +198,7 @@ def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
 
 
 def _rate(step: int, steps: int) -> float:
-    warm_up = min(1.0, (step + 1) / 100.0)
-    return warm_up * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+    return min(1.0, (step + 1) / 100.0) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
 @contextmanager
@@ -249,9 +224,7 @@ def _interrupt_noted() -> Iterator[threading.Event]:
 @cache
 def _scheduler() -> DDPMScheduler:
     # clip_sample would only matter to diffusers' own samplers; off, they draw what the network says.
-    return DDPMScheduler(
-        num_train_timesteps=1000, beta_schedule="linear", prediction_type="v_prediction", clip_sample=False
-    )
+    return DDPMScheduler(beta_schedule="linear", prediction_type="v_prediction", clip_sample=False)
 
 
 def _prepare(folder: Path) -> None:
@@ -271,15 +244,10 @@ def _finish(run: _Run, folder: Path) -> None:
             made.save_pretrained(Path(unfinished) / part)
             shutil.rmtree(folder / part, ignore_errors=True)
             (Path(unfinished) / part).rename(folder / part)
-    described = {
-        "name": "digits",
-        "classes": CLASSES,
-        "has_null": True,
-        "training": asdict(run.settings),
-        "seconds": round(run.seconds),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("torch", "diffusers", "numpy", "scikit-learn", "safetensors")},
-    }
+    packages = ("torch", "diffusers", "numpy", "scikit-learn", "safetensors")
+    versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
+    described = {"name": "digits", "classes": CLASSES, "has_null": True, "training": asdict(run.settings)}
+    described |= {"seconds": round(run.seconds), "versions": versions}
     # Last, because a folder with companion.json is a finished model.
     write_text(folder / "companion.json", json.dumps(described, indent=2) + "\n")
     (folder / _CHECKPOINT).unlink(missing_ok=True)
