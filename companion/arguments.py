@@ -3,6 +3,7 @@
 NaN fails every comparison, so no condition has to mention it.
 """
 
+import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -10,13 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.errors import InputError
 
-__all__ = ["Condition", "finite_levels", "number", "numbers", "probabilities", "whole_number"]
+__all__ = ["Condition", "composed", "finite_levels", "number", "numbers", "probabilities", "whole_number"]
 
 Array = NDArray[np.float64]
 Condition = Callable[[Array], NDArray[np.bool_]]
 
 # Noise levels to 1e43, signal-to-noise ratios to 1e86: their squares and those of what is divided by them are numbers.
 _FARTHEST_LEVEL = 200.0
+
+
+def composed(text: str) -> str:
+    """A text with its accents composed, however it was typed: what looks the same is the same."""
+    return unicodedata.normalize("NFC", text)
 
 
 def numbers(argument: str, value: ArrayLike, expected: str, holds: Condition) -> Array:
@@ -51,10 +57,8 @@ def number(argument: str, value: float, expected: str, holds: Condition) -> floa
 def whole_number(argument: str, value: int, least: int, most: int = 2**53) -> int:
     """`value` as an int between `least` and `most`; InputError for a fraction, or anything that is no number.
 
-    >>> whole_number("classes", 1, least=2)
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: classes is 1, expected a whole number of at least 2
+    >>> whole_number("classes", 2, least=2)
+    2
     """
     expected = f"a whole number of at least {least}" + ("" if most == 2**53 else f" and at most {most}")
     return int(number(argument, value, expected, lambda n: (n >= least) & (n <= most) & (n == np.round(n))))
@@ -63,19 +67,17 @@ def whole_number(argument: str, value: int, least: int, most: int = 2**53) -> in
 def probabilities(argument: str, value: ArrayLike, least: int = 2, count: int | None = None) -> Array:
     """`value` as positive float64 numbers (K,) that sum to one, K = `count` or at least `least`; InputError otherwise.
 
-    >>> probabilities("weights", [0.5, 0.6])
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: weights is [0.5, 0.6], expected at least 2 positive numbers that sum to one
+    >>> probabilities("weights", [0.5, 0.5])
+    array([0.5, 0.5])
     """
     expected = f"at least {least} positive numbers that sum to one"
     if count is not None:
         least, expected = count, f"{count} positive probabilities that sum to one"
     weights = numbers(argument, value, expected, lambda weight: (weight > 0.0) & (weight <= 1.0))
-    if weights.ndim != 1 or len(weights) < least or abs(weights.sum() - 1.0) > 1e-9:
+    if weights.ndim != 1 or not least <= len(weights) <= (count or len(weights)) or abs(weights.sum() - 1.0) > 1e-9:
         raise InputError(argument, value, expected)
     # JSON and other people's tables have "1" and true, which numpy would take for a number.
-    if len(weights) != (count or len(weights)) or {str, bool} & set(map(type, np.asarray(value, dtype=object))):
+    if {str, bool} & set(map(type, np.asarray(value, dtype=object))):
         raise InputError(argument, value, expected)
     return weights
 

@@ -7,12 +7,11 @@ A denoiser is the posterior mean of the data in the variance-exploding frame,
 which holds the same information as the score, s = (D - x) / sigma^2, and as the predicted noise, eps = (x - D) / sigma
 (Tweedie's formula; ID 11, SI 37).
 
-Two further attributes are optional; a model that does not have one leaves it out or sets it to None:
+Two further attributes are optional; a model without one leaves it out or sets it to None:
 
 - `from_noise(noise, condition)` is D at snr 0, for a network that was trained without any signal at its last timestep
   (zero terminal snr, a flow at t = 1). The contract's sigma is infinite there; the network's own state is unit noise,
-  `noise` (batch, *shape), which tells nothing of the sample, so D is the class mean E[x_0 | Z = z]. An estimator that
-  starts from nothing asks this first. Raises InputError for the same conditions as the model itself.
+  `noise` (batch, *shape), which tells nothing of the sample, so D is the class mean E[x_0 | Z = z].
 - `decode(D)` turns latents (batch, *shape) into images (batch, 3, height, width) with values about -1 to 1, for drawing
   only: entropies are those of the latents.
 """
@@ -76,12 +75,10 @@ class FunctionDenoiser:
 
     `function` takes x (batch, *shape), sigma (batch,) and condition, an int64 tensor (batch,) or None, and returns the
     posterior mean E[x_0 | x_0 + sigma eps = x, condition]. A function that handles None says so with `has_null=True`.
-    `digest` may name the version of the function, so that results of two versions are told apart; `from_noise` is the
-    optional part of the contract.
+    `digest` may name the version of the function, so that results of two versions are told apart.
 
     Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, weights that are not
-    K probabilities, or a `from_noise` that cannot be called. What `function` returns is checked by the estimator, where
-    the label must also move it.
+    K probabilities, or a `from_noise` that cannot be called. What `function` returns is checked by `examine`.
 
     >>> def pulled_to_class_mean(x, sigma, condition):   # two points at -1 and +1
     ...     return (2.0 * condition - 1.0).reshape(-1, 1).expand_as(x).to(x.dtype)

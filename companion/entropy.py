@@ -4,7 +4,6 @@ A side is a mixture of branches: classes, 0 to K-1, or NULL, the model's own unc
 disjoint groups of classes (ES 25); the second side may also hold everything.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
-from companion.arguments import number, numbers, probabilities
+from companion.arguments import composed, number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 
@@ -70,8 +69,8 @@ class Partition:
     of the first side (ES 25, 101). `whole` holds the weights of the classes behind the null branch, for the floor.
     Raises InputError for weights or a prior that are no such probabilities.
 
-    >>> Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5).floor
-    0.0
+    >>> round(Partition("3|all", {3: 1.0}, {k: 0.1 for k in range(10)}, 0.5).floor, 5)
+    0.16755
     """
 
     label: str
@@ -119,9 +118,6 @@ class Partition:
             floor = sum_z (pi a_z + (1 - pi) b_z) h( pi a_z / (pi a_z + (1 - pi) b_z) ).
 
         The null branch counts as the mixture of all classes.
-
-        >>> round(Partition("3|all", {3: 1.0}, {k: 0.1 for k in range(10)}, 0.5).floor, 5)
-        0.16755
         """
         a, b = (dict(enumerate(self.whole)) if NULL in side else side for side in (self.first, self.second))
         open_classes = [(self.prior * a[k], (1.0 - self.prior) * b[k]) for k in sorted(a.keys() & b.keys())]
@@ -130,8 +126,6 @@ class Partition:
 
 def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:
     """L of a partition from one log-likelihood a branch, (..., branches) to (...,), by log-sum-exp (ES 25, 108).
-
-    A constant common to all branches changes nothing.
 
     >>> two = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
     >>> float(log_odds(two, [0, 1], np.log([0.2, 0.8])).round(6))
@@ -192,16 +186,11 @@ def partition(
         raise InputError("partition", label, "sides that share no class")
     share = {NULL: sum(model.weights), **dict(enumerate(model.weights))}
     totals = [sum(share[k] for k in side) for side in (left, right)]
-    if prior == "balanced":
-        probability = 0.5
-    elif prior == "true":
-        probability = totals[0] / sum(totals)
-    elif isinstance(prior, (float, np.floating)) and 0.0 < prior < 1.0:
-        probability = float(prior)
-    else:
+    share_of_first = {"balanced": 0.5, "true": totals[0] / sum(totals)}.get(str(prior), prior)
+    if not (isinstance(share_of_first, (float, np.floating)) and 0.0 < share_of_first < 1.0):
         raise InputError("prior", prior, '"balanced", "true", or a probability between 0 and 1')
     sides = [{k: share[k] / total for k in side} for side, total in zip((left, right), totals, strict=True)]
-    return Partition(label, sides[0], sides[1], probability, tuple(model.weights))
+    return Partition(label, sides[0], sides[1], float(share_of_first), tuple(model.weights))
 
 
 def classes_first(branch: int) -> tuple[bool, int]:
@@ -211,20 +200,18 @@ def classes_first(branch: int) -> tuple[bool, int]:
 
 def _sides(model: Denoiser, text: str) -> tuple[list[int], list[int] | str]:
     """The groups of classes in the text of a partition; the second may be one of `_COMPLEMENTS`."""
-    # Names with their accents composed, as others type them.
-    sides = [[unicodedata.normalize("NFC", each.strip()) for each in side.split(",")] for side in text.split("|")]
+    sides = [[composed(each.strip()) for each in side.split(",")] for side in text.split("|")]
     if len(sides) != 2:
         raise InputError("partition", text, 'two sides with one "|" between, such as 3|8 or 0,6|1,4')
     first, second = ([name for name in side if name] for side in sides)
     known = {f"#{k}": k for k in range(len(model.classes))}
-    known |= {unicodedata.normalize("NFC", name): k for k, name in enumerate(model.classes)}
+    known |= {composed(name): k for k, name in enumerate(model.classes)}
     whole = len(second) == 1 and second[0] in _COMPLEMENTS and second[0] not in model.classes
-    for names in (first, second):
-        if not names:
-            raise InputError("partition", text, "at least one class on each side")
-        for name in names if names is first or not whole else ():
-            if name not in known:
-                raise InputError("partition", text, _among(model, name))
+    if not (first and second):
+        raise InputError("partition", text, "at least one class on each side")
+    for name in first if whole else first + second:
+        if name not in known:
+            raise InputError("partition", text, _among(model, name))
     return [known[name] for name in first], second[0] if whole else [known[name] for name in second]
 
 

@@ -36,10 +36,8 @@ def foreign(argument: str, value: object, expected: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which has its own advice
+        if type(error).__name__ in ("InputError", "OutOfMemoryError"):  # torch's has its own advice
             raise
         raise InputError(argument, value, f"{expected} ({first_line(error)})") from error
 

@@ -33,11 +33,9 @@ TRUTH = "#000000"  # exact curves are black, estimates are coloured
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 110,
-    "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
     "savefig.dpi": 160,
-    "savefig.facecolor": "white",
-    "axes.facecolor": "white",
+    **dict.fromkeys(("figure.facecolor", "savefig.facecolor", "axes.facecolor"), "white"),
     "axes.prop_cycle": cycler(color=COLOURS),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "axes.titlesize": 10.5,
@@ -126,8 +124,7 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
     """Profiles on two panels: entropy with its bands, floor and half-entropy level, and production with its window.
 
     The entropy has two 95% bands, dark at each level by itself and light at all levels at once; the production's is two
-    standard errors on either side. `axes` are two axes of one figure, a new one without them; both are returned, so
-    that more can be drawn on them. Several profiles have a legend.
+    standard errors on either side. `axes` are two axes of one figure, a new one without them; both are returned.
 
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture

@@ -22,6 +22,7 @@ __all__ = ["Process", "cosine", "linear", "ornstein_uhlenbeck", "rectified_flow"
 __all__ += ["edm_levels", "log_snr_levels", "noise_of", "time_levels"]
 
 Array = NDArray[np.float64]
+OfTime = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,16 @@ class Process:
     """
 
     name: str
-    alpha: Callable[[Array], Array]
-    sigma: Callable[[Array], Array]
-    log_snr: Callable[[Array], Array]
+    alpha: OfTime
+    sigma: OfTime
+    log_snr: OfTime
     time: Callable[[Array], Array]
-    drift: Callable[[Array], Array]
-    diffusion: Callable[[Array], Array]
+    drift: OfTime
+    diffusion: OfTime
     span: tuple[float, float]
 
     def check_time(self, t: ArrayLike) -> Array:
-        """Times as a float64 array; InputError if one is NaN or outside `span`.
-
-        >>> rectified_flow().check_time(2.0)
-        Traceback (most recent call last):
-            ...
-        companion.errors.InputError: t is 2.0, expected times between 0.0 and 1.0
-        """
+        """Times as a float64 array; InputError if one is NaN or outside `span`."""
         first, last = self.span
         return numbers("t", t, f"times between {first} and {last}", lambda times: (times >= first) & (times <= last))
 
@@ -212,9 +207,8 @@ def log_snr_levels(count: int, first: float, last: float) -> Array:
     >>> log_snr_levels(3, -2.0, 2.0)
     array([-2.,  0.,  2.])
     """
-    count = whole_number("count", count, 2)
     ends = _pair("first, last", (first, last), "finite log-snr with first < last", np.isfinite)
-    return np.linspace(*ends, count)
+    return np.linspace(*ends, whole_number("count", count, 2))
 
 
 def edm_levels(count: int, sigma_max: float = 80.0, sigma_min: float = 0.002, rho: float = 7.0) -> Array:
@@ -244,23 +238,16 @@ def time_levels(process: Process, count: int, first: float, last: float) -> Arra
     >>> time_levels(variance_exploding(), 2, 1.0, 0.1).round(6)
     array([-0.     ,  4.60517])
     """
-    count = whole_number("count", count, 2)
     least, most = process.span
     expected = f"times with {least} <= last < first <= {most}"
     end, start = _pair("first, last", (last, first), expected, lambda time: (time >= least) & (time <= most))
-    levels = process.log_snr(np.linspace(start, end, count))
+    levels = process.log_snr(np.linspace(start, end, whole_number("count", count, 2)))
     if not np.all(np.isfinite(levels)):
         raise InputError("first, last", (first, last), "times of finite log-snr")
     return levels
 
 
-def _variance_preserving(
-    name: str,
-    integrated: Callable[[Array], Array],
-    inverse: Callable[[Array], Array],
-    rate: Callable[[Array], Array],
-    end: float = 1.0,
-) -> Process:
+def _variance_preserving(name: str, integrated: OfTime, inverse: OfTime, rate: OfTime, end: float = 1.0) -> Process:
     """f = -b/2 and g^2 = b, so alpha = e^(-B/2), sigma^2 = 1 - e^-B and lambda = -log(e^B - 1), with B = int b."""
     return Process(
         name=name,

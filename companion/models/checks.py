@@ -22,6 +22,8 @@ __all__ = ["JUDGED", "Finding", "examine", "refuse"]
 JUDGED = ("null", "clipping", "first level", "last level")  # what only a network can have wrong, and a person may trust
 
 _STATES = 4
+_ONE = "one answer to one question: put the network in eval mode, and leave no dropout, of labels neither, switched on"
+_ALONE = "no sample to depend on the others: look at how labels are handed on, and at batch normalisation"
 _MEANT = "prediction_type, the schedule and the size of a sample must be those of the training"
 
 
@@ -42,8 +44,7 @@ def examine(
 
     The levels go from noise to data; three are enough: the first, one in the middle and the last that a run will use.
 
-    - eval mode: no part of the network is in train mode
-    - shape, finite: D has the shape of x, and finite values
+    - eval mode: no part of the network is in train mode; shape, finite: D has the shape of x, and finite values
     - repeatable: the same question twice, at the first level, has one answer; dropout, also of labels, gives two
     - labels: each two conditions give different D at some level
     - samples: a sample's D is the same alone as among others, another sample at each level; value, the largest
@@ -69,38 +70,36 @@ def examine(
     >>> [finding.name for finding in found if finding.passed is not True]
     []
     """
-    findings, answers, alone, among = [_eval_mode(model)], list[torch.Tensor](), [], []
+    networks = getattr(model, "networks", (getattr(model, "network", None),))
+    held = (network for network in networks if isinstance(network, torch.nn.Module))
+    training = sum(part.training for network in held for part in network.modules())
+    told = Finding("eval mode", training == 0, float(training), "0 parts in train mode: call network.eval()")
+    answers, alone = list[torch.Tensor](), list[torch.Tensor]()
     half = torch.randn(_STATES // 2, *model.shape, generator=torch.Generator().manual_seed(seed))
-    x = first = _sigma(log_snr[0]) * torch.cat([half, -half])
+    x = first = float(noise_of(log_snr[0])) * torch.cat([half, -half])
     for number, level in enumerate(log_snr):
         if number > 0:
             x = _drawn(model, x, answers[-1][0], log_snr[number - 1], level, conditions[0])
-        sigma, row = _sigma(level), [number % _STATES]
-        found = [_asked(model, x, sigma, condition) for condition in conditions]
+        row, found = number % _STATES, [_asked(model, x, level, condition) for condition in conditions]
         wrong = [each for each in found if each.shape != x.shape or not bool(torch.isfinite(each).all())]
         if wrong:
-            return [*findings, _misshapen(wrong[0], x, level)]
-        alone.append(_asked(model, x[row], sigma, conditions[0]))
-        among.append(found[0][row])
+            return [told, _misshapen(wrong[0], x, level)]
+        alone.append(_asked(model, x[row : row + 1], level, conditions[0]))
         answers.append(torch.stack(found))
     predictions = torch.stack(answers)  # (levels, conditions, states, *shape)
-    own = predictions[:, 0]
+    own, levels = predictions[:, 0], torch.arange(len(log_snr))
     at_first = dict(zip(conditions, predictions[0], strict=True))
     for k in range(len(model.classes)) if None in conditions else ():
-        at_first[k] = at_first[k] if k in at_first else _asked(model, first, _sigma(log_snr[0]), k)
-    again = _asked(model, first, _sigma(log_snr[0]), conditions[0])
-    said = (
-        "one answer to one question: put the network in eval mode, and leave no dropout, of labels neither, switched on"
-    )
-    alike = "no sample to depend on the others: look at how labels are handed on, and at batch normalisation"
-    value = float((x - own[-1]).square().mean().sqrt()) / sigma
+        at_first[k] = at_first[k] if k in at_first else _asked(model, first, log_snr[0], k)
+    again = _asked(model, first, log_snr[0], conditions[0])
+    value = float((x - own[-1]).square().mean().sqrt()) / float(noise_of(level))
     return [
-        *findings,
+        told,
         Finding("shape, finite", True, 0.0, "as they should be"),
-        _same("repeatable", again, own[0], 1e-3, said),
+        _same("repeatable", again, own[0], 1e-3, _ONE),
         _labels(model, predictions, conditions),
         # Half precision differs by a few percent between batch sizes, a mixed-up batch by the size of D itself.
-        _same("samples", torch.cat(alone), torch.cat(among), 0.1, alike),
+        _same("samples", torch.cat(alone), own[levels, levels % _STATES], 0.1, _ALONE),
         _null(model, at_first),
         _clipping(model, predictions),
         _first_level(first, own[0], own[-1], log_snr[0]),
@@ -111,18 +110,11 @@ def examine(
 def refuse(findings: Sequence[Finding], trusted: Sequence[str] = ()) -> None:
     """InputError for the first check that failed, saying what to do; the checks named in `trusted` are left out.
 
-    >>> refuse([Finding("eval mode", False, 1.0, "eval mode: call network.eval()")])
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: eval mode is 1, expected eval mode: call network.eval()
+    >>> refuse([Finding("labels", False, 0.0, "labels that move D")], trusted=["labels"])
     """
     for finding in findings:
         if finding.passed is False and finding.name not in trusted:
             raise InputError(finding.name, f"{finding.value:.3g}", finding.advice)
-
-
-def _sigma(level: float) -> float:
-    return float(noise_of(level))
 
 
 def _drawn(
@@ -131,14 +123,14 @@ def _drawn(
     """States from one level at the next, by steps of at most one in log-snr that keep the noise that D finds."""
     for start, end in pairwise(np.linspace(before, level, int(np.ceil(level - before)) + 1)):
         if start > before:
-            mean = _asked(model, x, _sigma(start), condition)
+            mean = _asked(model, x, start, condition)
         x = mean + np.exp(0.5 * (start - end)) * (x - mean)
     return x
 
 
 def _first_level(x: torch.Tensor, mean: torch.Tensor, last: torch.Tensor, level: float) -> Finding:
+    sigma = float(noise_of(level))
     # What the model draws is of the size of the data where it is right; where not, count on less than the noise.
-    sigma = _sigma(level)
     size = max(min(float(last.square().mean().sqrt()), sigma / 8.0), 1e-12)
     # States come with their opposites: what is the same for both is no part along the noise.
     along = float((x * (mean - mean.roll(_STATES // 2, dims=0))).mean()) / (2.0 * sigma)
@@ -148,19 +140,12 @@ def _first_level(x: torch.Tensor, mean: torch.Tensor, last: torch.Tensor, level:
     return Finding("first level", None if level > -3.0 else worst <= 1.0, worst, said)
 
 
-def _eval_mode(model: Denoiser) -> Finding:
-    networks = getattr(model, "networks", (getattr(model, "network", None),))
-    held = [part for network in networks if isinstance(network, torch.nn.Module) for part in network.modules()]
-    training = sum(part.training for part in held)
-    return Finding("eval mode", training == 0, float(training), "0 parts in train mode: call network.eval()")
-
-
-def _asked(model: Denoiser, x: torch.Tensor, sigma: float, condition: int | None) -> torch.Tensor:
+def _asked(model: Denoiser, x: torch.Tensor, log_snr: float, condition: int | None) -> torch.Tensor:
     state = x.to(model.device, model.dtype, copy=True)
-    level = torch.full((len(x),), sigma, device=model.device, dtype=model.dtype)
+    sigma = torch.full((len(x),), float(noise_of(log_snr)), device=model.device, dtype=model.dtype)
     label = None if condition is None else torch.full((len(x),), condition, device=model.device)
     with torch.no_grad(), foreign("model", model.name, "a network whose code and configuration fit"):
-        answer = model(state, level, label)
+        answer = model(state, sigma, label)
     if not isinstance(answer, torch.Tensor):
         raise InputError("the model's output", f"of type {type(answer).__name__}", "a tensor")
     if answer.is_complex():
@@ -218,8 +203,7 @@ def _null(model: Any, first: Mapping[int | None, torch.Tensor]) -> Finding:
 
 
 def _clipping(model: Any, predictions: torch.Tensor) -> Finding:
-    extreme = (predictions == predictions.max()) | (predictions == predictions.min())
-    share = float(extreme.float().mean())
+    share = float(((predictions == predictions.max()) | (predictions == predictions.min())).float().mean())
     said = "below 0.01 of D's values at its largest or smallest: switch clipping and thresholding of x_0 off"
     passed = share < 0.01 + 2.0 / predictions.numel()
     return Finding("clipping", passed if passed or hasattr(model, "network") else None, share, said)

@@ -1,10 +1,9 @@
 """Class-conditional networks of diffusers behind the denoiser contract: `UNet2DModel` and `DiTTransformer2DModel`.
 
 A network lives in its own frame alpha x_0 + beta eps and is told a timestep and a row of its class embedding;
-`companion.models.schedules` makes D of what it says. Channels beyond those of the state are learned variances, which
-the estimator does not use. The last row of a U-Net's embedding is the null class. A transformer's is what it saw when a
-label was dropped in training (Peebles and Xie 2023); it still drops labels at random in train mode, so eval mode is
-enforced, and its D lives in latent space; `decode` is for drawing only.
+`companion.models.schedules` makes D of what it says. The last row of a U-Net's embedding is the null class. A
+transformer's is what it saw when a label was dropped in training (Peebles and Xie 2023); it still drops labels at
+random in train mode, so eval mode is enforced, and its D lives in latent space.
 
 A folder is a pipeline's (`unet/` or `transformer/`, `scheduler/`, for latents `vae/`) or a network's alone, with
 `scheduler_config.json` in it or in `scheduler/` beside it. Classes are called as `id2label` in model_index.json says
@@ -25,6 +24,8 @@ from companion.models.schedules import schedule_of
 from companion.models.trained import TrainedDenoiser, decoder
 
 __all__ = ["ClassDenoiser", "from_folder", "from_network"]
+
+Facts = Mapping[str, Any]
 
 
 class ClassDenoiser(TrainedDenoiser):
@@ -60,20 +61,14 @@ def from_folder(folder: Path, weights: Sequence[float], read: Callable[..., Any]
 
 
 def from_network(
-    network: Any,
-    scheduler: Any,
-    weights: Sequence[float] = (),
-    vae: Any = None,
-    names: Mapping[str, str] | None = None,
-    stored: Mapping[str, Any] | None = None,
-    written: Mapping[str, Any] | None = None,
+    network: Any, scheduler: Any, weights: Sequence[float], vae: Any, names: Facts, stored: Facts, written: Facts
 ) -> ClassDenoiser:
     """The model of a loaded network and of the scheduler that it was trained with, on its device and in its dtype.
 
     `vae` is the autoencoder of its latents, `names` calls classes by their numbers; `stored` is the content of a
     `companion.json` and `written` the network's configuration as its folder has it. Raises InputError as `load` does.
     """
-    config, names, stored = network.config, names or {}, stored or {}
+    config = network.config
     # As written, because another version of diffusers may know further options.
     written = written or {**config, "_class_name": type(network).__name__}
     _kind(written)
@@ -121,7 +116,6 @@ def _kind(config: Mapping[str, Any]) -> Any:
         raise InputError("num_class_embeds", embeddings, "a network with one embedding for each class")
     if config.get("time_embedding_type", "positional") not in ("positional", "learned"):
         raise InputError("time_embedding_type", config["time_embedding_type"], "positional or learned")
-    pretrained.sides(config)
     return diffusers.UNet2DModel
 
 
@@ -138,6 +132,6 @@ def _scheduler_config(folder: Path) -> dict[str, Any]:
 def _different(names: Iterable[str]) -> list[str]:
     """Names as they are, with their number added where one comes again: ImageNet has two kinds of crane."""
     found: list[str] = []
-    for number, name in enumerate(names):
-        found.append(f"{name.strip()} ({number})" if name.strip() in found else name.strip())
+    for number, name in enumerate(map(str.strip, names)):
+        found.append(f"{name} ({number})" if name in found else name)
     return found

@@ -1,12 +1,8 @@
 """Networks of EDM and EDM2 behind the denoiser contract: `net(x, sigma, one_hot_labels) -> D`.
 
-Such a network is the contract already. It wraps what is trained, F, in coefficients of the noise level (Karras et al.
-2022, table 1; s the standard deviation of the data),
-
-    D = c_skip x + c_out F(c_in x, (log sigma) / 4),
-    c_in = 1 / sqrt(s^2 + sigma^2),    c_skip = s^2 / (s^2 + sigma^2),    c_out = s sigma / sqrt(s^2 + sigma^2),
-
-so nothing is left to convert but the label. That has traps, each of which gives numbers and no error:
+Such a network is the contract already: it wraps what is trained in coefficients of the noise level (Karras et al. 2022,
+table 1; the line "edm" in `companion.models.schedules`), so nothing is left to convert but the label. That has traps,
+each of which gives numbers and no error:
 
 - Labels are one-hot floats (batch, K). An int vector is reshaped to rows of length K: K classes are taken for one row.
 - `None` gives a row of zeros, which no EDM2 network was trained on. The unconditional model is a network of its own.
@@ -75,11 +71,10 @@ def edm_denoiser(
 ) -> EDMDenoiser:
     """The reader's loaded network as a denoiser: an `EDMPrecond` or EDM2 `Precond`, or what has their interface.
 
-    `network` has `img_channels`, `img_resolution` and `label_dim` = K, and is called `network(x, sigma, labels)`.
-    `unconditional` is a network with label_dim 0, or None, which leaves the model without a null class. `sigma_range`
-    is what the networks were trained on, cut to their own `sigma_min` and `sigma_max` where they have them. Both
-    networks are put in eval mode and their weights frozen. Raises InputError for fewer than two classes, for an
-    unconditional network that takes labels, for names or weights that do not fit, and for a network whose gain is zero.
+    `network` has `img_channels`, `img_resolution` and `label_dim` = K; `unconditional` has label_dim 0, or is None, and
+    the model no null class. `sigma_range` is what they were trained on, cut to their own `sigma_min` and `sigma_max`.
+    Raises InputError for fewer than two classes, for an unconditional network that takes labels, for names or weights
+    that do not fit, and for a network whose gain is zero.
     """
     count = getattr(network, "label_dim", 0)
     if not isinstance(count, int) or count < 2:
@@ -106,9 +101,8 @@ def edm_denoiser(
     if len(classes or range(count)) != count:
         raise InputError("classes", classes, f"{count} names, one for each label")
     said = described({"has_null": unconditional is not None}, name, classes or range(count), weights)
-    # They are told sigma itself and answer with D.
     sigmas = np.array([least, most])
-    schedule = Schedule(sigmas, -2.0 * np.log(sigmas), "denoised")
+    schedule = Schedule(sigmas, -2.0 * np.log(sigmas), "denoised")  # told sigma itself, they answer with D
     others = [value for each in networks[1:] for _, value in sorted(each.state_dict().items())]
     told = [type(network).__name__, bool(getattr(network, "use_fp16", False)) and not force_fp32, len(others)]
     said |= {"shape": shape, "digest": digest_of_network(network, *others, told=told), "decode": decode}

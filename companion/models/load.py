@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from companion.arguments import composed
 from companion.errors import InputError, foreign
 from companion.models import class_conditional, pretrained, stable_diffusion
-from companion.models.pretrained import composed, diffusers, load_network, refuse_distilled
+from companion.models.pretrained import diffusers, load_network, refuse_distilled
 from companion.models.stable_diffusion import PIPELINES
 from companion.models.trained import TrainedDenoiser
 
@@ -38,19 +39,17 @@ def load(
 ) -> TrainedDenoiser:
     """A model as a `Denoiser`, D = E[x_0 | x_0 + sigma eps = x, condition], whatever its network predicts.
 
-    `model` is a shipped model's name, a folder that diffusers' `save_pretrained` wrote, or what is loaded already: a
-    pipeline (changed by hand, with a LoRA, say) or a `UNet2DModel` with the `scheduler` that it was trained with. What
-    is loaded stays on its device and in its dtype; its network is put in eval mode and its weights are frozen.
-
-    Only the bare word is the shipped model, also where a folder of that name is: "./digits" and Path("digits") are the
-    folder. A model is called `name`, else by its folder's name; in a hub's cache by its repository's.
+    `model` is a shipped model's name, a folder that diffusers' `save_pretrained` wrote ("./digits", not the bare word),
+    or what is loaded already: a pipeline (changed by hand, with a LoRA, say) or a network and the `scheduler` that it
+    was trained with. What is loaded stays on its device and in its dtype; its network is put in eval mode and its
+    weights are frozen. It is called `name`, else by its folder or its hub's repository.
 
     `prompts` are the classes of a text-to-image pipeline, at least two different texts; `weights` (K,) their prior,
     equal unless given (a `companion.json` in the folder may hold them for a class-conditional network). A folder's
     network computes on `device` ("cpu") in `dtype` (float32); states stay in float32. Nothing is downloaded. With
     `allow_pickle` weights that are not safetensors are read too, by torch's restricted reader, which takes tensors
-    only. Raises InputError for anything else than is recognised here, for prompts that are missing or not asked for,
-    for weights that are not finite or do not fit their configuration, and for a distilled model.
+    only. Raises InputError for any other model, for prompts that are missing or not asked for, for weights that are
+    not finite or do not fit their configuration, and for a distilled model.
 
     >>> load("digits").classes[:3]
     ('0', '1', '2')
@@ -104,7 +103,7 @@ def _of_object(model: Any, prompts: Sequence[str], weights: Sequence[float], sch
         if isinstance(network, diffusers.UNet2DModel | diffusers.DiTTransformer2DModel):
             names = {str(label): text for text, label in getattr(model, "labels", {}).items()}
             noise, vae = held.get("scheduler", scheduler), held.get("vae") if kind == "DiTPipeline" else None
-            return class_conditional.from_network(network, noise, weights, vae, names)
+            return class_conditional.from_network(network, noise, weights, vae, names, {}, {})
     raise InputError("model", f"a {kind}", _KNOWN)
 
 

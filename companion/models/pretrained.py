@@ -8,7 +8,6 @@ only variant there is, such as `fp16`, `bf16` or `non_ema`; each part of a pipel
 import inspect
 import json
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from safetensors import safe_open
 from tqdm import TqdmWarning
 
-from companion.arguments import probabilities
+from companion.arguments import composed, probabilities
 from companion.denoiser import digest_of
 from companion.errors import InputError, foreign
 
@@ -27,7 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     import diffusers
 
-__all__ = ["check_files", "check_finite", "check_size", "composed", "described", "diffusers", "digest_of_network"]
+__all__ = ["check_files", "check_finite", "check_size", "described", "diffusers", "digest_of_network"]
 __all__ += ["home", "load_network", "name_of", "read_json", "refuse_distilled", "sides", "stored_description"]
 
 _NO_POSTERIOR_MEAN = (
@@ -51,9 +50,9 @@ def described(
 ) -> dict[str, Any]:
     """`stored`, the content of a `companion.json`, over what is known without it: name, classes, weights, has_null.
 
-    Weights as an argument count more than stored ones; weights that nobody gives are equal. Raises InputError for a
-    key of another name, a value of another type, names that are not one for each class and all different, and for
-    weights that are not positive and of sum one.
+    Weights as an argument count more than stored ones; weights that nobody gives are equal. Raises InputError for an
+    unknown key, a value of another type, names that are not one for each class and all different, and for weights that
+    are no probabilities.
 
     >>> described({"name": "mine"}, "folder", range(2))
     {'name': 'mine', 'classes': ('0', '1'), 'weights': (0.5, 0.5), 'has_null': True}
@@ -75,11 +74,6 @@ def described(
     return {"name": said["name"], "classes": names, "weights": prior, "has_null": said["has_null"]}
 
 
-def composed(text: str) -> str:
-    """A text with its accents composed: what looks the same is the same."""
-    return unicodedata.normalize("NFC", text)
-
-
 def stored_description(folder: Path) -> dict[str, Any]:
     """The content of a `companion.json` in a model's folder, or nothing where there is none."""
     path = home(folder) / "companion.json"
@@ -94,9 +88,7 @@ def home(folder: Path) -> Path:
 
 
 def name_of(place: str | Path) -> str:
-    """What a model is called by where it is: its folder's name, however it is spelled, or its repository's.
-
-    In a hub's cache that is not the snapshot's folder, whose name is a hash.
+    """What a model is called by where it is: its folder's name, but in a hub's cache, where that is a hash, the hub's.
 
     >>> name_of("hub/models--stabilityai--sd-turbo/snapshots/b261bac6/unet"), name_of("stabilityai/sd-turbo")
     ('sd-turbo', 'sd-turbo')
@@ -138,8 +130,7 @@ def load_network(
 ) -> Any:
     """A network of class `kind` from the folder that `save_pretrained` wrote, in eval mode, its weights frozen.
 
-    Raises InputError for weights that are missing, truncated, pickled (unless `allow_pickle`), not finite or not those
-    of the configuration.
+    Raises InputError for weights missing, truncated, pickled (unless `allow_pickle`), not finite or of another network.
     """
     safe, variant = _weights(folder, allow_pickle)
     _check_flags(kind, read_json(folder / "config.json"))
@@ -200,9 +191,8 @@ def _weights(folder: Path, allow_pickle: bool) -> tuple[bool, str | None]:
         raise InputError("weights", folder, "a folder that holds a .safetensors file of a network")
     variants = {match[1] for _, match in files or found}
     if None not in variants and len(variants) > 1:
-        raise InputError(
-            "weights", folder, f"one variant or the plain file, of {', '.join(sorted(map(str, variants)))}"
-        )
+        named = ", ".join(sorted(map(str, variants)))
+        raise InputError("weights", folder, f"one variant or the plain file, of {named}")
     variant = None if None in variants else variants.pop()
     for path, match in files:
         if match[1] == variant:

@@ -118,9 +118,8 @@ class Schedule:
             times = torch.exp(-0.5 * log_snr)
         else:
             levels, steps = self._table(log_snr.device)
-            right = torch.searchsorted(levels, log_snr.contiguous(), right=True).clamp(1, len(levels) - 1)
-            left = right - 1
-            slope = (steps[right] - steps[left]) / (levels[right] - levels[left])
+            left = torch.searchsorted(levels, log_snr.contiguous(), right=True).clamp(1, len(levels) - 1) - 1
+            slope = (steps[left + 1] - steps[left]) / (levels[left + 1] - levels[left])
             times = (steps[left] + slope * (log_snr - levels[left])).clamp(steps[-1], steps[0])
         return times if self.fractional else times.round()
 
@@ -142,10 +141,7 @@ class Schedule:
         }[self.prediction]
 
     def posterior_mean(self, network: Call, x: torch.Tensor, log_snr: torch.Tensor) -> torch.Tensor:
-        """D at x (batch, *shape) and log-snr (batch,), float64: c_skip x + c_out output, in the dtype of x.
-
-        Only `network(state, times)` may leave the dtype of `x`: what a half-precision network loses is its own.
-        """
+        """D at x (batch, *shape) and log-snr (batch,), float64, in the dtype of x, which only the network may leave."""
         each = (-1, *(1,) * (x.dim() - 1))
         c_in, c_skip, c_out = (values.to(x.dtype).to(x.device).reshape(each) for values in self.scalings(log_snr))
         times = self.told(log_snr).to(self._times).to(x.device)
@@ -225,8 +221,7 @@ _MOST = 100_000  # timesteps
 
 def _alphas_cumprod(config: Mapping[str, Any]) -> Array:
     """The table of cumulative alphas, of the betas; stretched to end without signal where that is asked."""
-    kind = str(config.get("_class_name"))
-    defaults = _defaults(kind)
+    kind, defaults = config.get("_class_name"), _defaults(str(config.get("_class_name")))
     if "beta_schedule" not in defaults:
         raise InputError("scheduler", kind, "a scheduler of diffusers with alphas_cumprod, or a flow's, or EDM's")
     # The class of DDPM makes the table, because it knows the beta schedules of all the others.

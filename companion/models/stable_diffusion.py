@@ -17,11 +17,13 @@ mean is no posterior mean. D lives in latent space; `decode` is for drawing only
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from companion.arguments import composed
 from companion.errors import InputError, foreign
 from companion.models import pretrained
 from companion.models.pretrained import check_size, described, diffusers, digest_of_network, name_of, read_json
@@ -71,10 +73,9 @@ _LONGEST_OF_T5 = 256  # tokens of a prompt, what Stable Diffusion 3's own pipeli
 class PromptDenoiser(TrainedDenoiser):
     """A Stable Diffusion pipeline as D(x, sigma | prompt), in latent space; `from_folder` or `from_pipeline` makes one.
 
-    Rows 0 to K-1 belong to the prompts, row K to the null class: `prompts` (K+1, tokens, width) are embeddings,
-    `pooled` (K+1, width) their summaries, of width 0 where there are none, and `time_ids` (K+1, 6) the sizes of XL:
-    original size, corner of the crop and target size, here full and uncropped for every class, the null too. XL's null
-    is zeros, as in its training, where the pipeline says `force_zeros_for_empty_prompt`; else it is the empty prompt.
+    By rows, `prompts` (K+1, tokens, width) are embeddings, `pooled` (K+1, width) their summaries, of width 0 where
+    there are none, and `time_ids` (K+1, 6) the sizes of XL: original size, corner of the crop and target size, here
+    full and uncropped. XL's null is zeros, as in its training, where the pipeline says `force_zeros_for_empty_prompt`.
     """
 
     _: KW_ONLY
@@ -94,11 +95,10 @@ class PromptDenoiser(TrainedDenoiser):
 def from_folder(
     kind: str, folder: Path, prompts: Sequence[str], weights: Sequence[float], read: Callable[..., Any]
 ) -> PromptDenoiser:
-    """The model in the folder of a pipeline of class `kind`, for at least two prompts; see `companion.models.load`.
+    """The model in the folder of a pipeline of class `kind`; `read` is `load_network` for a device and a dtype.
 
-    `read` is `load_network` for a device and a dtype. The autoencoder, which only draws, is read in float32, because
-    some overflow in less; where the folder has none the pipeline has none, and the third encoder of version 3 may be
-    left out too. Raises InputError as `load` does, and when a package is missing that the pipeline needs.
+    The autoencoder, which only draws, is read in float32, because some overflow in less; it and the third encoder of
+    version 3 may be left out. Raises InputError as `companion.models.load` does, and for a package that is missing.
     """
     _different(prompts)
     version, index = PIPELINES[kind], read_json(folder / "model_index.json")
@@ -116,7 +116,10 @@ def from_folder(
         pretrained.check_files(folder / tokenizer)
         named = index.get(encoder)
         if isinstance(named, list) and named[0] is not None and encoder not in parts:
-            parts[encoder] = read(_encoder_class(named), folder / encoder)
+            if named[-1] not in _ENCODERS:
+                raise InputError("text encoder", named, f"one of {', '.join(_ENCODERS)}")
+            with foreign("model", named, "the package transformers to be installed"):
+                parts[encoder] = read(getattr(import_module("transformers"), named[-1]), folder / encoder)
     with foreign("model", folder, "a pipeline that can be read"), torch.random.fork_rng(devices=[]):
         pipeline = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **parts)
     stored = pretrained.stored_description(folder)
@@ -129,10 +132,9 @@ def from_folder(
 def from_pipeline(
     pipeline: Any, prompts: Sequence[str], weights: Sequence[float], stored: Mapping[str, Any] | None = None
 ) -> PromptDenoiser:
-    """The model of a loaded pipeline of a class in `PIPELINES`, on its device and in its dtype.
+    """The model of a loaded pipeline, on its device and in its dtype; `stored` is the content of a `companion.json`.
 
-    `stored` is the content of a `companion.json`. Raises InputError for prompts that do not serve, for a part that is
-    missing or does not fit the others, and for a distilled model.
+    Raises InputError as `companion.models.load` does.
     """
     version, texts = PIPELINES[type(pipeline).__name__], _different(prompts)
     network = getattr(pipeline, version.part)
@@ -167,22 +169,12 @@ def from_pipeline(
 
 
 def _different(prompts: Sequence[str]) -> list[str]:
-    """The prompts as a list; InputError unless they are at least two texts, all different and none empty."""
+    """The prompts as a list; InputError unless they are at least two different texts, none empty, as the null's is."""
     texts = [] if isinstance(prompts, str) else list(prompts)
-    # The empty prompt is the null class.
-    known = [pretrained.composed(text) for text in texts if isinstance(text, str) and text]
+    known = [composed(text) for text in texts if isinstance(text, str) and text]
     if len(set(known)) < max(2, len(texts)):
         raise InputError("prompts", prompts, "at least two different texts, one for each class")
     return known
-
-
-def _encoder_class(named: Sequence[object]) -> Any:
-    if list(named)[-1] not in _ENCODERS:
-        raise InputError("text encoder", named, f"one of {', '.join(_ENCODERS)}")
-    with foreign("model", named, "the package transformers to be installed"):
-        import transformers
-
-        return getattr(transformers, str(named[-1]))
 
 
 def _latent_shape(network: Any, version: Version) -> tuple[int, ...]:
@@ -227,8 +219,8 @@ def _tokens(pipeline: Any, tokenizer: str, encoder: str, texts: Sequence[str]) -
         check_size(f"model_max_length of {tokenizer}", reader.model_max_length, longest, f"{encoder} reads so many")
     # The rows of an embedding are rounded up: 32128 for the 32100 pieces of T5.
     if not 0.99 * config.vocab_size <= len(reader) <= config.vocab_size:
-        expected = f"about {config.vocab_size}, vocab_size of {encoder}"
-        raise InputError(f"vocabulary of {tokenizer}", f"of {len(reader)} tokens", expected)
+        about = f"about {config.vocab_size}, vocab_size of {encoder}"
+        raise InputError(f"vocabulary of {tokenizer}", f"of {len(reader)} tokens", about)
     # CLIP's published configurations say 2, which stands for the largest number in the prompt.
     if config.eos_token_id not in (2, reader.eos_token_id):
         raise InputError(f"eos_token_id of {encoder}", config.eos_token_id, f"{reader.eos_token_id}, of {tokenizer}")
@@ -250,8 +242,7 @@ def _check_widths(network: Any, encoded: int, pooled: int) -> None:
     width = width[0] if isinstance(width, (list, tuple)) and len(set(width)) == 1 else width  # one for each block
     check_size("width of the encoded prompts", encoded, width, "what the network attends to")
     if "pooled_projection_dim" in config:
-        width = config.pooled_projection_dim
-        check_size("width of the pooled prompts", pooled, width, "what the network takes")
+        check_size("width of the pooled prompts", pooled, config.pooled_projection_dim, "what the network takes")
     if config.get("addition_embed_type") is not None:
         key, expected = "projection_class_embeddings_input_dim", 6 * (config.addition_time_embed_dim or 0) + pooled
         check_size(key, config.get(key), expected, "a network that is told a prompt and six numbers of size")

@@ -47,27 +47,22 @@ class TrainedDenoiser(ABC):
 
     @property
     def networks(self) -> tuple[torch.nn.Module, ...]:
-        """All networks that are asked; mostly there is one."""
         return (self.network,)
 
     @property
     def log_snr_range(self) -> tuple[float, float]:
-        """That of the schedule."""
         return self.schedule.log_snr_range
 
     @property
     def dtype(self) -> torch.dtype:
-        """float64 for a float64 network, else float32, also when the network computes in half precision."""
         return torch.float64 if self.network_dtype == torch.float64 else torch.float32
 
     @property
     def network_dtype(self) -> torch.dtype:
-        """The dtype of the network's weights."""
         return next(self.network.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the network's weights are."""
         return next(self.network.parameters()).device
 
     @torch.no_grad()
@@ -132,8 +127,8 @@ def _nan_outside(inside: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
 def decoder(vae: Any, channels: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """Images (batch, 3, height, width) as a function of latents, by an `AutoencoderKL`; None without one.
 
-    Latents (batch, channels, height, width) are the autoencoder's, shifted and scaled to about unit variance; this
-    takes both back and decodes. Raises InputError for an autoencoder of another number of channels.
+    Latents (batch, channels, height, width) are shifted and scaled to about unit variance; both are taken back. Raises
+    InputError for an autoencoder of another number of channels.
     """
     if vae is None:
         return None

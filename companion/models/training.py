@@ -46,11 +46,6 @@ class Settings:
     network's own: without it, generated digits lie nearer to the training images than held-out digits do, and the
     posterior is too sure of itself. Raises InputError for fewer than one step or thread, for more threads than
     processors, or for a seed that is negative or 2^63 and more.
-
-    >>> Settings(steps=0)
-    Traceback (most recent call last):
-        ...
-    companion.errors.InputError: steps is 0, expected at least 1
     """
 
     seed: int = 0
@@ -79,10 +74,9 @@ def train(digits: Digits, folder: Path, settings: Settings, progress: bool = Tru
     Minimises E | v(x_t, t, c) - (alpha_t eps - sigma_t x_0) |^2 over t uniform on the 1000 steps, with AdamW and a
     learning rate that warms up and falls to zero along a cosine (Ho et al. 2020; Salimans and Ho 2022 for v).
 
-    Every 500 steps, and at Ctrl-C, the whole state goes to `checkpoint.safetensors` in `folder`; the same call then
-    goes on from there and ends with the same bits. Ctrl-C raises KeyboardInterrupt after that file is written, with a
-    message that says so. Raises InputError when `folder` is a file, holds a model, or holds a checkpoint of other
-    settings.
+    Every 500 steps, and at Ctrl-C, which then raises KeyboardInterrupt, the whole state goes to
+    `checkpoint.safetensors` in `folder`; the same call goes on from there and ends with the same bits. Raises
+    InputError when `folder` is a file, holds a model, or holds a checkpoint of other settings.
     """
     _prepare(folder)
     before, checkpoint = torch.get_num_threads(), folder / _CHECKPOINT
@@ -103,10 +97,8 @@ def train(digits: Digits, folder: Path, settings: Settings, progress: bool = Tru
 def velocity_loss(
     network: UNet2DModel, images: torch.Tensor, labels: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor
 ) -> torch.Tensor:
-    """The training loss | v(x_t, t, c) - (alpha_t eps - sigma_t x_0) |^2 per pixel, averaged over the batch.
-
-    `images` and `noise` are (batch, 1, 8, 8), `labels` and `timesteps` int64 (batch,); label 10 is the null class.
-    """
+    """The training loss, the mean over a batch's pixels: `images` and `noise` are (batch, 1, 8, 8), `labels` (10 is the
+    null class) and `timesteps` int64 (batch,)."""
     noisy, target = (make(images, noise, timesteps) for make in (_scheduler().add_noise, _scheduler().get_velocity))
     return torch.nn.functional.mse_loss(network(noisy, timesteps, class_labels=labels).sample, target)
 
@@ -231,8 +223,7 @@ def _prepare(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError("out", folder, "a folder, not a file")
     # A run that ended while its parts were put in place has them beside its checkpoint, and may replace them.
-    somebodys = (folder / "unet").exists() and not (folder / _CHECKPOINT).exists()
-    if (folder / "companion.json").exists() or somebodys:
+    if (folder / "companion.json").exists() or ((folder / "unet").exists() and not (folder / _CHECKPOINT).exists()):
         raise InputError("out", folder, "a folder that holds no model yet")
     make_folder(folder, "out")
 
