@@ -1,4 +1,4 @@
-"""One class against many others: two bounds of its entropy from a random few of them.
+"""One class against many others: two bounds of its entropy from a random few of them, and their null branch judged.
 
 "Class c against the M others" asks M + 1 branches at every step. Draw m of the others at random, S. Let p_S be the mean
 of their densities, p that of all others, q the posterior of c against p, and
@@ -14,7 +14,8 @@ Let q' be made of S without j: it has seen m - 1 classes, and j stands for all i
     U_j = prior E_c[-log q'(c)] + (1 - prior) (1/M) ( sum_{z in S, z != j} E_z + (M - m + 1) E_j )[-log q'(not c)],
 
 whose mean over the draw is E CE(q') >= H; `leave_one_out` takes the mean over j in S. A q' made of the null branch has
-seen every class, and whatever is wrong in that branch makes the bound larger.
+seen every class, and whatever is wrong in that branch makes the bound larger (ES 105). A network learns it by itself;
+nothing makes it the mixture of its classes. `null_inconsistency` tells it from that mixture on paths that it draws.
 
 q' says log q'(c)/q'(not c) = log-odds before + log p_c / p', with
 
@@ -38,13 +39,13 @@ from scipy.special import expit, logsumexp
 
 from companion.arguments import whole_number
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, Partition, binary_entropy, cross_entropy, partition
+from companion.entropy import NULL, Partition, binary_entropy, cross_entropy, log_odds, partition
 from companion.errors import InputError
 from companion.estimate.confidence import stratified
 from companion.estimate.noise import check_seed
 from companion.estimate.paths import Paths, check_levels, path_likelihoods
 
-__all__ = ["Bracket", "allowances", "bracket", "draw_classes", "leave_one_out"]
+__all__ = ["Bracket", "NullCheck", "allowances", "bracket", "draw_classes", "leave_one_out", "null_inconsistency"]
 
 Array = NDArray[np.float64]
 Owner = NDArray[np.int64]
@@ -100,7 +101,7 @@ def bracket(
     >>> len(found.classes), found.others, found.evaluations           # 100 paths, 6 branches, 3 levels and the start
     (5, 19, 2400)
     """
-    whole_number("first", first, 0, len(model.classes) - 1)
+    grid, first = check_levels(model, log_snr), whole_number("first", first, 0, len(model.classes) - 1)
     whole = partition(model, [first], "others", prior)
     chosen = draw_classes(whole, classes, seed, least=3)
     if upper_from not in ("subset", "null"):
@@ -109,7 +110,7 @@ def bracket(
     path = np.arange(whole_number("samples", samples, 4 * m))
     owner = np.where(path % 2, 1 + path // 2 % m, 0)
     branches = (first, *chosen, *([NULL] if upper_from == "null" else []))
-    likelihood = path_likelihoods(model, Paths(branches, owner, log_snr, seed))
+    likelihood = path_likelihoods(model, Paths(branches, owner, grid, seed))
     ratios = likelihood[:, :, 1 : m + 1] - likelihood[:, :, :1]
     if upper_from == "null":
         from_null = _of_null(likelihood[:, :, -1] - likelihood[:, :, 0], model.weights[first])
@@ -121,15 +122,15 @@ def bracket(
         """Both bounds (2, levels) from these paths and classes of S; the variances that paths of c and others leave."""
         strata = np.searchsorted(columns + 1, owner[kept]) + (owner[kept] > 0)
         seen = ratios[kept][:, :, columns]
-        lower = upper = binary_entropy(whole.log_odds - _log_mean(seen))
+        lower = upper = binary_entropy(whole.log_odds - logsumexp(seen, axis=-1) + np.log(len(columns)))
         if upper_from == "null":
             upper = surprised[kept]
         elif m < others:
             upper = leave_one_out(seen, strata, allowance[kept][:, :, columns], whole)
-        values = np.stack([lower, upper], axis=1)
-        mean, of_first = stratified(values, strata, [whole.prior, *[0.0] * len(columns)])
-        of_others, variance = stratified(values, strata, [0.0, *[(1.0 - whole.prior) / len(columns)] * len(columns)])
-        return mean + of_others, of_first, variance
+        values, weight = np.stack([lower, upper], axis=1), (1.0 - whole.prior) / len(columns)
+        of_first, first_variance = stratified(values, strata, [whole.prior, *[0.0] * len(columns)])
+        of_others, variance = stratified(values, strata, [0.0, *[weight] * len(columns)])
+        return of_first + of_others, first_variance, variance
 
     (lower, upper), of_first, of_others = estimate(path, np.arange(m))
     of_draw = of_others
@@ -140,21 +141,58 @@ def bracket(
         jackknife = np.maximum((m - 1) ** 2 / m * np.var(without, axis=0, ddof=1), of_others)
         of_draw = (1.0 - m / others) * jackknife + m / others * of_others
     lower_se, upper_se = np.sqrt(of_first + of_draw)
-    return Bracket(
-        first=int(first),
-        classes=chosen,
-        others=others,
-        prior=whole.prior,
-        upper_from=upper_from,
-        log_snr=check_levels(model, log_snr),
-        lower=lower,
-        lower_se=lower_se,
-        upper=upper,
-        upper_se=upper_se,
-        samples=samples,
-        evaluations=likelihood.size + likelihood[:, 0].size,
-        seed=seed,
-    )
+    bounds = lower, lower_se, upper, upper_se
+    cost = len(owner), likelihood.size + likelihood[:, 0].size
+    return Bracket(first, chosen, others, whole.prior, upper_from, grid, *bounds, *cost, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class NullCheck:
+    """How well the null branch's own paths are told from paths of the mixture of `classes`, (levels,).
+
+    `posterior` is the mean probability of the null branch, 1/2 where it is the mixture; `shortfall` in nats is 0 there
+    and at most log 2. The standard errors count paths only.
+    """
+
+    classes: tuple[int, ...]
+    log_snr: Array
+    posterior: Array
+    posterior_se: Array
+    shortfall: Array
+    shortfall_se: Array
+    samples: int
+    evaluations: int
+    seed: int
+
+
+def null_inconsistency(
+    model: Denoiser, log_snr: ArrayLike, samples: int, seed: int = 0, classes: int | Sequence[int] | None = None
+) -> NullCheck:
+    """Compare the null branch with the mixture of classes that it should be, on paths that it draws.
+
+        posterior = E_null[gamma],    shortfall = E_null[log 2 gamma],    gamma = p_null / (p_null + p_classes)
+
+    Both are f-divergences, convex in the mixture: a random subset (`classes` as in `bracket`) can only raise the mean.
+    None asks all classes, in the model's weights. Evaluations: samples x branches x (levels + 1). Raises as `bracket`
+    does, and for a model without a null branch. Source: ES 105.
+
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> found = null_inconsistency(isotropic_mixture([[-1.0], [1.0]], 0.0), np.linspace(-8.0, 2.0, 40), samples=200)
+    >>> bool(np.all(np.abs(found.posterior - 0.5) < 0.03))
+    True
+    """
+    grid, whole = check_levels(model, log_snr), partition(model, [NULL], range(len(model.classes)))
+    chosen = tuple(whole.second) if classes is None else draw_classes(whole, classes, seed, least=1)
+    branches, owner = (*chosen, NULL), np.full(whole_number("samples", samples, 2), len(chosen))
+    likelihood = path_likelihoods(model, Paths(branches, owner, grid, seed))
+    total = sum(whole.second[k] for k in chosen)
+    asked = Partition("null", {NULL: 1.0}, {k: whole.second[k] / total for k in chosen}, 0.5)
+    odds = log_odds(asked, branches, likelihood)
+    values = np.stack([expit(odds), np.log(2.0) - cross_entropy(odds, 1.0)], axis=1)
+    (posterior, shortfall), variance = stratified(values, np.zeros_like(owner), [1.0])
+    posterior_se, shortfall_se = np.sqrt(variance)
+    samples, evaluations = len(owner), likelihood.size + likelihood[:, 0].size
+    return NullCheck(chosen, grid, posterior, posterior_se, shortfall, shortfall_se, samples, evaluations, seed)
 
 
 def draw_classes(whole: Partition, classes: int | Sequence[int], seed: int, least: int) -> tuple[int, ...]:
@@ -163,13 +201,11 @@ def draw_classes(whole: Partition, classes: int | Sequence[int], seed: int, leas
     >>> draw_classes(Partition("0|others", {0: 1.0}, dict.fromkeys(range(1, 11), 0.1), 0.5), 3, seed=0, least=3)
     (6, 7, 10)
     """
-    others = sorted(whole.second)
-    least = min(least, len(others))
+    others, least = sorted(whole.second), min(least, len(whole.second))
     if np.ptp(list(whole.second.values())) > 1e-9:
         raise InputError("weights", "not equal", "equal weights of the classes of which a subset is drawn")
     if not isinstance(classes, Sequence | np.ndarray):
-        count = whole_number("classes", classes, least, len(others))
-        generator = np.random.default_rng(check_seed(seed))
+        count, generator = whole_number("classes", classes, least, len(others)), np.random.default_rng(check_seed(seed))
         return tuple(sorted(generator.choice(others, count, replace=False).tolist()))
     if len(classes) < least or len(set(classes)) < len(classes) or not set(classes) <= set(others):
         raise InputError("classes", classes, f"at least {least} other classes, none twice")
@@ -189,7 +225,7 @@ def leave_one_out(ratios: Array, owner: Owner, allowance: Array, whole: Partitio
     """
     m, others = ratios.shape[2], len(whole.second)
     surprised = _surprise(_log_mean_without_each(ratios) + allowance, owner[:, None, None], whole)
-    of_others = np.where(_own(owner, m), others - m + 1, 1) / others
+    of_others = np.where(owner[:, None] == np.arange(1, m + 1), others - m + 1, 1) / others
     weights = np.where(owner[:, None] == 0, 1.0 / m, of_others)
     return np.asarray(np.einsum("nlj,nj->nl", surprised, weights))
 
@@ -200,9 +236,8 @@ def allowances(ratios: Array, owner: Owner, half: Owner, whole: Partition) -> Ar
     Without the share of c the cross entropy is convex in b, and least where q' takes from c what it takes from the
     others. `half` (paths,) is 0 or 1; each has paths of c and of every class of S. b is at least 0.
     """
-    m, prior = ratios.shape[2], whole.prior
-    own, of_first = _own(owner, m), owner == 0
-    share = (m - 1) / len(whole.second)
+    m, prior, of_first = ratios.shape[2], whole.prior, owner == 0
+    own, share = owner[:, None] == np.arange(1, m + 1), (m - 1) / len(whole.second)
     seen = whole.log_odds - _log_mean_without_each(ratios)
     unseen = whole.log_odds - _log_mean_without_each(np.where(own[:, None, :], -np.inf, ratios))
     result = np.empty_like(ratios)
@@ -220,19 +255,9 @@ def allowances(ratios: Array, owner: Owner, half: Owner, whole: Partition) -> Ar
     return result
 
 
-def _own(owner: Owner, m: int) -> NDArray[np.bool_]:
-    return np.asarray(owner[:, None] == np.arange(1, m + 1))
-
-
-def _log_mean(ratios: Array) -> Array:
-    """log of the mean of exponentials over the last axis."""
-    return np.asarray(logsumexp(ratios, axis=-1) - np.log(ratios.shape[-1]))
-
-
 def _log_mean_without_each(ratios: Array) -> Array:
     """log of the mean over the last axis without each of its entries; a class that is masked, -inf, is no entry."""
-    m = ratios.shape[-1]
-    largest = np.arange(m) == ratios.argmax(axis=-1)[..., None]
+    largest = np.arange(ratios.shape[-1]) == ratios.argmax(axis=-1)[..., None]
     smaller, total = np.where(largest, -np.inf, ratios), logsumexp(ratios, axis=-1, keepdims=True)
     # Without the largest a difference would have no digits left: the others are summed anew.
     without = np.where(largest, logsumexp(smaller, axis=-1, keepdims=True), total + np.log1p(-np.exp(smaller - total)))
@@ -240,23 +265,12 @@ def _log_mean_without_each(ratios: Array) -> Array:
 
 
 def _surprise(rest: Array, owner: Owner, whole: Partition) -> Array:
-    """-log q' of the side that drew the path, in nats; `rest` is the log of the rivals' density over that of c.
-
-    >>> even = Partition("c|others", {0: 1.0}, {1: 1.0}, 0.5)
-    >>> _surprise(np.array([0.0, -1000.0]), np.array([0, 1]), even).round(4).tolist()     # log 2 and log 1001
-    [0.6931, 6.9088]
-    """
+    """-log q' of the side that drew the path, in nats; `rest` is the log of the rivals' density over that of c."""
     odds = whole.log_odds - np.logaddexp(np.log1p(-_OWN_SHARE) + rest, np.log(_OWN_SHARE))
     return cross_entropy(odds, owner == 0)
 
 
 def _of_null(ratio: Array, weight: float) -> Array:
-    """log of the rivals' density over that of c, from log p_null / p_c, where the null branch holds c by its `weight`.
-
-    Minus infinity where the null branch holds even less of c's density.
-
-    >>> _of_null(np.log([0.25 * 1.0 + 0.75 * 3.0]), 0.25).round(6).tolist()        # log 3
-    [1.098612]
-    """
-    with np.errstate(divide="ignore"):
+    """log of the rivals' density over that of c, from log p_null / p_c, c by its `weight` in the null branch."""
+    with np.errstate(divide="ignore"):  # minus infinity where it holds even less of c's density
         return np.asarray(ratio + np.log(-np.expm1(np.minimum(np.log(weight) - ratio, 0.0))) - np.log1p(-weight))

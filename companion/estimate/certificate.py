@@ -29,7 +29,7 @@ __all__ = ["Certificate", "Check", "certify", "judge", "worst"]
 Array = NDArray[np.float64]
 
 LIMIT = 0.01
-LIMIT_OF_CHANCE = 0.03
+LIMIT_OF_CHANCE = 0.03  # a few hundred paths, or real samples, tell no less
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,7 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """In words: holds, fails, cannot tell, or not measured.
-
-        >>> judge("floor", 0.002, 0.001, "").verdict, judge("floor", 0.0, 0.1, "").verdict
-        ('holds', 'cannot tell')
-        """
+        """In words: holds, fails, cannot tell, or not measured."""
         if self.value is None:
             return "not measured"
         return "cannot tell" if self.passed is None else "holds" if self.passed else "fails"
@@ -67,9 +63,8 @@ class Certificate:
     checks: tuple[Check, ...]
 
     def __str__(self) -> str:
-        held = sum(check.passed is True for check in self.checks)
-        measured = sum(check.value is not None for check in self.checks)
-        parts = [f"{held} of {measured} checks hold"]
+        verdicts = [check.verdict for check in self.checks]
+        parts = [f"{verdicts.count('holds')} of {len(verdicts) - verdicts.count('not measured')} checks hold"]
         for verdict, word in (("fails", "not"), ("cannot tell", "too few paths for")):
             found = [f"{check.name} {check.value:.4f}" for check in self.checks if check.verdict == verdict]
             parts += [f"{word} {', '.join(found)}"] if found else []
@@ -83,10 +78,8 @@ def certify(
     plan: Plan, measured: Measurement, truncation: float, half_width: float, beside: Sequence[Measurement] = ()
 ) -> Certificate:
     """The certificate of a measurement; `truncation` is what its profile leaves uncounted, `half_width` that of its
-    band where it is widest.
-
-    `beside` are the measurements of the same run: one of the null branch against the mixture of all classes is what
-    the line "null branch" is read from.
+    band where it is widest. `beside` are the measurements of the same run: the line "null branch" is read from the one
+    of the null branch against the mixture of all classes.
     """
     (end,), (error,) = weighted_mean(measured.entropy_of_path[:, -1:], measured)
     below = max(measured.partition.floor - end, 0.0)
@@ -107,8 +100,8 @@ def judge(name: str, value: float, error: float, meaning: str, limit: float = LI
     """The line of a value that was measured: it fails when it is above its limit by more than two errors, and holds
     when it is below the limit and its error too; between the two the run cannot tell.
 
-    >>> judge("truncation", 0.05, 0.001, "start at more noise").passed
-    False
+    >>> [judge("floor", value, error, "").verdict for value, error in ((0.002, 0.001), (0.05, 0.001), (0.0, 0.1))]
+    ['holds', 'fails', 'cannot tell']
     """
     passed = False if value > limit + 2.0 * error else True if value <= limit and error <= limit else None
     return Check(name, float(value), float(error), limit, passed, meaning)

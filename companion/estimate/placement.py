@@ -23,9 +23,7 @@ __all__ = ["PILOT_LEVELS", "default_levels", "pilot_samples", "place"]
 Array = NDArray[np.float64]
 
 PILOT_LEVELS = 16
-_BEFORE, _AFTER = 0.0005, 0.0005
-_EVEN = 0.5
-_PILOT_SHARE = 8
+_OUTSIDE = 0.0005  # nats
 
 
 def default_levels(model: Denoiser, count: int = 64) -> Array:
@@ -37,58 +35,50 @@ def default_levels(model: Denoiser, count: int = 64) -> Array:
     >>> default_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), 3)
     array([-10.,   0.,  10.])
     """
-    lowest, highest = model.log_snr_range
-    if not max(lowest, -10.0) < min(highest, 10.0):
-        raise InputError("log_snr_range of the model", (lowest, highest), "an interval that meets -10 to 10")
-    return log_snr_levels(whole_number("levels", count, 2, 100_000), max(lowest, -10.0), min(highest, 10.0))
+    first, last = np.clip(model.log_snr_range, -10.0, 10.0).tolist()
+    if not first < last:
+        raise InputError("log_snr_range of the model", model.log_snr_range, "an interval that meets -10 to 10")
+    return log_snr_levels(whole_number("levels", count, 2, 100_000), first, last)
 
 
 def pilot_samples(plan: Plan) -> int:
     """The paths of a plan's pilot: one for every eight of the run, and at least two a stratum.
 
     >>> from companion.entropy import Partition
-    >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
-    >>> [pilot_samples(Plan((pair,), np.array([0.0, 1.0]), samples)) for samples in (320, 24)]
-    [40, 4]
+    >>> pilot_samples(Plan((Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5),), np.array([0.0, 1.0]), samples=320))
+    40
     """
-    return max(plan.samples // _PILOT_SHARE, 4 if plan.by_side else int(np.ceil(2.0 / min(plan.shares))))
+    return max(plan.samples // 8, 4 if plan.by_side else int(np.ceil(2.0 / min(plan.shares))))
 
 
 def place(pilot: Sequence[Measurement], count: int) -> Array:
     """`count` levels from the pilot's first to its last, most of them where the entropy of its partitions falls.
 
-    The window leaves 0.0005 nats of the production before it and 0.0005 after it. In the window half of the levels
-    are spread in a density that doubles towards the data, where a step of log-snr is a longer step of snr, and half
-    like the square root of the production. A tenth of the levels is spread before the window, where nothing is
-    known, and a tenth after it, in steps that grow, where nothing is left to know.
+    The window leaves 0.0005 nats of the production before it and 0.0005 after it. In the window half of the levels are
+    spread in a density that doubles towards the data, where a step of log-snr is a longer step of snr, and half like
+    the square root of the production. A tenth of the levels is spread before the window, where nothing is known, and a
+    tenth after it, in steps that grow, where nothing is left to know.
     """
     levels = pilot[0].log_snr
     fine = np.linspace(levels[0], levels[-1], 2000)
-    wanted = np.zeros(len(fine))
-    starts, ends = [], []
+    wanted, first, last = np.zeros(len(fine)), levels[-1], levels[0]
     for measured in pilot:
         production = weighted_mean(measured.rough_production_of_path, measured)[0]
         # The largest of a level and its neighbours: a peak between two levels of the pilot is not missed.
         wide = np.maximum(np.maximum(production, np.append(production[1:], 0.0)), np.append(0.0, production[:-1]))
         rate = np.interp(fine, levels, wide)
         known = cumulative_trapezoid(rate, fine, initial=0.0)
-        starts.append(fine[np.searchsorted(known, _BEFORE)] if known[-1] > _BEFORE else fine[0])
-        ends.append(fine[min(np.searchsorted(known, known[-1] - _AFTER), len(fine) - 1)])
+        first = min(first, fine[np.searchsorted(known, _OUTSIDE)] if known[-1] > _OUTSIDE else fine[0])
+        last = max(last, fine[np.searchsorted(known[:-1], known[-1] - _OUTSIDE)])
         wanted += rate / max(float(rate.max()), 1e-300)
-    first, last = min(starts), max(ends)
     if last <= first:  # nothing falls
         return np.linspace(levels[0], levels[-1], count)
-    outside = count // 10
-    before = np.linspace(levels[0], first, outside, endpoint=False) if first > levels[0] else np.empty(0)
-    after = (
-        last + (levels[-1] - last) * np.linspace(0.0, 1.0, outside + 1)[1:] ** 2 if last < levels[-1] else np.empty(0)
-    )
-    window = np.linspace(first, last, 1000)
-    even = np.linspace(1.0, 2.0, 1000)
+    before = np.linspace(levels[0], first, count // 10 if first > levels[0] else 0, endpoint=False)
+    after = last + (levels[-1] - last) * np.linspace(0.0, 1.0, 1 + (count // 10 if last < levels[-1] else 0))[1:] ** 2
+    window, even = np.linspace(first, last, 1000), np.linspace(1.0, 2.0, 1000)
     steep = np.sqrt(np.interp(window, fine, wanted))
-    density = _EVEN * even / even.mean() + (1.0 - _EVEN) * steep / steep.mean()
-    filled = cumulative_trapezoid(density, window, initial=0.0)
+    filled = cumulative_trapezoid(even / even.mean() + steep / steep.mean(), window, initial=0.0)
     inside = np.interp(np.linspace(0.0, filled[-1], count - len(before) - len(after)), filled, window)
-    placed: Array = np.concatenate([before, inside, after])
-    placed[0], placed[-1] = levels[0], levels[-1]  # so few levels that none is left for the ends
-    return placed
+    placed = np.concatenate([before, inside, after])
+    placed[[0, -1]] = levels[[0, -1]]  # so few levels that none is left for the ends
+    return np.asarray(placed)

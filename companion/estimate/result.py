@@ -15,16 +15,8 @@ from numpy.typing import NDArray
 from companion import __version__
 from companion.denoiser import Denoiser
 from companion.errors import InputError
+from companion.estimate import confidence
 from companion.estimate.certificate import Certificate, Check, certify
-from companion.estimate.confidence import (
-    limits,
-    pointwise_factor,
-    resampled,
-    simultaneous_factor,
-    skewness,
-    weighted_mean,
-    widest,
-)
 from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 from companion.files import write_text
@@ -126,8 +118,8 @@ class Profile:
         try:
             write_text(Path(path), text)
         except (OSError, ValueError) as error:  # no name at all is a ValueError
-            said = getattr(error, "strerror", None) or error
-            raise InputError("path", path, f"a file that can be written ({said})") from error
+            expected = f"a file that can be written ({getattr(error, 'strerror', None) or error})"
+            raise InputError("path", path, expected) from error
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name, arrays as lists, estimates as [value, lower, upper]: what JSON can hold."""
@@ -139,7 +131,7 @@ class Profile:
         `limits`: both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
         """
         factor = self.simultaneous if simultaneous else self.pointwise
-        return limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
+        return confidence.limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
 
     @staticmethod
     def load(path: str | Path) -> "Profile":
@@ -175,11 +167,8 @@ class Profile:
             import pandas as pd
         except ImportError:
             raise InputError("pandas", "missing", "the package pandas: pip install pandas") from None
-        bands = {
-            f"{kind}_{end}": values
-            for kind, everywhere in (("pointwise", False), ("simultaneous", True))
-            for end, values in zip(("lower", "upper"), self.band(everywhere), strict=True)
-        }
+        names = ("pointwise_lower", "pointwise_upper", "simultaneous_lower", "simultaneous_upper")
+        bands = dict(zip(names, (*self.band(), *self.band(simultaneous=True)), strict=True))
         frame = pd.DataFrame({name: getattr(self, name) for name in _CURVES} | bands).set_index("log_snr")
         frame.attrs = {name: value for name, value in self.as_dict().items() if name not in _CURVES}
         return frame
@@ -190,13 +179,12 @@ class Profile:
 
     def summary(self) -> str:
         """A few lines that a person reads, none longer than 80 characters but for a long name."""
-        first, last = self.window
         one, every = (0.5 * float(np.max(upper - lower)) for lower, upper in (self.band(), self.band(True)))
         ends = f"{self.entropy[0]:.4f} to {self.entropy[-1]:.4f} nats"
         rows = {
             "half decided at log-snr": str(self.half_entropy),
-            "a tenth decided at": str(first),
-            "nine tenths decided at": str(last),
+            "a tenth decided at": str(self.window[0]),
+            "nine tenths decided at": str(self.window[1]),
             "production peaks at": str(self.peak),
             "entropy": f"{ends}; prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
             "95% band": f"±{one:.4f} nats at most, ±{every:.4f} for all levels at once; {self.sampling}",
@@ -213,17 +201,15 @@ class Profile:
 
 def _checked(found: Profile) -> Profile:
     """The profile; TypeError unless curves are finite and of one length, numbers are numbers and names are text."""
-    kinds = {field.name: field.type for field in fields(Profile)}
-    curves = [getattr(found, name) for name in _CURVES]
-    texts = [getattr(found, name) for name, kind in kinds.items() if kind is str]
-    numbers = [getattr(found, name) for name, kind in kinds.items() if kind in (int, float)]
+    of = {
+        kind: [getattr(found, each.name) for each in fields(Profile) if each.type is kind]
+        for kind in (Array, Estimate, str, int, float)
+    }
     pairs = [(check.value, check.error) for check in found.certificate.checks]
-    several = (found.half_entropy, found.peak, *found.window, *pairs)
-    numbers += [number for each in several for number in each if number is not None]
-    whole = all(curve.shape == (len(curves[0]),) and len(curve) and np.isfinite(curve).all() for curve in curves)
-    if not whole or not all(isinstance(text, str) for text in texts):
-        raise TypeError
-    if not all(isinstance(number, int | float) and abs(number) < np.inf for number in numbers):
+    known = [each for several in (*of[Estimate], *found.window, *pairs) for each in several if each is not None]
+    numbers = all(isinstance(each, int | float) and abs(each) < np.inf for each in (*of[int], *of[float], *known))
+    shape, texts = (len(found.log_snr) or None,), all(isinstance(each, str) for each in of[str])
+    if not (numbers and texts and all(curve.shape == shape and np.isfinite(curve).all() for curve in of[Array])):
         raise TypeError
     return found
 
@@ -241,15 +227,18 @@ def assemble(
     measurements of the plan, for what the certificate reads off another one.
     """
     partition, levels, of_path = measured.partition, measured.log_snr, measured.entropy_of_path
-    entropy, entropy_se = weighted_mean(of_path, measured)
-    production, production_se = weighted_mean(measured.production_of_path, measured)
+    entropy, entropy_se = confidence.weighted_mean(of_path, measured)
+    production, production_se = confidence.weighted_mean(measured.production_of_path, measured)
     # Without signal production is constant in snr, so the top level knows its production times one unit of log-snr.
     # A run that starts from nothing has counted that; what is left is the difference.
     counted = partition.entropy - float(entropy[0]) if plan.from_nothing else 0.0
     truncation = abs(float(production[0]) - counted)
-    simultaneous = simultaneous_factor(of_path, measured)
-    again = resampled(np.concatenate([of_path, measured.production_of_path], axis=1), measured)
+    simultaneous = confidence.simultaneous_factor(of_path, measured)
+    again = confidence.resampled(np.concatenate([of_path, measured.production_of_path], axis=1), measured)
     curves, rates = np.split(np.vstack([np.concatenate([entropy, production]), again]), 2, axis=1)
+
+    versions = {"companion": __version__, "python": platform.python_version()}
+    versions |= {each.__name__: str(each.__version__) for each in (torch, np)}
 
     def level_of(known: float) -> Estimate:
         target = partition.entropy - known * (partition.entropy - partition.floor)
@@ -267,14 +256,14 @@ def assemble(
         # A mean of corrected values may pass the ends that no entropy and no production passes, by chance.
         entropy=np.clip(entropy, 0.0, partition.entropy),
         entropy_se=entropy_se,
-        entropy_skew=skewness(of_path, measured),
+        entropy_skew=confidence.skewness(of_path, measured),
         production=np.maximum(production, 0.0),
         production_se=production_se,
-        pointwise=pointwise_factor(measured),
+        pointwise=confidence.pointwise_factor(measured),
         simultaneous=simultaneous,
         paths="model" if plan.data is None else "data",
         sampling=sampling,
-        certificate=certify(plan, measured, truncation, widest(measured, simultaneous), beside),
+        certificate=certify(plan, measured, truncation, confidence.widest(measured, simultaneous), beside),
         truncation=truncation,
         half_entropy=level_of(0.5),
         window=(level_of(0.1), level_of(0.9)),
@@ -283,19 +272,12 @@ def assemble(
         evaluations=evaluations,
         seconds=seconds,
         seed=plan.seed,
-        versions={
-            "companion": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-        },
+        versions=versions,
     )
 
 
 def _crossing(levels: Array, curve: Array, target: float) -> float:
-    """The first level, from noise, at which a falling curve has come down to the target, by linear interpolation; NaN
-    where it never does, or begins below it.
-    """
+    """The first level at which a falling curve is down to the target, linearly; NaN where none is, or the first."""
     at = int(np.argmax(curve <= target))
     return float(np.interp(target, curve[[at, at - 1]], levels[[at, at - 1]])) if at > 0 else np.nan
 

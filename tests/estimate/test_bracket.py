@@ -15,8 +15,7 @@ from scipy.stats import norm
 from companion.denoiser import FunctionDenoiser
 from companion.entropy import partition
 from companion.errors import InputError
-from companion.estimate.bracket import allowances, bracket, leave_one_out
-from companion.estimate.null_branch import null_inconsistency
+from companion.estimate.bracket import allowances, bracket, leave_one_out, null_inconsistency
 from companion.exact.equidistant import partition_entropy
 from companion.exact.mixtures import isotropic_mixture
 

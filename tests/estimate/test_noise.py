@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
-from companion.estimate.bracket import bracket
+from companion.estimate.bracket import bracket, null_inconsistency
 from companion.estimate.held_out import drawn_samples, log_likelihoods
 from companion.estimate.measure import measure
 from companion.estimate.noise import check_seed, path_noise
-from companion.estimate.null_branch import null_inconsistency
 from companion.estimate.plan import Plan
 from companion.estimate.run import Run, profile, profiles, run
 
