@@ -45,8 +45,8 @@ def entropy(kappa: ArrayLike, classes: int) -> Array:
 
         H(kappa) = int_0^inf phi(u e^(a^2)) [ 1 - phi(u)^(K-1) ] du / u,    a = sqrt(kappa / 2)
 
-    To about 1e-12, relatively, until it underflows near kappa = 5600; the number of classes may be as large as 1e100.
-    Raises InputError for fewer than two classes or a negative or NaN kappa. Source: ES 7 with ES 16, 17.
+    To about 1e-12, relatively, until it underflows near kappa = 5600. Raises InputError for a number of classes that is
+    not between 2 and 1e100, or a negative or NaN kappa. Source: ES 7 with ES 16, 17.
 
     >>> entropy([0.0, 4.0, 20.0], 1000).round(8)
     array([6.90775528, 5.91090312, 2.41581173])
@@ -61,8 +61,7 @@ def production(kappa: ArrayLike, classes: int) -> Array:
 
         -dH/dkappa = (1 - E p(Z | X_t)) / 4 = (K-1)/4 e^(a^2/2) int_0^inf phi(u e^(a^2))^2 phi(u)^(K-2) du
 
-    Times kappa it is the production per unit of log kappa. Raises as `entropy` does. Source: ES 33 with the means at
-    one distance.
+    Times kappa, it is per unit of log kappa. Raises as `entropy` does. Source: ES 33 with the means at one distance.
 
     >>> production([0.0, 4.0], 2).round(8)
     array([0.125     , 0.05619994])
@@ -113,9 +112,7 @@ def partition_entropy(kappa: ArrayLike, first: int, second: int, weight: float |
 
 
 def half_kappa(entropy_of: Callable[[float], Array], floor: float = 0.0) -> float:
-    """The kappa at which half of what can be known is known: the entropy half way from its start to its `floor`.
-
-        H(kappa_half) = ( H(0) + floor ) / 2
+    """The kappa at which half of what can be known is known, H(kappa) = ( H(0) + floor ) / 2.
 
     `entropy_of` is any entropy that falls with kappa. Raises InputError where it never falls so far.
 
@@ -193,8 +190,7 @@ def _log_laplace(v: Array, a: float) -> Array:
 def _log_sum(exponents: Array, step: float) -> Array:
     """log of step times the sum of exp(exponents) along the last axis."""
     largest = exponents.max(axis=-1, keepdims=True)
-    result: Array = largest[..., 0] + np.log(step * np.exp(exponents - largest).sum(axis=-1))
-    return result
+    return np.asarray(largest[..., 0] + np.log(step * np.exp(exponents - largest).sum(axis=-1)))
 
 
 def _log_integral(

@@ -1,14 +1,15 @@
 """Where two Gaussian classes are decided: the landmarks of one curve, each as a value of the control parameter kappa.
 
-Half entropy, the maximum of the variance, the maximum of the production per unit of log kappa and the splitting of the
-score depend on kappa alone: they are the same numbers for every dimension, distance, width and process. A peak of the
-production *per unit of a clock* c also asks how fast the clock runs,
+Half entropy, the largest variance, the largest production per unit of log kappa and the splitting of the score depend
+on kappa alone: they are the same numbers for every dimension, distance, width and process. A peak of the production
+*per unit of a clock* c also asks how fast the clock runs,
 
     dH/dc = -(dH/dkappa) |dkappa/dc|,    largest where    d log(-dH/dkappa) + d log|dkappa/dc| = 0.
 
-Every landmark is found as the root of a derivative that is itself an exact integral, and so to rounding error: a
-maximum located by its height would have half of the digits. Everything is in nats; `weight` is the prior probability
-of the first class.
+Every landmark is the root of a derivative that is itself an exact integral, and so known to rounding error: a maximum
+located by its height would have half of the digits. `weight`, from 0.001 to 0.999, is the first class's prior
+probability; `distance` lies between the means, `s` is the deviation of each class. Another weight, a distance that is
+not positive and finite, or an s that is not between 0 and 1e6 distances raises InputError.
 """
 
 from collections.abc import Callable
@@ -22,17 +23,22 @@ from companion.entropy import binary_entropy
 from companion.exact.speciation import kappa_decided
 from companion.exact.two_gaussians import curvature, entropy, expectation, production
 
-__all__ = ["half_entropy", "largest_production", "largest_variance", "peak_in_log_snr", "peak_in_ve_time"]
-__all__ += ["peak_in_vp_time", "score_splits"]
+__all__ = [
+    "half_entropy",
+    "largest_production",
+    "largest_variance",
+    "peak_in_log_snr",
+    "peak_in_ve_time",
+    "peak_in_vp_time",
+    "score_splits",
+]
 
 _FIRST, _LAST = 1e-3, 1e3  # what kappa is searched in, for a weight up to 0.999: larger prior odds need larger kappa
-_LEAST_WEIGHT = 0.001
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.001, 0.999
 
 
 def half_entropy(weight: float = 0.5) -> float:
-    """The control parameter at which half of the class entropy is left: H(kappa) = H(0) / 2.
-
-    Universal. Raises InputError for a weight outside 0.001 to 0.999. Source: ES 15, 16.
+    """The control parameter at which half of the class entropy is left: H(kappa) = H(0) / 2. Source: ES 15, 16.
 
     >>> round(half_entropy(), 10)
     4.1760532618
@@ -45,8 +51,7 @@ def largest_production(weight: float = 0.5) -> float:
 
         E[ gamma (1 - gamma) ] = kappa E[ gamma^2 (1 - gamma)^2 ]
 
-    Universal. It is also the peak per unit of log-snr for points (s = 0), and per unit of VP-OU time for s = 1. Raises
-    InputError as `half_entropy` does. Source: ES 52.
+    It is also the peak per unit of log-snr for points (s = 0), and of VP-OU time for s = 1. Source: ES 52.
 
     >>> round(largest_production(), 10)
     6.0333225151
@@ -59,7 +64,7 @@ def largest_variance(weight: float = 0.5) -> float:
 
         dV_Z/dkappa = E[ L^2 gamma^2 (1 - gamma)^2 ] - Cov( h_b(L), gamma (1 - gamma) ) = 0
 
-    Universal. Raises InputError as `half_entropy` does. Source: ID 78, 83, differentiated.
+    Source: ID 78, 83, differentiated.
 
     >>> round(largest_variance(), 10)
     5.3819106789
@@ -80,8 +85,8 @@ def score_splits(weight: float = 0.5) -> float:
         |log(weight / (1 - weight))| / 2 = a y - artanh y,    y = sqrt(1 - 1/a),    a = kappa / 4
 
     For equal weights the middle zero forks there, at exactly 4: the slope of the denoiser at the midpoint is
-    1 - (sigma^2/v) (1 - kappa/4), and passes 1. For others a pair of zeros appears beside the first (a fold).
-    Universal, with any class width s. Raises InputError as `half_entropy` does. Source: ID 39-45.
+    1 - (sigma^2/v) (1 - kappa/4), and passes 1. For others a pair of zeros appears beside the first (a fold). So for
+    any class width s. Source: ID 39-45.
 
     >>> score_splits()
     4.0
@@ -101,8 +106,7 @@ def peak_in_log_snr(distance: float, s: float) -> float:
 
         dkappa/dlambda = kappa (1 - kappa s^2 / distance^2)
 
-    `distance` lies between the means, `s` is the deviation of each class. The width pulls the peak towards the noise.
-    Raises InputError unless distance > 0 is finite and 0 <= s <= 1e6 distance. Source: ES 15.
+    The width pulls the peak towards the noise. Source: ES 15.
 
     >>> peak_in_log_snr(2.0, 0.0) == largest_production()
     True
@@ -116,8 +120,7 @@ def peak_in_ve_time(distance: float, s: float) -> float:
 
         |dkappa/dt| = (2 / distance) kappa^(3/2) sqrt(1 - kappa s^2 / distance^2)
 
-    For points (s = 0), and for classes far apart, this is a universal number too. Raises InputError as
-    `peak_in_log_snr` does. Source: ES 71.
+    For points (s = 0), and for classes far apart, this is a universal number too. Source: ES 71.
 
     >>> round(peak_in_ve_time(2.0, 0.0), 10)
     9.6505955833
@@ -132,8 +135,7 @@ def peak_in_vp_time(distance: float, s: float) -> float:
         |dkappa/dt| = 2 kappa (1 + (1 - s^2) kappa / distance^2)
 
     For s = 1, and for classes far apart, it is `largest_production`. Where classes overlap so much that the production
-    falls from t = 0 on, the peak is the data's own kappa, distance^2 / s^2. Raises InputError as `peak_in_log_snr`
-    does. Source: ES 53.
+    falls from t = 0 on, the peak is the data's own kappa, distance^2 / s^2. Source: ES 53.
 
     >>> peak_in_vp_time(2.0, 1.0) == 4.0                            # at t = 0: more of it than of any later kappa
     True
@@ -166,6 +168,5 @@ def _root(function: Callable[[float], float], first: float, last: float) -> floa
 
 
 def _checked_weight(weight: float) -> float:
-    most = 1.0 - _LEAST_WEIGHT
-    expected = f"a probability between {_LEAST_WEIGHT} and {most}"
-    return number("weight", weight, expected, lambda w: (w >= _LEAST_WEIGHT) & (w <= most))
+    expected = f"a probability between {_LEAST_WEIGHT} and {_MOST_WEIGHT}"
+    return number("weight", weight, expected, lambda w: (w >= _LEAST_WEIGHT) & (w <= _MOST_WEIGHT))

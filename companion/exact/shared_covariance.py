@@ -54,8 +54,8 @@ def monte_carlo(
     any shape; for points production is then per log-snr. The same draws serve every scale, so curves are smooth and
     their errors correlated. `weights` (K,) are prior probabilities, equal by default. `groups` ask for the entropy of a
     partition instead: group g of the classes is side g, classes in no group are left out, weights renormalised (ES 25).
-    Both estimates are without bias. Where the entropy is below about 10 / `count`, a handful of draws carry it or none
-    does, and a standard error says little.
+    Both are without bias. Where the entropy is below about 10 / `count`, a handful of draws carry it or none does, and
+    a standard error says little.
 
     Raises InputError unless `kappa` are squared distances, for weights that are not probabilities, fewer than two
     groups, empty or overlapping groups, a negative or infinite scale, or fewer than two draws. Source: ES 7, 33.
@@ -113,7 +113,7 @@ def _draws(log_prior: Tensor, rank: int, count: int, generator: torch.Generator)
     true = torch.bucketize(at, log_prior.exp().cumsum(dim=0)).clamp(max=len(log_prior) - 1)
     noise = torch.randn(count, rank, generator=generator, dtype=torch.float64)
     rows = max(1, _TABLE // len(log_prior))
-    return [(true[n : n + rows], noise[n : n + rows]) for n in range(0, count, rows)]
+    return list(zip(true.split(rows), noise.split(rows), strict=True))
 
 
 def _entropy_and_spread(log_posterior: Tensor, places: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:

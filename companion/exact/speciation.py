@@ -26,8 +26,7 @@ Array = NDArray[np.float64]
 
 # Where a peak is looked for: below the first kappa hardly anything is known, beyond the last nothing is left to learn.
 # A tenth of a unit of log-snr is far less than the width of a hump.
-_LEAST_KAPPA, _MOST_KAPPA = 1e-8, 1e3
-_GRID_STEP = 0.1
+_LEAST_KAPPA, _MOST_KAPPA, _GRID_STEP = 1e-8, 1e3, 0.1
 # At least this far from its top the production is analytic in the log-snr (its nearest poles are at +- i pi): an
 # interpolant of this degree leaves nothing but rounding.
 _REACH, _DEGREE = 1.0, 32
@@ -35,10 +34,10 @@ _FARTHEST = 1e150  # the square of which is a float64
 
 
 def entropy(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
-    """The class entropy H(Z | X_t) at times t, in nats.
+    """The class entropy H(Z | X_t) at times t, in nats; all but the process broadcast.
 
-    `t`, `distance` and `s` broadcast. Raises InputError for a time outside the process, a distance that is not positive
-    or beyond 1e150, an s that is negative or beyond 1e150, and at the clean end for points (s = 0). Source: ES 7, 15.
+    Raises InputError for a time outside the process, a distance not above 0 or an s below 0, either beyond 1e150, and
+    at the clean end for points (s = 0). Source: ES 7, 15.
 
     >>> from companion.forward import variance_exploding
     >>> float(entropy(variance_exploding(), 1.0, 2.0, 0.0).round(8))        # kappa = 4
@@ -66,11 +65,10 @@ def production(process: Process, t: ArrayLike, distance: ArrayLike, s: ArrayLike
 def kappa_decided(share: float, weight: float = 0.5) -> float:
     """The control parameter at which a share of the class is decided: H(kappa) = (1 - share) H(0).
 
-    Relatively to about 1e-13, or 1e-15 / share where that is more. `weight` is the prior probability of the first
-    class. Raises InputError for a share that is not between 1e-9 and 1, or a weight that is not between 1e-15 and 1.
-    Source: ES 15, 16.
+    Relatively to about 1e-13, or 1e-15 / share where that is more. `weight` is the first class's prior probability.
+    Raises InputError for a share not between 1e-9 and 1, or a weight not between 1e-15 and 1. Source: ES 15, 16.
 
-    >>> round(kappa_decided(0.5), 9)                                        # half entropy
+    >>> round(kappa_decided(0.5), 9)
     4.176053262
     """
     expected = "a share between 1e-09 and 1, excluded"
@@ -88,8 +86,8 @@ def decision_time(process: Process, share: float, distance: ArrayLike, s: ArrayL
 
         sigma^2 / alpha^2 = distance^2 / kappa - s^2,    kappa = kappa_decided(share)
 
-    `distance` and `s` broadcast. NaN where the process never gets there: its classes overlap too much in clean data, or
-    it ends with more than the share decided. Raises as `entropy` and `kappa_decided` do.
+    NaN where the process never gets there: its classes overlap too much in clean data, or it ends with more than the
+    share decided. `distance` and `s` broadcast. Raises as `entropy` and `kappa_decided` do.
 
     >>> from companion.forward import variance_exploding
     >>> decision_time(variance_exploding(), 0.5, [2.0, 2000.0], 0.0).round(6).tolist()
@@ -116,10 +114,9 @@ def peak(process: Process, distance: float, s: float) -> Peak:
     """The maximum of the production over the whole process, time and height to about 1e-10, relatively.
 
     Two exceptions: close to the data of classes that overlap the production hardly varies, and the time is known to
-    about 1e-8; close to a last time without signal both are known no better than what is left of the time, to 1e-16
-    over it. The peak may sit at an end of the process: two classes that overlap in clean data may be confused fastest
-    there. Raises as `entropy` does, and InputError where classes are told apart at the end of the process
-    already, or where production is no float64 above zero.
+    about 1e-8; close to a last time without signal both are known to 1e-16 over what is left of the time. The peak may
+    sit at an end of the process, as of classes that overlap in clean data. Raises as `entropy` does, and InputError
+    where classes are told apart at the end of the process already, or where production is no float64 above zero.
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> top = peak(ornstein_uhlenbeck(), 2.0 * 1000.0, 1.0)                 # d = 1e6, delta = 2
@@ -152,10 +149,9 @@ def peak(process: Process, distance: float, s: float) -> Peak:
 
 
 def half_maximum(process: Process, distance: float, s: float) -> tuple[float, float]:
-    """The two times, before and after the peak, at which the production is half as large as at the peak.
+    """The two times, before and after the peak, between which the production is at least half of the peak's.
 
-    Their difference is the full width at half maximum. An end of the process stands for a time that it does not reach.
-    Raises as `peak` does.
+    An end of the process stands for a time that it does not reach. Raises as `peak` does.
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> first, last = half_maximum(ornstein_uhlenbeck(), 2.0 * 1000.0, 1.0)
@@ -175,8 +171,8 @@ def half_maximum(process: Process, distance: float, s: float) -> tuple[float, fl
         inside, outside = outwards[below[0] - 1 : below[0] + 1].tolist()
         return float(brentq(surplus, inside, outside, xtol=1e-13 * max(inside, outside), rtol=1e-14))
 
-    before, after = times[times < top.time][::-1], times[times > top.time]
-    return crossing(np.append(top.time, before)), crossing(np.append(top.time, after))
+    earlier, later = times[times < top.time][::-1], times[times > top.time]
+    return crossing(np.append(top.time, earlier)), crossing(np.append(top.time, later))
 
 
 def _kappa(process: Process, times: Array, distance: Array, s: Array) -> Array:
@@ -211,5 +207,4 @@ def _search_times(process: Process, distance: float, s: float) -> Array:
 
 
 def _times(process: Process, log_snr: Array) -> Array:
-    inside: Array = np.clip(process.time(log_snr), *process.span)  # the inverse may overshoot an end by rounding
-    return inside
+    return np.clip(process.time(log_snr), *process.span)  # the inverse may overshoot an end by rounding

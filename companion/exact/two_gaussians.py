@@ -38,9 +38,7 @@ Array = NDArray[np.float64]
 # Beyond |L| = 90 the integrands, at most |L| e^(-|L|/2), are below 1e-17 of their value at 0; a Gaussian is so at 9
 # deviations. The integrands have their poles at |Im L| = pi or farther, where steps of 180/400 in L leave an error of
 # exp(-2 pi^2 / 0.45) = 1e-19.
-_FARTHEST_LOG_ODDS = 90.0
-_FARTHEST_DEVIATION = 9.0
-_NODES = 401
+_FARTHEST_LOG_ODDS, _FARTHEST_DEVIATION, _NODES = 90.0, 9.0, 401
 # From there on the prior log-odds is at most 35, and what is confused at L = 0 is never nine deviations away from it
 # without being negligible.
 _LEAST_WEIGHT = 1e-15
@@ -49,10 +47,9 @@ _LEAST_WEIGHT = 1e-15
 def control_parameter(alpha: ArrayLike, sigma: ArrayLike, distance: ArrayLike, s: ArrayLike) -> Array:
     """The control parameter kappa of two isotropic Gaussian classes whose means are `distance` apart.
 
-    `s` is the standard deviation of both classes; all four broadcast. In the variance-exploding frame alpha is 1.
-    Relatively exact to rounding for any size of the four; sigma may be infinite. Raises InputError for a negative or
-    NaN argument, one of the others that is infinite, and where alpha^2 s^2 + sigma^2 is zero: two clean points have no
-    finite kappa. Source: ES 15.
+    `s` is the standard deviation of both; all four broadcast. In the variance-exploding frame alpha is 1. Exact to
+    rounding, relatively. Raises InputError for an argument that is negative, NaN or, but for sigma, infinite, and where
+    alpha^2 s^2 + sigma^2 is zero: two clean points have no finite kappa. Source: ES 15.
 
     >>> float(control_parameter(1.0, 1.0, 2.0, 0.0))
     4.0
@@ -96,8 +93,7 @@ def production(kappa: ArrayLike, weight: float = 0.5) -> Array:
 
         -dH/dkappa = E[ gamma (1 - gamma) ] / 2
 
-    Times kappa it is the production per unit of log kappa. Raises as `entropy` does. Source: ES 33 with |s_1 - s_2|^2
-    = kappa / v.
+    Times kappa, it is per unit of log kappa. Raises as `entropy` does. Source: ES 33 with |s_1 - s_2|^2 = kappa / v.
 
     >>> float(production(0.0).round(12))
     0.125
@@ -116,9 +112,7 @@ def log_production(kappa: ArrayLike, weight: float = 0.5) -> Array:
 
 
 def curvature(kappa: ArrayLike, weight: float = 0.5) -> Array:
-    """The second derivative of the class entropy by the control parameter: how fast the production falls, in nats.
-
-        d^2 H / dkappa^2 = E[ gamma^2 (1 - gamma)^2 ] / 2
+    """How fast the production falls with kappa, d^2 H / dkappa^2 = E[ gamma^2 (1 - gamma)^2 ] / 2, in nats.
 
     Raises as `entropy` does. Source: ES 52, differentiated once more.
 
@@ -129,9 +123,7 @@ def curvature(kappa: ArrayLike, weight: float = 0.5) -> Array:
 
 
 def expectation(function: Callable[[Array], Array], kappa: ArrayLike, weight: float = 0.5) -> Array:
-    """The mean E f(L) over the mixture's states of a function of the log-odds that falls as fast as an entropy does.
-
-        |f(L)| <= C (1 + L^2) e^(-|L|)
+    """The mean E f(L) over the mixture's states of a function of the log-odds with |f(L)| <= C (1 + L^2) e^(-|L|).
 
     `function` takes and returns float64 arrays. Beyond |L| = 90 it is not asked. Raises as `entropy` does.
 
@@ -145,9 +137,8 @@ def expectation(function: Callable[[Array], Array], kappa: ArrayLike, weight: fl
 def entropy_of_normal(mean: ArrayLike, variance: ArrayLike) -> Array:
     """The mean entropy E h_b(L) of a choice whose log-odds is normal with any mean and variance, in nats.
 
-    At (kappa/2, kappa) it is the class entropy. An estimate whose log-odds has another mean or variance has another
-    entropy, and this is it. To 1e-14 in absolute terms; `mean` and `variance` broadcast. Raises InputError for a mean
-    or variance that is not finite, or a negative variance.
+    At (kappa/2, kappa) it is the class entropy; elsewhere, that of an estimate whose log-odds is off. To 1e-14,
+    absolutely; arguments broadcast. Raises InputError for one that is not finite, or a negative variance.
 
     >>> entropy_of_normal([2.0, 0.0], [4.0, 0.0]).round(8)
     array([0.35631636, 0.69314718])
@@ -168,8 +159,8 @@ def variance(kappa: ArrayLike) -> Array:
     def variance_of(function: Callable[[Array], Array]) -> Array:
         return expectation(lambda log_odds: function(log_odds) ** 2, kappa) - expectation(function, kappa) ** 2
 
-    # The variance is of order kappa^2 for small kappa, where h_b itself is near log 2: there the same variance is taken
-    # of the information log 2 - h_b, which is small too. For large kappa it is the other way round.
+    # For small kappa the variance is of order kappa^2 and h_b near log 2: there the same variance is taken of the
+    # information log 2 - h_b, which is small too. For large kappa it is the other way round.
     small, large = variance_of(_information), variance_of(binary_entropy)
     return np.where(np.asarray(kappa, dtype=np.float64) < 1.0, small, large)
 
@@ -177,8 +168,7 @@ def variance(kappa: ArrayLike) -> Array:
 def _information(log_odds: Array) -> Array:
     """log 2 - h_b(L) = y tanh y - log cosh y at y = L/2, with all its digits for small L."""
     half = 0.5 * np.abs(log_odds)
-    information: Array = half * np.tanh(half) - 0.5 * np.log1p(np.sinh(half) ** 2)
-    return information
+    return np.asarray(half * np.tanh(half) - 0.5 * np.log1p(np.sinh(half) ** 2))
 
 
 def _without_decay(function: Callable[[Array], Array], kappa: ArrayLike, weight: float) -> tuple[Array, Array]:

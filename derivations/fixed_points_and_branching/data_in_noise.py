@@ -102,13 +102,11 @@ class PointSet:
 
     def _log_joint(self, x: ArrayLike, sigma: float) -> Array:
         squares = ((self.state(x) - self.points) ** 2).sum(axis=1)
-        joint: Array = np.log(self.weights) - 0.5 * squares / positive_level("sigma", sigma) ** 2
-        return joint
+        return np.asarray(np.log(self.weights) - 0.5 * squares / positive_level("sigma", sigma) ** 2)
 
     def denoised(self, x: ArrayLike, sigma: float) -> Array:
         """D(x, sigma) (d,), the mean of the points given x. Source: ID 42."""
-        mean: Array = self.posterior(x, sigma) @ self.points
-        return mean
+        return np.asarray(self.posterior(x, sigma) @ self.points)
 
     def covariance(self, x: ArrayLike, sigma: float) -> Array:
         """Cov(Y | x) (d, d), which is sigma^2 dD/dx.
@@ -118,8 +116,7 @@ class PointSet:
         """
         posterior = self.posterior(x, sigma)
         centred = self.points - posterior @ self.points
-        covariance: Array = (posterior[:, None] * centred).T @ centred
-        return covariance
+        return np.asarray((posterior[:, None] * centred).T @ centred)
 
     def stretching(self, x: ArrayLike, sigma: float) -> Array:
         """How fast neighbouring states of the reverse probability flow part, one rate a principal direction, ascending.

@@ -206,8 +206,7 @@ class _Curve:
                 break
         # Rounding moves a state by this much, divided by how fast F changes there.
         settled = np.linalg.norm(change) < 1e-10 or np.linalg.norm(value) < 1e-13
-        result: Array | None = here + unit * offset if settled else None
-        return result
+        return here + unit * offset if settled else None
 
     def leaves_the_tangent(self, here: Array, tangent: Array, length: float, found: Array) -> bool:
         """Whether the step bends too much, and may have ended on another path."""

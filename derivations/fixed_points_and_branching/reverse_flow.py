@@ -32,8 +32,7 @@ class Trajectories:
     def stretch(self) -> Array:
         """The integral of the largest rate since the first level, by Simpson's rule: the most that log |delta| can have
         grown by, (levels, count). On a line it is what it has grown by. Source: ID 50, 51."""
-        grown: Array = cumulative_simpson(self.rate, x=-np.log(self.sigma), axis=0, initial=0.0)
-        return grown
+        return np.asarray(cumulative_simpson(self.rate, x=-np.log(self.sigma), axis=0, initial=0.0))
 
 
 def reverse_flow(points: PointSet, x: ArrayLike, sigma: ArrayLike, steps: int = 4) -> Trajectories:

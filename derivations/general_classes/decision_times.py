@@ -1,8 +1,8 @@
 """When two classes are decided on a process's clock: half entropy, fastest production, gap against fluctuation.
 
-Each function takes curves over the log-snr, as the methods of a pair of classes are, and a process, and
-returns a time; NaN where there is no such time between the log-snr -30 and 8. InputError is raised for
-a curve that has not one finite number for each log-snr. Levels are float64 arrays, entropies are in nats.
+Each function takes curves over the log-snr, as the methods of a pair of classes are, and a process, and returns a time;
+NaN where there is no such time between the log-snr -30 and 8. InputError is raised for a curve that has not one finite
+number for each log-snr. Levels are float64 arrays, entropies are in nats; crossings are found to 1e-12 in log-snr.
 """
 
 import math
@@ -27,8 +27,6 @@ _LEVELS = np.linspace(-30.0, 8.0, 381)
 def half_time(entropy: Curve, process: Process) -> float:
     """The time at which half of the class entropy of two equally probable classes is left, H = (1/2) log 2.
 
-    To about 1e-12 in log-snr.
-
     >>> from companion.forward import ornstein_uhlenbeck
     >>> from companion.exact import two_gaussians
     >>> two_points = lambda level: two_gaussians.entropy(4.0 * np.exp(level))
@@ -42,8 +40,7 @@ def half_time(entropy: Curve, process: Process) -> float:
 def crossing_time(moments: Callable[[Array], tuple[Array, Array]], process: Process) -> float:
     """The time at which mean and standard deviation of the log-odds are equal; `moments` gives both at each log-snr.
 
-    d times the free-entropy gap and sqrt(d) times its fluctuation cross here: the criterion of ES 83, 97. To
-    about 1e-12 in log-snr.
+    d times the free-entropy gap and sqrt(d) times its fluctuation cross here: the criterion of ES 83, 97.
 
     >>> from companion.forward import ornstein_uhlenbeck
     >>> two_points = lambda level: (2.0 * np.exp(level), 2.0 * np.exp(0.5 * level))     # kappa/2, sqrt(kappa)
@@ -76,17 +73,14 @@ def peak_time(production: Curve, process: Process) -> float:
 
     def per_time(level: Array) -> Array:
         times = process.time(level)
-        rate: Array = production(level) * process.diffusion(times) / process.sigma(times) ** 2
-        return rate
+        return production(level) * process.diffusion(times) / process.sigma(times) ** 2
 
     top = int(np.argmax(_on_levels("production", per_time)))
     if top in (0, len(_LEVELS) - 1):
         return math.nan
+    ends = _LEVELS[top - 1], _LEVELS[top + 1]
     found = minimize_scalar(
-        lambda level: -float(per_time(np.asarray(level))),
-        bounds=(_LEVELS[top - 1], _LEVELS[top + 1]),
-        method="bounded",
-        options={"xatol": 1e-9},
+        lambda level: -float(per_time(np.asarray(level))), bounds=ends, method="bounded", options={"xatol": 1e-9}
     )
     return float(process.time(np.asarray(found.x)))
 

@@ -118,8 +118,7 @@ class SignPair:
         20.5
         """
         moments, _ = _moments(self, log_snr)
-        result: Array = self.tuples * self.correlation**2 * moments[..., 0] ** self.order
-        return result
+        return self.tuples * self.correlation**2 * moments[..., 0] ** self.order
 
 
 def sign_pair(dimension: int, order: int = 2, correlation: float = 0.8) -> SignPair:

@@ -73,8 +73,7 @@ def information_to_come(log_odds: ArrayLike, remaining: ArrayLike) -> Array:
     at, spread, share = odds[some], left[some], expit(odds[some])
     kept[some] = share * entropy_of_normal(at + 0.5 * spread, spread)
     kept[some] += (1.0 - share) * entropy_of_normal(at - 0.5 * spread, spread)
-    result: Array = np.maximum(binary_entropy(odds) - kept, 0.0)
-    return result
+    return np.maximum(binary_entropy(odds) - kept, 0.0)
 
 
 def sample_variance(kappa: ArrayLike, clean_kappa: float) -> Array:

@@ -31,9 +31,7 @@ __all__ = ["Measured", "equidistant_points", "measure", "nested_points", "score_
 Array = NDArray[np.float64]
 
 # exp(-e^v) is summed to 1e-14 in steps of 0.3 (see companion.exact.equidistant), a normal density in steps of 0.6.
-_STEP = 0.3
-_NORMAL_STEP = 0.6
-_REACH = 8.0
+_STEP, _NORMAL_STEP, _REACH = 0.3, 0.6, 8.0
 # A level whose points differ by less than this many deviations of the noise is not told: the error is its square.
 _SMALLEST = 1e-4
 _CERTAIN = 37.0  # exp(-37) is rounding error

@@ -40,7 +40,6 @@ class Scaling:
     one; `width` is that of the window's length.
     """
 
-    dimensions: Array
     peaks: Array
     windows: Array
     scale: Power
@@ -79,4 +78,4 @@ def scaling(process: Process, dimensions: ArrayLike, delta: float, s: float, sha
     # e to a time beyond 700 is no float, nor is a dimension of which it would be a power.
     exponential = power_law(d, np.exp(peaks)) if peaks.max() < 700.0 else scale
     logarithmic = exponential.standard_error < scale.standard_error
-    return Scaling(d, peaks, windows, exponential if logarithmic else scale, logarithmic, width)
+    return Scaling(peaks, windows, exponential if logarithmic else scale, logarithmic, width)

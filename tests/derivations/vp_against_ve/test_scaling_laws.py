@@ -27,9 +27,10 @@ def test_scaling_tells_a_clock_in_log_d_from_one_in_powers_of_d():
 
 
 def test_a_window_lasts_from_share_to_share():
-    laws = scaling(VE, [16.0, 32.0, 64.0, 128.0], 2.0, 0.5, share=0.2)
+    d = np.array([16.0, 32.0, 64.0, 128.0])
+    laws = scaling(VE, d, 2.0, 0.5, share=0.2)
     for column, left in ((0, 0.2), (1, 0.8)):
-        found = entropy(VE, laws.windows[:, column], 2.0 * np.sqrt(laws.dimensions), 0.5)
+        found = entropy(VE, laws.windows[:, column], 2.0 * np.sqrt(d), 0.5)
         np.testing.assert_allclose(found, left * np.log(2.0), rtol=1e-12)
     np.testing.assert_allclose(laws.widths, laws.windows[:, 1] - laws.windows[:, 0], rtol=1e-15)
     assert np.all(laws.widths > 0.0)
