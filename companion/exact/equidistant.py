@@ -30,11 +30,9 @@ __all__ = ["entropy", "half_kappa", "partition_entropy", "production"]
 
 Array = NDArray[np.float64]
 
-# exp(-e^z) is bounded for |Im z| < pi/2, where steps of 0.3 leave an error of exp(-pi^2 / 0.3) = 5e-15; a standard
-# normal density needs only steps of 1/2. What is farther than 8 deviations, or below exp(-37) of the maximum, is left
-# out: 1e-15.
-_STEP, _NORMAL_STEP = 0.3, 0.5
-_FARTHEST_DEVIATION, _NEGLIGIBLE = 8.0, -37.0
+# exp(-e^z) is bounded for |Im z| < pi/2, where steps of 0.3 leave an error of exp(-pi^2 / 0.3) = 5e-15; a normal
+# density only ones of 1/2. What is farther than 8 deviations, or below exp(-37) of the maximum, is left out (1e-15).
+_STEP, _NORMAL_STEP, _FARTHEST_DEVIATION, _NEGLIGIBLE = 0.3, 0.5, 8.0, -37.0
 _MOST_CLASSES = 1e100
 # Entropies and productions are at most K e^(-kappa/8) times a small number: beyond this exponent they are no float.
 _UNDERFLOW = 710.0

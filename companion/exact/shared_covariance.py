@@ -113,7 +113,7 @@ def _draws(log_prior: Tensor, rank: int, count: int, generator: torch.Generator)
     true = torch.bucketize(at, log_prior.exp().cumsum(dim=0)).clamp(max=len(log_prior) - 1)
     noise = torch.randn(count, rank, generator=generator, dtype=torch.float64)
     rows = max(1, _TABLE // len(log_prior))
-    return list(zip(true.split(rows), noise.split(rows), strict=True))
+    return [(true[n : n + rows], noise[n : n + rows]) for n in range(0, count, rows)]
 
 
 def _entropy_and_spread(log_posterior: Tensor, places: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
