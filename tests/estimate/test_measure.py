@@ -77,7 +77,8 @@ def test_top_level_needs_no_allowance_for_truncation(setting):
     """The reported truncation is measured against the prior, so a wrong prior would excuse itself."""
     levels = setting.levels(64)[:2]
     asked = partition(setting.mixture, setting.first, "others", setting.prior)
-    found = profile(setting.mixture, asked, log_snr=levels, samples=300, seed=0)
+    # At the first of these levels a state already tells something of the sample, which the check of a model refuses.
+    found = profile(setting.mixture, asked, log_snr=levels, samples=300, seed=0, trust=["first level"])
     truth = setting.truth(levels[:1])[0]
     assert abs(found.entropy[0] - truth) <= 3.0 * found.entropy_se[0] + 1e-4
     assert found.truncation < 0.002

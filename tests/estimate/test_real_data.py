@@ -137,8 +137,9 @@ def test_own_and_real_are_compared_only_where_they_can_be():
 
 
 def test_a_model_that_is_too_sure_is_told_by_the_labels():
-    found = profile(SURE, partition(SURE, [0], [1]), log_snr=LEVELS, samples=1200, seed=1, data=data_of(PAIR, 4000))
+    asked = partition(SURE, [0], [1])
+    found = profile(SURE, asked, log_snr=LEVELS, samples=1200, seed=1, data=data_of(PAIR, 4000), trust=["last level"])
     assert found.certificate["calibration"].passed is False
-    (measured,), _ = measure(SURE, [partition(SURE, [0], [1])], LEVELS, 1200, 1, data=data_of(PAIR, 4000))
+    (measured,), _ = measure(SURE, [asked], LEVELS, 1200, 1, data=data_of(PAIR, 4000))
     mean, _ = weighted_mean(measured.entropy_of_path, measured)
     np.testing.assert_array_equal(mean, found.entropy)
