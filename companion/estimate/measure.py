@@ -35,12 +35,10 @@ from companion.estimate.plan import BLOCK, DEFAULT, Array, Data, Indices, Method
 
 __all__ = ["Measurement", "Question", "Record", "gather", "measure", "measure_block"]
 
-_FEWEST_TO_CONTROL = 50
-_FOLDS = 10
-_LEAST = 1e-3  # nats
+Mask = NDArray[np.bool_]
+_FEWEST_TO_CONTROL, _FOLDS = 50, 10
 _TINY = 1e-150  # where nothing moves, zero over this is zero
-_SOME = 16  # branches
-_MANY_NODES, _FEW_NODES = (np.stack([at, share / share.sum()]) for at, share in map(roots_hermitenorm, (32, 5)))
+_NODES = [np.stack([at, share / share.sum()]) for at, share in map(roots_hermitenorm, (32, 5))]  # many, and few
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ class Record:
         return Record(**{name: values[kept] for name, values in vars(self).items()})
 
 
-# The values of a record, levels first, on the model's device.
+# The values of a record, in its order, but levels first and on the model's device.
 _Values = namedtuple("_Values", "entropy production rough_production two_steps log_odds foreseen drawn")
 
 
@@ -96,18 +94,14 @@ class Question:
         self.path = plan.paths(number).start + rows
         self.stratum = self.path % 2 if plan.by_side else own
         self.plan, self.prior_odds, self.values = plan, partition.log_odds, list[_Values]()
-
-        def there(values: ArrayLike) -> Tensor:
-            return torch.as_tensor(np.asarray(values)).to(device)
-
+        arrays = rows[:, None], columns, own[:, None], partition.log_weights(partition.branches), *_NODES
+        there = [torch.as_tensor(np.asarray(each)).to(device) for each in arrays]
+        self.rows, self.columns, self.own, self.log_sides, self.many_nodes, self.few_nodes = there
         # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
         self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
-        self.rows, self.columns, self.own = there(rows)[:, None], there(columns), there(own)[:, None]
-        self.log_sides = there(partition.log_weights(partition.branches))
         # With one branch on either side the direction between the sides does not turn.
         self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
         self.first = int(partition.branches[0] not in partition.first)
-        self.many_nodes, self.few_nodes = there(_MANY_NODES), there(_FEW_NODES)
 
     def see(self, levels: Levels) -> None:
         """Keeps the values of the next levels, and what their steps add to the controls."""
@@ -129,11 +123,9 @@ class Question:
         """All values, paths first."""
         values = _Values(*map(torch.cat, zip(*self.values, strict=True)))
         if self.plan.controlled:  # at a level, what the step that leads there adds
-            foreseen, drawn = (torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:])
-            values = values._replace(foreseen=foreseen, drawn=drawn)
+            values = _Values(*values[:-2], *(torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:]))
         start = int(self.plan.from_nothing)  # where nothing is known there is no level
-        arrays = {name: each[start:].T.contiguous().cpu().numpy() for name, each in values._asdict().items()}
-        return Record(path=self.path, stratum=self.stratum, **arrays)
+        return Record(self.path, self.stratum, *(each[start:].T.contiguous().cpu().numpy() for each in values))
 
     def _picked(self, values: Tensor) -> Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""
@@ -159,8 +151,7 @@ class Question:
         # In deviations of the noise: where the branches' drifts lead along that direction, and where the path went.
         places = (root / size.clamp_min(_TINY))[..., None] * (gaps @ apart[..., None])[..., 0]
         steepness = root * size  # of the log-odds in those deviations, as long as the direction is held
-        along = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2)
-        went = along / steepness.clamp_min(_TINY)
+        went = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2) / steepness.clamp_min(_TINY)
         middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2)
 
         def straight(at: Tensor) -> Tensor:
@@ -171,10 +162,10 @@ class Question:
             sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
             return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
 
-        # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond some branches it
+        # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond 16 branches it
         # would be too much that each of them looks at all.
         seen = straight if self.straight else turning
-        of_branch = seen if len(self.columns) <= _SOME else straight
+        of_branch = seen if len(self.columns) <= 16 else straight
         (many, weights), (few, few_weights) = self.many_nodes, self.few_nodes
         entropy = binary_entropy(seen(torch.cat([went[..., None], many.expand(*went.shape, -1)], dim=2)))
         ends = binary_entropy(of_branch((places[..., None] + few).flatten(start_dim=2)))
@@ -188,7 +179,7 @@ class Question:
 class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
-    The weighted means of `entropy_of_path` and `production_of_path` (paths, levels) over the paths are the estimates.
+    The weighted means of `entropy_of_path` and `production_of_path` (paths, levels) are the estimates, with controls.
     `rough_production_of_path` is the production from one step size and without controls, which no long step makes
     negative: levels are placed by it. `two_steps_of_path` is what h(L) changes by when the noise is summed over steps
     twice as long: the first-order error of the steps, to be taken off. `imbalance_of_path` (paths, 1) is the fall of
@@ -223,18 +214,16 @@ def measure(
 
     `samples` is the number of paths: in a single partition half of them on either side (and inside a side by its
     weights), with several partitions evenly over all branches. They are evaluated `block` at a time, which moves a
-    result by no more than the network's own batches do; `progress` is that of `by_levels`. With `data` the paths are
-    real samples, noised by the exact chain, and there are no controls. Raises InputError as `Plan` and `by_levels` do.
+    result by no more than the network's own batches do. With `data` the paths are real samples, noised by the exact
+    chain, and there are no controls. Raises InputError as `Plan` and `by_levels` do.
 
-    >>> from companion.entropy import partition
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> measure(pair, [partition(pair, [0], [1])], [-2.0, 0.0, 2.0], samples=100)[1]   # the start, 3 levels, 2 branches
+    >>> pair, asked = isotropic_mixture([[-1.0], [1.0]], 0.0), Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
+    >>> measure(pair, [asked], [-2.0, 0.0, 2.0], samples=100)[1]                 # the start, 3 levels, 2 branches
     800
     """
-    grid = check_levels(model, log_snr)
-    plan = Plan(tuple(partitions), grid, samples, seed, method, block, data=data)
-    check_model(model, plan.branches, grid)
+    plan = Plan(tuple(partitions), check_levels(model, log_snr), samples, seed, method, block, data=data)
+    check_model(model, plan.branches, plan.log_snr)
     return gather(plan, [measure_block(model, plan, k, progress) for k in range(plan.blocks)]), plan.evaluations
 
 
@@ -262,24 +251,20 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
         steps = np.stack([record.foreseen, record.drawn])
         floor = 0.0 if NULL in partition.branches else partition.floor  # a network's null branch may lead below it
 
-        def weighed(paths: NDArray[np.bool_]) -> Array:
+        def weighed(paths: Mask) -> Array:
             """The sums that lead to each level, a step weighed by what the mean entropy has left after it."""
             means = np.stack([entropy[paths & (stratum == index)].mean(axis=0) for index in range(len(weights))])
-            kept = np.maximum(np.minimum.accumulate(weights @ means - floor), _LEAST)
-            result: Array = np.cumsum(steps / kept if plan.method.weighed else steps, axis=2)
-            return result
+            kept: Array = np.maximum(np.minimum.accumulate(weights @ means - floor), 1e-3)  # nats, at least
+            return np.cumsum(steps / kept if plan.method.weighed else steps, axis=2)
 
         summed = steps[:, :, 1:].sum(axis=2, keepdims=True)
         (imbalance,) = _controlled(imbalance[None], lambda paths: summed, stratum, weights)
         entropy, production = _controlled(np.stack([entropy, production]), weighed, stratum, weights)
-    rough, two_steps, log_odds = record.rough_production, record.two_steps, record.log_odds
-    of_path = entropy, production, rough, two_steps, imbalance, log_odds
+    of_path = entropy, production, record.rough_production, record.two_steps, imbalance, record.log_odds
     return Measurement(partition, plan.log_snr, *of_path, stratum, weights)
 
 
-def _controlled(
-    values: Array, controls: Callable[[NDArray[np.bool_]], Array], stratum: Indices, weights: Array
-) -> Array:
+def _controlled(values: Array, controls: Callable[[Mask], Array], stratum: Indices, weights: Array) -> Array:
     """Values (several, paths, levels) minus `controls` (2, paths, levels), with the coefficients of least variance.
 
     Coefficients, and what `controls` takes from the paths it is given, come for each path from the nine tenths of the

@@ -12,9 +12,6 @@ from companion.errors import InputError
 
 __all__ = ["check_seed", "path_noise"]
 
-# A generator is slow to call and fast to draw: it is asked for so many numbers at once, which changes none of them.
-_AT_ONCE = 1024
-
 
 def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0) -> Iterator[NDArray[np.float64]]:
     """Standard normal numbers (paths, dimension), float64, without end: one draw for each step of the paths.
@@ -25,7 +22,8 @@ def path_noise(seed: int, paths: Sequence[int], dimension: int, stream: int = 0)
     0.0
     """
     generators = [np.random.Generator(np.random.Philox(key=[seed, path], counter=[0, 0, 0, stream])) for path in paths]
-    steps = max(1, min(_AT_ONCE // dimension, 64))
+    # A generator is slow to call and fast to draw: it is asked for many numbers at once, which changes none of them.
+    steps = max(1, min(1024 // dimension, 64))
     while True:
         drawn = np.empty((len(generators), steps, dimension))
         for generator, of_path in zip(generators, drawn, strict=True):

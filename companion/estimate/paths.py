@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from companion.arguments import numbers
 from companion.denoiser import Denoiser
@@ -42,7 +43,6 @@ from companion.models.checks import JUDGED, examine, refuse
 __all__ = ["Levels", "Paths", "by_levels", "check_levels", "check_model", "path_likelihoods", "predict", "trajectories"]
 
 Progress = Callable[[int], None] | None  # called with the evaluations done, level by level
-_TOGETHER = 2**18  # numbers of the levels that are scored at once, 2 MB of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +86,11 @@ class Paths:
 class Levels:
     """All paths at noise levels that follow each other, and the step from each to the next.
 
-    Levels are the first axis; tensors are float64 on the model's device. `log_snr` (levels,) is minus infinity for the
-    start from nothing, `dsnr` the length of the step. `held`, `averaged` and `coarse` (levels, paths, branches) are the
-    log-likelihood ratios of each branch to the path's own drift u, `predictions` (levels, branches, paths, *shape) the
-    D, `gaps` (levels, paths, branches, dimension) the D_z - u, and `finite` says whether their squares are numbers.
-    With the drifts E in the place of D, `step_gaps` are the E_z - u and `noise` (levels, paths, branches) their
-    products with the noise, (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
+    Levels are the first axis; tensors are float64 on the model's device. `log_snr` is minus infinity for the start from
+    nothing, `dsnr` the length of the step. `held`, `averaged` and `coarse` (levels, paths, branches) are the ratios of
+    each branch to the path's own drift u, `predictions` (levels, branches, paths, *shape) the D, `gaps` (levels, paths,
+    branches, dimension) the D_z - u, `finite` whether their squares are numbers, `step_gaps` the E_z - u and `noise`
+    (levels, paths, branches) the (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
     """
 
     log_snr: Array
@@ -124,9 +123,8 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
 
     So many levels `together` are scored at once, when the last of them has been evaluated: by default one where the
     model is large, and more where calls would cost more than numbers. Everything stays on the model's device, in
-    float64, and nothing there waits for it until all levels are done. Then InputError for a model's output that is not
-    finite. Raises InputError before as `check_levels`, `check_seed` and `predict` do, and for data of another shape or
-    not finite.
+    float64, and is not waited for until all levels are done. Raises InputError as `check_levels`, `check_seed` and
+    `predict` do, for data of another shape or not finite, and in the end for a model's output that is not finite.
     """
     grid = check_levels(model, paths.log_snr)
     snr, sigma = np.exp(grid), noise_of(grid)
@@ -145,17 +143,17 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
     device = torch.device("cpu") if model.device.type == "mps" else model.device  # mps has no float64
     # All at once, before the paths begin: a number sent later would make the device wait.
     snr_there, _, step_there, share_there = torch.from_numpy(table).to(device)
-    step_before, finite_before = torch.nn.functional.pad(step_there, (1, 0)), list[Tensor]()
+    step_before, finite = torch.nn.functional.pad(step_there, (1, 0)), list[Tensor]()
     for now, predictions, drift, increment in _walk(model, paths, table, device, together, progress):
         # Paths before branches also in memory, because most of what follows is summed path by path.
         gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
         torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
-        if not finite_before:  # before the first level nothing has moved, and all ratios are zero
+        if not finite:  # before the first level nothing has moved, and all ratios are zero
             last_gaps, zero = gaps[0], torch.zeros_like(gaps[0, :, :, 0])
             last_spread = last_moved = last_added = held_next = last_averaged = behind = behind_before = zero
         before, step, share = (each[now, None, None] for each in (step_before, step_there, share_there))
-
-        gaps_before, spread = _after(last_gaps, gaps), _squared(gaps)
+        # vector_norm makes no copy of the gaps, as square().sum() does
+        gaps_before, spread = _after(last_gaps, gaps), vector_norm(gaps, dim=-1).square_()
         added = (gaps @ increment[..., None])[..., 0]
         moved = added - (gaps_before @ increment[..., None])[..., 0]
         both_ends = 0.25 * before * (_after(last_spread, spread) + spread)
@@ -166,29 +164,22 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
             lags.append(behind)
         step_gaps = torch.lerp(gaps_before, gaps, 1.0 + share[..., None])
         noise = added + share * moved
-        held = torch.cat([held_next[None], noise - 0.5 * step * _squared(step_gaps)]).cumsum(dim=0)
-
+        held = torch.cat([held_next[None], noise - 0.5 * step * vector_norm(step_gaps, dim=-1).square_()]).cumsum(dim=0)
         last_gaps, last_spread, last_moved, last_added = gaps[-1], spread[-1], moved[-1], added[-1]
         last_averaged, held_next = averaged[-1], held[-1]
-        finite = torch.isfinite(spread).flatten(1).all(dim=1)
-        finite_before.append(finite)
-        log_snr, now_snr, dsnr, coarse = grid[now], snr_there[now], step_there[now], averaged - torch.stack(lags)
-        predictions = predictions.reshape(*predictions.shape[:3], *model.shape)
-        ratios = held[:-1], averaged, coarse
-        yield Levels(log_snr, now_snr, dsnr, *ratios, predictions, gaps, finite, step_gaps, noise)
-    flags = torch.cat(finite_before).cpu()
-    if not bool(flags.all()):
-        level = grid[int(flags.int().argmin())]
-        raise InputError("the model's output", f"not finite at log-snr {level:.2f}", "finite numbers")
+        finite.append(torch.isfinite(spread).flatten(1).all(dim=1))
+        ratios = held[:-1], averaged, averaged - torch.stack(lags)
+        answers = predictions.reshape(*predictions.shape[:3], *model.shape), gaps, finite[-1], step_gaps, noise
+        yield Levels(grid[now], snr_there[now], step_there[now], *ratios, *answers)
+    wrong = grid[~torch.cat(finite).cpu().numpy()]
+    if len(wrong) > 0:
+        raise InputError("the model's output", f"not finite at log-snr {wrong[0]:.2f}", "finite numbers")
 
 
 def _walk(
     model: Denoiser, paths: Paths, table: Array, device: torch.device, together: int, progress: Progress
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Some levels, their D (levels, branches, paths, dimension), and u and dB of the steps (levels, paths, dimension).
-
-    `table` has the snr, the sigma, the length of the step, and what E takes of the way D has moved, (4, levels).
-    """
+    """Levels, their D (levels, branches, paths, dimension), and u and dB of their steps (levels, paths, dimension)."""
     (snr, sigma, steps, shares), branches, clean = table.tolist(), paths.branches, paths.data
     owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
     count, rows, dimension = len(owner), torch.arange(len(owner), device=device), int(np.prod(model.shape))
@@ -197,16 +188,11 @@ def _walk(
             raise InputError("data", f"of shape {tuple(clean.shape)}", f"{count} finite samples of shape {model.shape}")
         clean = clean.flatten(1).double().to(device)
     numbers = range(count) if paths.numbers is None else paths.numbers
-    source = path_noise(check_seed(paths.seed), numbers, dimension, paths.stream)
-
-    def draw() -> Tensor:
-        drawn = torch.from_numpy(next(source))
-        return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
-
-    # The controls look at up to 112 places for every branch.
-    places = count * len(branches) * max(dimension, 32 + 5 * min(len(branches), 16))
-    together = together or max(1, _TOGETHER // places)
-    noise = draw()
+    drawn = map(torch.from_numpy, path_noise(check_seed(paths.seed), numbers, dimension, paths.stream))
+    drawn = map(Tensor.pin_memory, drawn) if device.type == "cuda" else drawn
+    # By default 2 MB of numbers: states, or the places that the controls look at for every branch, up to 112.
+    together = together or max(1, 2**18 // (count * len(branches) * max(dimension, 32 + 5 * min(len(branches), 16))))
+    noise = next(drawn).to(device, non_blocking=True)
     y = drift_before = noise * math.sqrt(snr[0])
     x = noise * (1.0 if math.isinf(sigma[0]) else sigma[0])
     for start in range(0, len(snr), together):
@@ -219,7 +205,7 @@ def _walk(
             if progress is not None:
                 progress(count * len(branches))
             if k + 1 < len(snr):
-                torch.mul(draw(), math.sqrt(steps[k]), out=increment)
+                torch.mul(next(drawn).to(device, non_blocking=True), math.sqrt(steps[k]), out=increment)
                 led = drift if shares[k] == 0.0 else torch.lerp(drift_before, drift, 1.0 + shares[k])
                 y = y.add(led, alpha=steps[k]) + increment
                 x, drift_before = y / snr[k + 1], drift
@@ -229,11 +215,6 @@ def _walk(
 def _after(first: Tensor, values: Tensor) -> Tensor:
     """`first` and then all but the last of `values`: at each level, what the level before had."""
     return torch.cat([first[None], values[:-1]]) if len(values) > 1 else first[None]
-
-
-def _squared(gaps: Tensor) -> Tensor:
-    size: Tensor = torch.linalg.vector_norm(gaps, dim=-1)  # makes no copy of the gaps, as square().sum() does
-    return size.square_()
 
 
 def path_likelihoods(model: Denoiser, paths: Paths, block: int = BLOCK, progress: Progress = None) -> Array:
@@ -257,15 +238,14 @@ def predict(model: Denoiser, branches: Sequence[int], x: Tensor, sigma: float, o
     The model gets states of its own, which it may overwrite. InputError when it returns no tensor, or another shape.
     """
     results = x.new_empty(len(branches), *x.shape, dtype=torch.float64) if out is None else out
-    device, dtype = model.device, model.dtype
-    state = x.to(device, dtype).reshape(-1, *model.shape)
+    state = x.to(model.device, model.dtype).reshape(-1, *model.shape)
     with torch.no_grad():
         for branch, result in zip(branches, results, strict=True):
-            condition = None if branch == NULL else torch.full((len(x),), branch, device=device)
+            condition = None if branch == NULL else torch.full((len(x),), branch, device=state.device)
             if math.isinf(sigma):
                 prediction = model.from_noise(state.clone(), condition)  # type: ignore[attr-defined]
             else:
-                prediction = model(state.clone(), torch.full((len(x),), sigma, device=device, dtype=dtype), condition)
+                prediction = model(state.clone(), state.new_full((len(x),), sigma), condition)
             if not isinstance(prediction, Tensor):
                 raise InputError("the model's output", f"of type {type(prediction).__name__}", "a tensor")
             if prediction.shape != state.shape:
@@ -276,8 +256,7 @@ def predict(model: Denoiser, branches: Sequence[int], x: Tensor, sigma: float, o
 
 
 def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
-    """The levels as a float64 array; InputError for fewer than two, for a value that is not finite or is outside the
-    model's range, or for levels that do not increase.
+    """The levels (levels,), float64; InputError unless two or more increase, all finite and in the model's range.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> check_levels(isotropic_mixture([[-1.0], [1.0]], 0.0), [0.0, 1.0])
@@ -289,8 +268,7 @@ def check_levels(model: Denoiser, log_snr: ArrayLike) -> Array:
     if not np.all(np.diff(levels) > 0.0):
         raise InputError("log_snr", log_snr, "increasing levels, from noise to data")
     lowest, highest = model.log_snr_range
-    slack = 1e-6  # what float32 models lose between sigma and log-snr
-    if levels[0] < lowest - slack or levels[-1] > highest + slack:
+    if levels[0] < lowest - 1e-6 or levels[-1] > highest + 1e-6:  # what float32 models lose between sigma and log-snr
         raise InputError("log_snr", f"{levels[0]:.3f} to {levels[-1]:.3f}", f"levels in {lowest:.3f} to {highest:.3f}")
     return levels
 

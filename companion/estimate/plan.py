@@ -62,10 +62,8 @@ class Data:
     def __post_init__(self) -> None:
         if not isinstance(self.samples, torch.Tensor) or not bool(torch.isfinite(self.samples).all()):
             raise InputError("samples of data", self.samples, "a tensor of finite numbers")
-        expected = "whole numbers from -1"
-        labels = numbers(
-            "labels of data", self.labels, expected, lambda k: (k >= NULL) & (k < 2**53) & (k == k.round())
-        )
+        whole = "whole numbers from -1"
+        labels = numbers("labels of data", self.labels, whole, lambda k: (k >= NULL) & (k < 2**53) & (k == k.round()))
         if self.samples.dim() < 2 or labels.shape != self.samples.shape[:1]:
             shapes = f"of shape {labels.shape} for samples of shape {tuple(self.samples.shape)}"
             raise InputError("labels of data", shapes, "one label for each sample, (count,) for (count, *shape)")
@@ -74,12 +72,12 @@ class Data:
     def of(self, branch: int) -> Indices:
         """The numbers of the samples that stand for a branch: those of its label.
 
-        Where none has the label NULL, all samples stand for the null branch, in an order of chance, always the same:
-        the first of them are of all classes, even where the data are sorted by class.
+        Where none has the label NULL, all stand for the null branch, in an order of chance, always the same.
         """
         found = np.flatnonzero(self.labels == branch)
-        everything = branch == NULL and len(found) == 0
-        return np.random.default_rng(0).permutation(len(self.labels)) if everything else found
+        if branch == NULL and len(found) == 0:  # the first are of all classes, even where the data are sorted by class
+            return np.random.default_rng(0).permutation(len(self.labels))
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +85,8 @@ class Plan:
     """What is measured, on which paths.
 
     `log_snr` (levels,) increases from noise to data. Path n = 0, 1, ... of `samples` belongs to block n // `block` and
-    has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain.
-
-    A branch is a stratum, with its share of the paths; `owner` (samples,) is the index of each path's branch. Where a
+    has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain. A
+    branch is a stratum, with its share of the paths; `owner` (samples,) is the index of each path's branch. Where a
     single partition has fewer paths than two a branch the strata are its two sides (`by_side`), and chance takes for
     each path a branch of its side. A plan that gets more paths keeps its kind of strata, so that `replace` leaves the
     paths it had as they were. Raises InputError for no partition, fewer than two paths a stratum, and too few data.
@@ -121,8 +118,7 @@ class Plan:
         two_each = int(np.ceil(np.round(2.0 / min(shares), 9)))
         fewest, stratum = (4, "side") if alone and self.by_side is not False else (two_each, "branch")
         expected = f"a whole number of at least {fewest}, two paths a {stratum}"
-        whole = number("samples", self.samples, expected, lambda n: (n >= fewest) & (n < 2**53) & (n == np.round(n)))
-        count = int(whole)
+        count = int(number("samples", self.samples, expected, lambda n: (n >= fewest) & (n < 2**53) & (n == n.round())))
         by_side = count < two_each if self.by_side is None else self.by_side
         owner = owners_by_side(count, self.partitions[0], self.seed) if by_side else owners(count, shares)
         vars(self).update(samples=count, by_side=by_side, branches=tuple(branches), shares=tuple(shares), owner=owner)
@@ -158,8 +154,7 @@ class Plan:
 
     def weights(self, partition: Partition) -> Array:
         """What each stratum of a partition weighs in the expectation, as part of either side, (2, strata)."""
-        sides = (partition.first, partition.second)
-        within = [[side.get(branch, 0.0) for branch in partition.branches] for side in sides]
+        within = [[side.get(k, 0.0) for k in partition.branches] for side in (partition.first, partition.second)]
         prior: Array = np.array([[partition.prior], [1.0 - partition.prior]])
         return prior * np.array(np.eye(2) if self.by_side else within, dtype=np.float64)
 
@@ -199,8 +194,7 @@ def owners(samples: int, shares: ArrayLike) -> Indices:
 
 
 def owners_by_side(samples: int, partition: Partition, seed: int) -> Indices:
-    """The branch of each path, as an index into the partition's branches: the sides take turns, and inside a side every
-    path comes from each branch with the probability of its weight.
+    """The branch of each path, its index: sides take turns, and each branch of a side has its weight as probability.
 
     The paths of a side walk through its branches, in an order of chance, in steps of the golden ratio from a place of
     chance, so that every beginning of the walk is spread over all of them.
