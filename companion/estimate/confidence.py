@@ -6,21 +6,11 @@ from scipy import stats
 
 from companion.estimate.measure import Measurement
 
-__all__ = [
-    "limits",
-    "pointwise_factor",
-    "resampled",
-    "simultaneous_factor",
-    "skewness",
-    "stratified",
-    "weighted_mean",
-    "widest",
-]
+__all__ = ["limits", "pointwise_factor", "simultaneous_factor", "skewness", "stratified", "weighted_mean", "widest"]
 
 Array = NDArray[np.float64]
 
 COVERAGE = 0.95
-_REPLICATES = 400
 _NEARLY_DECIDED = 0.1
 _MULTIPLIERS = 2000
 _MOST_SKEW = 0.6  # beyond it the estimate is a handful of paths, and the cubic turns over
@@ -125,12 +115,3 @@ def widest(measured: Measurement, factor: float) -> float:
     skew = skewness(values, measured)
     lower, upper = limits(*weighted_mean(values, measured), skew, factor, measured.partition.floor)
     return 0.5 * float(np.max(upper - lower))
-
-
-def resampled(values: Array, measured: Measurement) -> Array:
-    """Curves (replicates, levels) from paths drawn again with replacement, branch by branch; always the same draws."""
-    generator, total = np.random.default_rng(0), np.zeros((_REPLICATES, values.shape[1]))
-    for weight, members in _strata(values, measured.stratum, measured.weights):
-        count = len(members)
-        total += weight / count * (generator.multinomial(count, np.full(count, 1.0 / count), _REPLICATES) @ members)
-    return total

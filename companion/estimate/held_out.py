@@ -61,10 +61,10 @@ def log_likelihoods(
 
     `data` is (samples, *shape), `log_snr` (levels,) increases from noise to data, `branches` are classes or NULL, by
     default all classes; returns (samples, levels, branches), float64, in nats. The chain starts at snr 0. `block`
-    samples are evaluated at once, and the noise of each is its own; `progress` is called for each level of a block with
-    its evaluations. The drift of a step is averaged over both its ends: for exact mixtures and 64 levels that brings
-    the posterior's entropy 2 to 10 times nearer to the truth than the left end alone, and its gap to the cross entropy
-    1.1 to 2 times nearer to zero. Raises InputError for data of another shape or not finite, and as `path_likelihoods`
+    samples are evaluated at once, and the noise of each is its own; `progress` gets the evaluations of each level of a
+    block. The drift of a step is averaged over both its ends: for exact mixtures and 64 levels that brings the
+    posterior's entropy 2 to 10 times nearer to the truth than the left end alone, and its gap to the cross entropy 1.1
+    to 2 times nearer to zero. Raises InputError for data of another shape or not finite, and as `path_likelihoods`
     does.
 
     >>> from companion.exact.mixtures import isotropic_mixture

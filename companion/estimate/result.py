@@ -24,10 +24,11 @@ from companion.files import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "Profile", "assemble"]
+__all__ = ["Estimate", "Profile", "assemble", "resampled"]
 
 Array = NDArray[np.float64]
 
+_REPLICATES = 400
 _FORMAT = "companion profile 2"
 _CITED = """@misc{entropic_signature,
   author        = {Handke, Florian and Stančević, Dejan and Koulischer, Felix and Demeester, Thomas
@@ -127,9 +128,7 @@ class Profile:
         return {**found, "certificate": [asdict(check) for check in self.certificate.checks]}
 
     def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
-        """The lower and upper end of the 95% band of the entropy, at each level by itself or at all levels at once, by
-        `limits`: both are kept between 0 and the largest entropy of a yes-or-no question, log 2.
-        """
+        """The lower and upper end of the 95% band of the entropy (`limits`), at each level or at all levels at once."""
         factor = self.simultaneous if simultaneous else self.pointwise
         return confidence.limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
 
@@ -223,9 +222,7 @@ def assemble(
     sampling: str,
     beside: Sequence[Measurement] = (),
 ) -> Profile:
-    """The profile of one of a plan's measurements; `sampling` says why no more paths were drawn, and `beside` are all
-    measurements of the plan, for what the certificate reads off another one.
-    """
+    """The profile of one of a plan's measurements, `beside` all of them; `sampling` says why no more were drawn."""
     partition, levels, of_path = measured.partition, measured.log_snr, measured.entropy_of_path
     entropy, entropy_se = confidence.weighted_mean(of_path, measured)
     production, production_se = confidence.weighted_mean(measured.production_of_path, measured)
@@ -234,7 +231,7 @@ def assemble(
     counted = partition.entropy - float(entropy[0]) if plan.from_nothing else 0.0
     truncation = abs(float(production[0]) - counted)
     simultaneous = confidence.simultaneous_factor(of_path, measured)
-    again = confidence.resampled(np.concatenate([of_path, measured.production_of_path], axis=1), measured)
+    again = resampled(np.concatenate([of_path, measured.production_of_path], axis=1), measured)
     curves, rates = np.split(np.vstack([np.concatenate([entropy, production]), again]), 2, axis=1)
 
     versions = {"companion": __version__, "python": platform.python_version()}
@@ -274,6 +271,16 @@ def assemble(
         seed=plan.seed,
         versions=versions,
     )
+
+
+def resampled(values: Array, measured: Measurement) -> Array:
+    """Curves (replicates, levels) from paths drawn again with replacement, branch by branch; always the same draws."""
+    generator, total = np.random.default_rng(0), np.zeros((_REPLICATES, values.shape[1]))
+    for index, weight in enumerate(measured.weights):
+        members = values[measured.stratum == index]
+        count = len(members)
+        total += weight / count * (generator.multinomial(count, np.full(count, 1.0 / count), _REPLICATES) @ members)
+    return total
 
 
 def _crossing(levels: Array, curve: Array, target: float) -> float:

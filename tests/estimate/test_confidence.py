@@ -11,13 +11,13 @@ from companion.entropy import Partition, partition
 from companion.estimate.confidence import (
     limits,
     pointwise_factor,
-    resampled,
     simultaneous_factor,
     skewness,
     weighted_mean,
     widest,
 )
 from companion.estimate.measure import Measurement, measure
+from companion.estimate.result import resampled
 from companion.estimate.run import profile
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import log_snr_levels
