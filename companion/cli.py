@@ -65,9 +65,7 @@ class _Once(argparse.Action):
 
     given = False
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
         if self.given:
             raise argparse.ArgumentError(self, "given twice, expected once")
         self.given = True
@@ -115,41 +113,26 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "  torchrun --nproc_per_node 2 -m companion profile --device cuda ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument(
-        "--model", default="digits", help='a shipped model ("digits", the default) or a folder, such as ./digits'
-    )
-    command.add_argument(
-        "--prompt", action="append", default=[], help="a class of a text-to-image model; once for each"
-    )
-    command.add_argument("--device", default="cpu", help="where the network computes, such as cuda (default cpu)")
-    command.add_argument(
-        "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="what the network computes in"
-    )
-    command.add_argument(
-        "--partition", action="append", required=True, help='two sides, such as "3|8"; see below; once for each'
-    )
-    command.add_argument("--samples", type=int, default=300, help="trajectories, over both sides (default 300)")
-    command.add_argument(
-        "--tolerance", type=float, help="nats: add trajectories until the band is no wider on either side"
-    )
-    command.add_argument("--levels", type=int, default=128, help="noise levels, which a pilot run places (default 128)")
-    command.add_argument(
-        "--block", type=int, default=150, help="trajectories evaluated at once, which bounds the memory (default 150)"
-    )
-    command.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
-    command.add_argument("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
-    command.add_argument("--method", choices=["default", "published"], default="default", help="the estimator")
-    command.add_argument(
-        "--out", type=Path, default=Path("profile"), help='folder of the run and its result (default "profile")'
-    )
-    command.add_argument(
-        "--trust",
-        action="append",
-        default=[],
-        choices=["null", "clipping", "first level", "last level"],
-        help="go on although this check of the model fails; once for each",
-    )
-    command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+    several: dict[str, Any] = {"action": "append", "default": []}
+    option = command.add_argument
+    option("--model", default="digits", help='a shipped model ("digits", the default) or a folder, such as ./digits')
+    option("--prompt", **several, help="a class of a text-to-image model; once for each")
+    option("--device", default="cpu", help="where the network computes, such as cuda (default cpu)")
+    types = ["float32", "bfloat16", "float16"]
+    option("--dtype", choices=types, default="float32", help="what the network computes in")
+    option("--partition", action="append", required=True, help='two sides, such as "3|8"; see below; once for each')
+    option("--samples", type=int, default=300, help="trajectories, over both sides (default 300)")
+    option("--tolerance", type=float, help="nats: add trajectories until the band is no wider on either side")
+    option("--levels", type=int, default=128, help="noise levels, which a pilot run places (default 128)")
+    evaluated = "trajectories evaluated at once, which bounds the memory (default 150)"
+    option("--block", type=int, default=150, help=evaluated)
+    option("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    option("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
+    option("--method", choices=["default", "published"], default="default", help="the estimator")
+    option("--out", type=Path, default=Path("profile"), help='folder of the run and its result (default "profile")')
+    checks = ["null", "clipping", "first level", "last level"]
+    option("--trust", **several, choices=checks, help="go on although this check of the model fails; once for each")
+    option("--json", action="store_true", help="print the result as JSON and nothing else")
     command.set_defaults(command=_profile)
 
 
@@ -169,17 +152,18 @@ def _profile(arguments: argparse.Namespace) -> None:
         sys.stdout = sys.stderr = Lasting(None, "")
     results, picture = result_paths(arguments.out, len(arguments.partition)), arguments.out / "profile.png"
     names = ("samples", "levels", "tolerance", "block", "seed", "prior", "trust")
-    options = {name: getattr(arguments, name) for name in names}
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in names}
+    options |= {"method": PUBLISHED if arguments.method == "published" else DEFAULT, "processes": processes}
+    options["progress"] = lambda count: bar.update(count)
     bar: Any = None
 
     def measured() -> "list[Profile]":
         if os.path.exists(picture) and not any(map(os.path.exists, (*results, arguments.out / "run.json"))):
             raise InputError("picture", picture, "no file of another run there; move it, or name another folder")
-        device = str(processes.device(arguments.device))
+        device = processes.device(arguments.device)
         model = load(arguments.model, arguments.prompt, (), device, getattr(torch, arguments.dtype))
         if Path(arguments.model).is_dir() and arguments.model in SHIPPED:
             print(f"{arguments.model} is the shipped model; the folder is ./{arguments.model}", file=sys.stderr)
-        method = {"default": DEFAULT, "published": PUBLISHED}[arguments.method]
 
         def announce(cost: "Cost") -> None:
             nonlocal bar
@@ -188,10 +172,7 @@ def _profile(arguments: argparse.Namespace) -> None:
             bar = shown.enter_context(tqdm(total=cost.left, unit=" evaluations", desc=label, leave=False))
 
         with ExitStack() as shown:
-            return run(
-                model, arguments.partition, arguments.out, method=method, processes=processes,
-                announce=announce, progress=lambda count: bar.update(count), **options,
-            )  # fmt: skip
+            return run(model, arguments.partition, arguments.out, announce=announce, **options)
 
     try:
         found = processes.together(measured)
@@ -200,31 +181,26 @@ def _profile(arguments: argparse.Namespace) -> None:
             return  # a launcher ends all processes with the first that fails, and number 0 has to speak before
         raise
     if processes.number == 0:
-        _show(found, results, arguments.json)
-        newest = max(path.stat().st_mtime_ns for path in results)
-        if not picture.is_file() or picture.stat().st_mtime_ns < newest:
-            _draw(found, picture)
+        _show(found, results, picture, arguments.json)
 
 
-def _show(found: "Sequence[Profile]", results: Sequence[Path], as_json: bool) -> None:
+def _show(found: "Sequence[Profile]", results: Sequence[Path], picture: Path, as_json: bool) -> None:
+    """Prints the results, and draws the picture where it is missing or older, or says in one line why it does not."""
     if as_json:
         values = [{**each.as_dict(), "half_entropy_log_snr": each.half_entropy.value} for each in found]
-        text = json.dumps(values if len(values) > 1 else values[0], allow_nan=False)
+        print(json.dumps(values if len(values) > 1 else values[0], allow_nan=False), flush=True)
     else:
-        pairs = zip(found, results, strict=True)
-        text = "\n".join(f"{each.summary()}\n  written to                {path}" for each, path in pairs)
-    print(text, flush=True)
-
-
-def _draw(found: "Sequence[Profile]", path: Path) -> None:
-    """The picture of a finished run, or one line that says why there is none."""
+        for each, path in zip(found, results, strict=True):
+            print(f"{each.summary()}\n  written to                {path}", flush=True)
+    if picture.is_file() and picture.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in results):
+        return
     os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would stop its import
     try:
         from companion.figures import save_plot
 
-        save_plot(path, *found)
+        save_plot(picture, *found)
     except Exception as error:
-        print(f"companion: {path.name} was not drawn: {one_line(error)}", file=sys.stderr, flush=True)
+        print(f"companion: {picture.name} was not drawn: {one_line(error)}", file=sys.stderr, flush=True)
 
 
 def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:
@@ -254,7 +230,3 @@ def _train_digits(arguments: argparse.Namespace) -> None:
     train(training_digits(), arguments.out, settings)
     # The whole path, because a folder called "digits" gives way to the shipped model of that name.
     print(f"the model is in {arguments.out}; companion.models.load.load({str(arguments.out.absolute())!r}) opens it")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

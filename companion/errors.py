@@ -13,7 +13,6 @@ class InputError(ValueError):
 
     >>> raise InputError("levels", 1, "at least two noise levels")
     Traceback (most recent call last):
-        ...
     companion.errors.InputError: levels is 1, expected at least two noise levels
     """
 
@@ -28,16 +27,14 @@ class InputError(ValueError):
 def foreign(argument: str, value: object, expected: str) -> Iterator[None]:
     """What another library raises inside, of whatever kind, as one InputError with its cause.
 
-    >>> with foreign("model", "a folder", "a network"):
-    ...     [][0]
+    >>> with foreign("model", "a folder", "a network"): [][0]
     Traceback (most recent call last):
-        ...
     companion.errors.InputError: model is a folder, expected a network (list index out of range)
     """
     try:
         yield
     except Exception as error:
-        if type(error).__name__ in ("InputError", "OutOfMemoryError"):  # torch's has its own advice
+        if isinstance(error, InputError) or type(error).__name__ == "OutOfMemoryError":  # torch's has its own advice
             raise
         raise InputError(argument, value, f"{expected} ({first_line(error)})") from error
 

@@ -5,7 +5,8 @@ import io
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -40,13 +41,11 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path`, whole or not at all.
+    """Writes `text` to `path`, whole or not at all, as UTF-8; OSError as `written_whole`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_text(Path(folder) / "note.txt", "decided")
-    ...     (Path(folder) / "note.txt").read_text(encoding="utf-8")
-    'decided'
+    ...     write_text(Path(folder, "note.txt"), "decided")
     """
     with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
@@ -60,9 +59,7 @@ def make_folder(folder: Path, argument: str) -> None:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     make_folder(Path(folder) / "a" / "b", "out")
-    ...     (Path(folder) / "a" / "b").is_dir()
-    True
+    ...     make_folder(Path(folder, "a", "b"), "out")
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,24 +87,21 @@ def locked(path: Path) -> Iterator[bool]:
 
 def _locked(path: Path) -> int | None:
     while True:
-        try:
-            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(opened).st_nlink:  # or another run has ended in between, and taken the file away
-                os.truncate(opened, 0)
-                os.write(opened, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return opened
-            os.close(opened)
-        except BlockingIOError:
-            other = path.read_text(encoding="utf-8", errors="replace") or "another process"
-            os.close(opened)
-            raise InputError("out", path.parent, f"a folder where no other run works, and {other} does") from None
-        except OSError:
-            os.close(opened)
-            return None
+        with ExitStack() as closing:
+            try:
+                opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                closing.callback(os.close, opened)
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(opened).st_nlink:  # or another run has ended in between, and taken the file away
+                    os.truncate(opened, 0)
+                    os.write(opened, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    closing.pop_all()
+                    return opened
+            except BlockingIOError:
+                other = path.read_text(encoding="utf-8", errors="replace") or "another process"
+                raise InputError("out", path.parent, f"a folder where no other run works, and {other} does") from None
+            except OSError:
+                return None
 
 
 class Lasting(io.TextIOBase):
@@ -118,44 +112,40 @@ class Lasting(io.TextIOBase):
     """
 
     def __init__(self, stream: TextIO | None, name: str):
-        self.stream, self.name = stream, name
+        self.stream, self.name = stream or _nowhere(), name
 
     def write(self, text: str) -> int:
-        stream = self.stream
-        if stream is not None:
-            with self._kept(stream):
-                try:
-                    stream.write(text)
-                except UnicodeEncodeError:
-                    stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+        with self._kept():
+            self.stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
         return len(text)
 
     def flush(self) -> None:
-        if self.stream is not None:
-            with self._kept(self.stream):
-                self.stream.flush()
+        with self._kept():
+            self.stream.flush()
 
     def isatty(self) -> bool:
-        return self.stream is not None and self.stream.isatty()
+        return self.stream.isatty()
 
     def fileno(self) -> int:
-        if self.stream is None:
-            raise io.UnsupportedOperation("a closed stream")
         return self.stream.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return getattr(self.stream, "encoding", None) or "ascii"
+        return self.stream.encoding or "utf-8"  # None of what is no file
 
     @contextmanager
-    def _kept(self, stream: TextIO) -> Iterator[None]:
+    def _kept(self) -> Iterator[None]:
+        stream = self.stream
         try:
             yield
         except OSError as error:
-            self.stream = None
+            self.stream = _nowhere()
             with suppress(OSError):  # what is left in its buffer would be tried again at the end, with a status of 120
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+                os.dup2(self.stream.fileno(), stream.fileno())
             if self.name and not isinstance(error, BrokenPipeError):
                 raise OSError(error.errno, error.strerror, self.name) from error
+
+
+@cache
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")

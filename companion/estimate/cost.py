@@ -1,7 +1,4 @@
-"""What a run costs, said before it starts: evaluations are counted, seconds and memory measured on a trial call.
-
-And one line with the block size to use where memory was short all the same.
-"""
+"""What a run costs, said before it starts: evaluations are counted, seconds and memory measured on a trial call."""
 
 import re
 import sys
@@ -24,14 +21,8 @@ __all__ = ["Cost", "expected_cost", "memory_said", "states_in_memory"]
 
 _FEW = 4
 _LONGEST_TRIAL = 10.0  # seconds on a processor; a larger block is then not tried whole
-# What torch, oneDNN and numpy say when there is no memory: none of them has an error of its own for it on a CPU.
-_SAID = (
-    "not enough memory",
-    "can't allocate memory",
-    "out of memory",
-    "could not create a memory",
-    "unable to allocate",
-)
+# What torch, oneDNN and others say when there is no memory: none of them has an error of its own for it on a CPU.
+_SAID = "not enough memory|can't allocate memory|out of memory|could not create a memory|unable to allocate"
 _DRAWN_AHEAD = 4096  # numbers a path, at least; see `path_noise`
 
 
@@ -59,16 +50,16 @@ class Cost:
 
     def said_of(self, name: str) -> str:
         """One line for a person, about the model called `name`."""
-        done = f" ({self.evaluations - self.left} of them done)" if self.left < self.evaluations else ""
-        # What a network needs for a whole block is known only where a whole block was tried.
-        unknown = (
-            "" if self.tried == self.block else f", and what {self.block} paths need and the {self.tried} tried do not"
-        )
-        of = "" if self.available is None else f" of the device's {self.available / 1e9:.1f} GB"
-        return (
-            f"{self.evaluations} evaluations of {name}{done}, about {_duration(self.seconds)} at "
-            f"{self.per_second:.3g} a second; memory about {self.memory / 1e9:.2f} GB{of}{unknown}"
-        )
+        said = f"{self.evaluations} evaluations of {name}"
+        if self.left < self.evaluations:
+            said += f" ({self.evaluations - self.left} of them done)"
+        said += f", about {_duration(self.seconds)} at {self.per_second:.3g} a second"
+        said += f"; memory about {self.memory / 1e9:.2f} GB"
+        if self.available is not None:
+            said += f" of the device's {self.available / 1e9:.1f} GB"
+        if self.tried < self.block:  # what a network needs for a whole block is known only where one was tried
+            said += f", and what {self.block} paths need and the {self.tried} tried do not"
+        return said
 
 
 def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | None = None, processes: int = 1) -> Cost:
@@ -80,16 +71,14 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
     >>> from companion.estimate.run import Run
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> asked = Run(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=100)
-    >>> cost = expected_cost(asked.model, asked.plan, asked.pilot)
-    >>> cost.evaluations          # 100 paths at 129 levels and a pilot of 12 at 17, two branches each
-    26208
+    >>> expected_cost(asked.model, asked.plan, asked.pilot).evaluations == asked.evaluations
+    True
     """
-    evaluations = plan.evaluations + (0 if pilot is None else pilot.evaluations)
+    evaluations = plan.evaluations + (pilot.evaluations if pilot else 0)
     block = min(plan.block, plan.samples)
-    cuda = model.device.type == "cuda"
+    few, cuda = min(_FEW, block), model.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(model.device)
-    few = min(_FEW, block)
     with memory_said(block):
         _trial(model, plan, few)  # the first call warms up
         seconds, tried = _trial(model, plan, few), few
@@ -105,8 +94,8 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
 
 def _trial(model: Denoiser, plan: Plan, paths: int) -> float:
     """Seconds of one branch's call at the first level."""
-    sigma = float(noise_of(plan.log_snr[0]))
-    x = sigma * torch.ones(paths, int(np.prod(model.shape)), dtype=torch.float64)
+    sigma, shape = float(noise_of(plan.log_snr[0])), (paths, int(np.prod(model.shape)))
+    x = torch.full(shape, sigma, dtype=torch.float64)
     start = time.perf_counter()
     predict(model, plan.branches[:1], x, sigma).sum().item()  # a number, so that a GPU is waited for
     return time.perf_counter() - start
@@ -127,11 +116,7 @@ def _peak_of_process() -> int:
 
 
 def _duration(seconds: float) -> str:
-    """A duration as a person says it.
-
-    >>> [_duration(seconds) for seconds in (0.4, 50.0, 200.0, 14_000.0)]
-    ['0.4 s', '50 s', '3.3 minutes', '3.9 hours']
-    """
+    """A duration as a person says it, such as 0.4 s, 3.3 minutes, 3.9 hours."""
     if seconds < 90.0:
         return f"{seconds:.2g} s"
     return f"{seconds / 60.0:.2g} minutes" if seconds < 5400.0 else f"{seconds / 3600.0:.2g} hours"
@@ -140,16 +125,13 @@ def _duration(seconds: float) -> str:
 def states_in_memory(plan: Plan, dimension: int) -> int:
     """The bytes that a block's states and the results of all paths take, what the network itself needs not counted.
 
-    Of each path of a block, in float64: eight numbers for each of its own, noise drawn ahead twice over, and ten for
+    In float64, of each path of a block: eight numbers for each of its own, noise drawn ahead twice over, and ten for
     every branch: D at this level and the one before, the drifts, and their distances from the path's. Of each path of
-    the run: eight numbers for every level and partition, and as many again while they are joined. So more samples cost
-    no more than their results.
+    the run: eight numbers for every level and partition, and as many again while they are joined.
 
-    >>> import numpy as np
     >>> from companion.entropy import Partition
-    >>> pair = Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5)
-    >>> plans = [Plan((pair,), np.linspace(-8.0, 8.0, 64), samples) for samples in (150, 1500)]
-    >>> [states_in_memory(plan, 4096) // 2**20 for plan in plans]
+    >>> pair = (Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5),)
+    >>> [states_in_memory(Plan(pair, np.linspace(-8.0, 8.0, 64), n), 4096) // 2**20 for n in (150, 1500)]
     [141, 152]
     """
     paths, branches = min(plan.block, plan.samples), len(plan.branches)
@@ -165,15 +147,12 @@ def memory_said(paths: int) -> Iterator[None]:
     >>> with memory_said(128):
     ...     torch.empty(2**60)
     Traceback (most recent call last):
-        ...
     companion.errors.InputError: block is 128, expected 64 or fewer: out of memory; finished blocks are kept
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        said = str(error).lower()
-        known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(words in said for words in _SAID)
-        if not known:
+        if not (isinstance(error, MemoryError) or re.search(_SAID, str(error), re.I)):
             raise
         fewer = f"{paths // 2} or fewer" if paths > 1 else "more memory than one path needs"
         raise InputError("block", paths, f"{fewer}: out of memory; finished blocks are kept") from None

@@ -46,20 +46,19 @@ class Processes:
                 raise Together(f"{said} (process {number})") from failed
         return result
 
-    def device(self, name: str) -> torch.device:
-        """The device called `name`, of several such as cuda this process's own; InputError where there is none.
+    def by_first(self, action: Callable[[], None]) -> None:
+        """Process 0 does `action`, and the others wait."""
+        self.together(action if self.number == 0 else lambda: None)
 
-        >>> ALONE.device("cpu")
-        device(type='cpu')
+    def device(self, name: str) -> str:
+        """The device called `name`, or of several such as cuda this process's own.
+
+        >>> ALONE.device("cuda"), Processes(3, 4, local=3).device("cpu")
+        ('cuda', 'cpu')
         """
-        try:
-            device = torch.device(name)
-            if self.count > 1 and device.type != "cpu":
-                device = torch.device(device.type, self.local % getattr(torch, device.type).device_count())
-            torch.zeros(1, device=device).cpu()
-        except Exception as error:  # torch has no one error for a device that is not there
-            raise InputError("device", name, "a device of this torch, such as cpu or cuda") from error
-        return device
+        kind = name.partition(":")[0]
+        several = getattr(getattr(torch, kind, None), "device_count", int)() if self.count > 1 and kind != "cpu" else 0
+        return f"{kind}:{self.local % several}" if several else name  # `load` refuses what is no device
 
 
 class Together(InputError):
@@ -75,28 +74,25 @@ ALONE = Processes()
 def launched() -> Processes:
     """The processes that a launcher started, after they have found each other; else this one alone.
 
-    A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Where one of them is missing, empty or not what it
-    should be, it was left behind by something else, and this process is alone. Raises InputError where they are whole
-    and the others do not come within five minutes, and where accelerate was asked for several but started one.
+    A launcher sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; where one of them is not what it should be, it was
+    left behind by something else. Raises InputError where the others do not come within five minutes, and where
+    accelerate was asked for several but started one.
 
     >>> launched() == ALONE
     True
     """
-    said = {name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
-    number, count, port = (
-        int(said[name]) if said[name].isdecimal() else -1 for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")
-    )
-    if said["MASTER_ADDR"] and not said["RANK"] and os.environ.get("ACCELERATE_USE_CPU") == "True":
+    number, count, port, local = map(_number, ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK"))
+    address = os.environ.get("MASTER_ADDR", "")
+    if address and not os.environ.get("RANK") and os.environ.get("ACCELERATE_USE_CPU") == "True":
         raise InputError("processes", 1, "what accelerate was asked for, which --multi_gpu starts on a CPU too")
-    if not (0 <= number < count and count > 1 and port > 0 and said["MASTER_ADDR"]):
+    if not (0 <= number < count and count > 1 and port > 0 and address):
         return ALONE
     try:
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", timeout=_PATIENCE)
         group = distributed.new_group(backend="gloo", timeout=timedelta(days=30))
     except (RuntimeError, ValueError, AttributeError) as error:  # AttributeError: a torch without torch.distributed
-        met = f"{said['MASTER_ADDR']}:{said['MASTER_PORT']}"
-        expected = f"so many processes that meet at {met}; unset it to run alone ({first_line(error)})"
+        expected = f"so many processes that meet at {address}:{port}; unset it to run alone ({first_line(error)})"
         raise InputError("WORLD_SIZE", count, expected) from error
 
     def gathered(said: str) -> list[str]:
@@ -104,5 +100,10 @@ def launched() -> Processes:
         distributed.all_gather_object(found, said, group=group)
         return found
 
-    local = os.environ.get("LOCAL_RANK", "")
-    return Processes(number, count, int(local) if local.isdecimal() else number, gathered)
+    return Processes(number, count, number if local < 0 else local, gathered)
+
+
+def _number(name: str) -> int:
+    """What a launcher wrote into a variable, or -1 where there is no number."""
+    said = os.environ.get(name, "")
+    return int(said) if said.isdecimal() else -1

@@ -1,9 +1,8 @@
 """A run: when does a model decide between the two sides of a partition?
 
-Run        what is asked, and from it the plan of the run and of its pilot
-pilot      places the noise levels where the entropy falls
-blocks     of paths are measured, until there are enough of them, in memory or in a folder
-assemble   makes them the profile of each partition, with its certificate
+`Run` is what is asked, and from it follow the plan of the run and of its pilot, which places the noise levels where the
+entropy falls. Blocks of paths are measured until there are enough of them, in memory or in a folder, and `assemble`
+makes them the profile of each partition, with its certificate.
 """
 
 import inspect
@@ -39,6 +38,7 @@ _PILOT = 1  # the stream of the pilot's noise; the run's own is 0
 Asked = Partition | str | Sequence[Partition | str]
 _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
+_Function = Callable[Concatenate[Denoiser, Asked, _Options], _Result]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +58,15 @@ class Run:
     - `data`: real samples, noised by the exact chain, in place of the model's own paths
     - `trust`: checks of the model (`examine`) that may fail: "null", "clipping", "first level", "last level"
     - `processes`: those that share a folder's run
-    - `progress`: called with the evaluations done, level by level
-    - `announce`: called with the expected cost, before the first evaluation that counts
+    - `progress`, `announce`: called with the evaluations done, level by level; with the expected cost, before them
 
-    `plan` and `pilot`, or None where there is none, follow from it: nothing is evaluated, and the pilot's outcome moves
-    the plan's levels. Raises InputError as `Plan`, `check_levels` and `partition` do, for a tolerance that is not
-    positive and finite, for fewer than two levels, and for `most` smaller than a block.
+    `plan` and `pilot`, or None, follow from it: nothing is evaluated, and the pilot's outcome moves the plan's levels.
+    Raises InputError as `Plan`, `check_levels` and `partition` do, for a tolerance that is not positive and
+    finite, for fewer than two levels, and for `most` smaller than a block.
 
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> asked = Run(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=100)
-    >>> asked.evaluations          # 100 paths at 129 levels and a pilot of 12 at 17, two branches each
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> Run(pair, "0|1", samples=100).evaluations  # 100 paths at 129 levels and a pilot of 12 at 17, two branches each
     26208
     """
 
@@ -111,8 +110,7 @@ class Run:
             object.__setattr__(self, "pilot", pilot)
         if self.tolerance is not None:
             number("tolerance", self.tolerance, "a positive number of nats", lambda nats: (nats > 0) & (nats < np.inf))
-            block = plan.block
-            number("most", self.most, f"at least one block, {block} paths", lambda paths: paths >= block)
+            number("most", self.most, f"at least one block, {plan.block} paths", lambda most: most >= self.block)
             plan = self._filled_up(plan, plan.samples)
         object.__setattr__(self, "plan", plan)
 
@@ -138,10 +136,7 @@ class Run:
         return plan, f"stopped at {plan.samples} paths, the most allowed: the band is {width:.4f}, not {tolerance:g}"
 
     def _filled_up(self, plan: Plan, samples: int) -> Plan:
-        """A plan of so many paths, in whole blocks, so that adding paths leaves every block as it was; at most `most`.
-
-        With data at most as many as they are enough for.
-        """
+        """A plan of so many paths, in whole blocks, which adding paths leaves as they are; at most `most`, or data."""
         most = self.most if self.data is None else replace(plan, samples=self.most, data=None).enough(self.data)
         return replace(plan, samples=max(min(-(-samples // plan.block), most // plan.block), 1) * plan.block)
 
@@ -155,16 +150,14 @@ def _of_null_branch(model: Denoiser, partitions: Sequence[Partition]) -> list[Pa
 
 
 def _with_options_of(
-    asked: Callable[Concatenate[Denoiser, Asked, _Options], Any],
-) -> Callable[[Callable[..., _Result]], Callable[Concatenate[Denoiser, Asked, _Options], _Result]]:
+    asked: _Function[_Options, Any],
+) -> Callable[[Callable[..., _Result]], _Function[_Options, _Result]]:
     """A function has the options of `asked`, for whoever reads its signature, a person or a type checker."""
 
-    def same(function: Callable[..., _Result]) -> Callable[Concatenate[Denoiser, Asked, _Options], _Result]:
-        first = list(inspect.signature(function).parameters.values())[:2]
-        options = list(inspect.signature(asked).parameters.values())[2:]
-        returned = inspect.signature(function).return_annotation
-        signature = inspect.Signature([*first, *options], return_annotation=returned)
-        function.__signature__ = signature  # type: ignore[attr-defined]
+    def same(function: Callable[..., _Result]) -> _Function[_Options, _Result]:
+        own, whole = inspect.signature(function), inspect.signature(asked)
+        parameters = [*list(own.parameters.values())[:2], *list(whole.parameters.values())[2:]]
+        function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
         return function
 
     return same
@@ -179,26 +172,22 @@ def run(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list
     branch and all classes, the question which of the two a path is from is measured too, for the certificates.
 
     The model is examined first. Raises InputError as `Run` and `measure` do, for a check of the model that fails and is
-    not in `trust`, and as `Folder` does where `out` is given: a finished run answers from there.
+    not in `trust`, and as `Folder` does where `out` is given: a finished run answers from there. `profiles` is `run`.
 
-    >>> import tempfile
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     found = run(three, ["0|2", "1|others"], folder, samples=60, levels=20)
-    ...     files = sorted(path.name for path in Path(folder).iterdir())
-    >>> [each.partition for each in found], files
-    (['0|2', '1|others'], ['blocks', 'profile-1.json', 'profile-2.json', 'run.json'])
+    >>> [each.samples for each in run(three, ["0|2", "0|others"], samples=60, levels=20)]
+    [40, 60]
     """
     asked = Run(model, partitions, *options, **named)
-    plan, pilot = asked.plan, asked.pilot
+    plan, pilot, processes = asked.plan, asked.pilot, asked.processes
     if asked.out is None:
         check_model(model, plan.branches, plan.log_snr, asked.trust)
         if asked.announce is not None:
             asked.announce(expected_cost(model, plan, pilot))
         return _measured(asked, Memory(model, asked.progress))
     out = Path(asked.out)
-    folder = Folder(out, model, plan, pilot, result_paths(out, asked.count), asked.processes, asked.progress)
+    folder = Folder(out, model, plan, pilot, result_paths(out, asked.count), processes, asked.progress)
     how = {name: getattr(asked, name) for name in ("samples", "tolerance", "most", "block")}
     if folder.finished(how):
         return [Profile.load(result) for result in folder.results]
@@ -207,15 +196,13 @@ def run(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list
         check_model(model, plan.branches, plan.log_snr, asked.trust)
     with folder.alone():
         if left > 0 and asked.announce is not None:
-            together, count = asked.processes.together, asked.processes.count
-            asked.announce(together(lambda: expected_cost(model, plan, pilot, left, count)))
-        try:
-            found = _measured(asked, folder)
-        except KeyboardInterrupt:
-            kept = f"{folder.kept} finished blocks are kept in {out}"
-            raise KeyboardInterrupt(f"stopped; {kept}, and the same command goes on") from None
+            asked.announce(processes.together(lambda: expected_cost(model, plan, pilot, left, processes.count)))
+        found = _measured(asked, folder)
         folder.finish(found, how)
     return found
+
+
+profiles = run  # by which name several are asked for
 
 
 @_with_options_of(Run)
@@ -226,8 +213,7 @@ def profile(model: Denoiser, partition: Partition | str, *options: Any, **named:
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)     # half entropy at kappa = 4 / sigma^2 = 4.176
-    >>> result = profile(pair, "0|1", samples=400)
-    >>> bool(abs(result.half_entropy.value - np.log(4.176 / 4.0)) < 0.1)
+    >>> bool(abs(profile(pair, "0|1", samples=400).half_entropy.value - np.log(4.176 / 4.0)) < 0.1)
     True
     """
     if not isinstance(partition, Partition | str):
@@ -236,31 +222,17 @@ def profile(model: Denoiser, partition: Partition | str, *options: Any, **named:
     return result
 
 
-@_with_options_of(Run)
-def profiles(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list[Profile]:
-    """The profiles of several partitions from one `run`, with the options of `Run`.
-
-    >>> from companion.exact.mixtures import isotropic_mixture
-    >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
-    >>> [each.samples for each in profiles(three, ["0|2", "0|others"], samples=60, levels=20)]
-    [40, 60]
-    """
-    return run(model, partitions, *options, **named)
-
-
 def _measured(asked: Run, blocks: Memory | Folder) -> list[Profile]:
     """The pilot, blocks of paths until there are enough, and what they say."""
-    plan, records, sampling = asked.plan, list[list[Record]](), ""
-    if asked.pilot is not None:
-        found = gather(asked.pilot, blocks.records(asked.pilot, range(asked.pilot.blocks)))
+    plan, pilot, records, sampling = asked.plan, asked.pilot, list[list[Record]](), ""
+    if pilot is not None:
+        found = gather(pilot, blocks.records(pilot, range(pilot.blocks)))
         plan = replace(plan, log_snr=place(found[: asked.count], len(plan.log_snr)))
     while not sampling:
         records += blocks.records(plan, range(len(records), plan.blocks))
         measured = gather(plan, records)
         plan, sampling = asked.more(plan, measured[: asked.count])
-    evaluations = plan.evaluations + (asked.pilot.evaluations if asked.pilot else 0)
+    evaluations = plan.evaluations + (pilot.evaluations if pilot else 0)
     said = "; ".join(filter(None, (sampling, blocks.mixture)))
-    return [
-        assemble(asked.model, plan, each, evaluations, blocks.seconds, said, beside=measured)
-        for each in measured[: asked.count]
-    ]
+    few = measured[: asked.count]
+    return [assemble(asked.model, plan, each, evaluations, blocks.seconds, said, beside=measured) for each in few]

@@ -63,7 +63,7 @@ def load(
                 raise InputError(key, value, "none here: a loaded model stays as it is")
         found = _of_object(model, prompts, weights, scheduler)
     else:
-        place = device or "cpu"
+        place = "cpu" if device is None else device
         with foreign("device", place, "a device of this torch, such as cpu or cuda"):
             torch.zeros(1, device=place).cpu()
         read = partial(load_network, dtype=dtype or torch.float32, device=place, allow_pickle=allow_pickle)
