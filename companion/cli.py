@@ -1,7 +1,4 @@
-"""The command line: `companion profile` measures when a model decides, `companion train digits` trains a small one.
-
-A command parses its arguments and calls one function; its parser names it with `set_defaults(command=...)`.
-"""
+"""The command line: a command parses its arguments and calls one function, which it names with `set_defaults`."""
 
 import argparse
 import json

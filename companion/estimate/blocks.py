@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from companion import __version__
 from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
@@ -193,12 +192,11 @@ class Folder:
 
     def _is_of(self, result: Path, partition: Partition) -> bool:
         """Whether a file is a profile of the same question: of this run, perhaps from before it was asked for more."""
-        try:
+        wanted = (self.model.digest, partition.label, self.plan.seed, self.plan.method.name, partition.prior)
+        with suppress(InputError):
             found = Profile.load(result)
-        except InputError:
-            return False
-        said = (found.model_digest, found.partition, found.seed, found.method, found.prior)
-        return said == (self.model.digest, partition.label, self.plan.seed, self.plan.method.name, partition.prior)
+            return wanted == (found.model_digest, found.partition, found.seed, found.method, found.prior)
+        return False
 
     def _pieces(self, stream: int) -> list[_Piece]:
         blocks, said = self.path / "blocks", re.compile(rf"{stream}-(\d+)-(\d+)-(\d+)\.npz")
@@ -225,12 +223,10 @@ class Folder:
                 records = measure_block(self.model, plan, number, self.progress)
             seconds, device = time.perf_counter() - start, _device_name(self.model)
             about = {"run": self.run, **_place(plan, paths), "seconds": seconds, "device": device}
-            arrays: dict[str, NDArray[Any]] = {"about": np.array(json.dumps(about, allow_nan=False))}
-            for index, record in enumerate(records):
-                arrays |= {f"{index}.{name}": values for name, values in vars(record).items()}
+            arrays = {f"{index}.{name}": each[name] for index, each in enumerate(map(vars, records)) for name in each}
             name = f"{plan.stream}-{plan.block}-{paths.start:08d}-{paths.stop:08d}.npz"
             with written_whole(self.path / "blocks" / name) as unfinished:
-                np.savez(unfinished, allow_pickle=False, **arrays)
+                np.savez(unfinished, allow_pickle=False, about=json.dumps(about, allow_nan=False), **arrays)
 
     def _read(self, plan: Plan, numbers: Sequence[int]) -> list[list[Record]]:
         """The records of finished blocks, each from the pieces that cover it."""
@@ -274,9 +270,8 @@ def _place(plan: Plan, paths: range) -> Described:
 
 
 def _device_name(model: Denoiser) -> str:
-    if model.device.type == "cuda":
-        return torch.cuda.get_device_name(model.device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else processor
 
 
 def _digest(path: Path) -> str:
@@ -290,8 +285,7 @@ def _compare(found: Any, expected: Any, where: str, advice: str, name: str = "")
         known = found.get("digest", FunctionDenoiser.digest) != FunctionDenoiser.digest
         for key in found:
             if not (known and key == "name"):
-                inside = f"{name}.{key}" if name else key
-                _compare(found[key], expected.get(key, "nothing"), where, advice, inside)
+                _compare(found[key], expected.get(key, "nothing"), where, advice, f"{name}.{key}".lstrip("."))
     elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
         for index, pair in enumerate(zip(found, expected, strict=True)):
             _compare(*pair, where, advice, f"{name}[{index}]")

@@ -85,11 +85,11 @@ def expected_cost(model: Denoiser, plan: Plan, pilot: Plan | None, left: int | N
         if cuda or seconds / few * block < _LONGEST_TRIAL:
             _trial(model, plan, block)
             seconds, tried = _trial(model, plan, block), block
-    states = states_in_memory(plan, int(np.prod(model.shape)))
-    peak = torch.cuda.max_memory_allocated(model.device) if cuda else _peak_of_process()
+    memory = torch.cuda.max_memory_allocated(model.device) if cuda else _peak_of_process()
+    memory += states_in_memory(plan, int(np.prod(model.shape)))
     available = torch.cuda.get_device_properties(model.device).total_memory if cuda else None
-    rate = processes * tried / seconds
-    return Cost(evaluations, evaluations if left is None else left, rate, peak + states, available, tried, block)
+    left = evaluations if left is None else left
+    return Cost(evaluations, left, processes * tried / seconds, memory, available, tried, block)
 
 
 def _trial(model: Denoiser, plan: Plan, paths: int) -> float:
@@ -107,10 +107,10 @@ def _peak_of_process() -> int:
     if status.is_file():  # Linux, where the other number would count the process that started this one
         (kilobytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.M)
         return 1024 * int(kilobytes)
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return 0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

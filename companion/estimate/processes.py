@@ -81,9 +81,10 @@ def launched() -> Processes:
     >>> launched() == ALONE
     True
     """
-    number, count, port, local = map(_number, ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK"))
-    address = os.environ.get("MASTER_ADDR", "")
-    if address and not os.environ.get("RANK") and os.environ.get("ACCELERATE_USE_CPU") == "True":
+    names = ("RANK", "WORLD_SIZE", "MASTER_PORT", "LOCAL_RANK")
+    said, address = [os.environ.get(name, "") for name in names], os.environ.get("MASTER_ADDR")
+    number, count, port, local = (int(each) if each.isdecimal() else -1 for each in said)
+    if address and not said[0] and os.environ.get("ACCELERATE_USE_CPU") == "True":
         raise InputError("processes", 1, "what accelerate was asked for, which --multi_gpu starts on a CPU too")
     if not (0 <= number < count and count > 1 and port > 0 and address):
         return ALONE
@@ -101,9 +102,3 @@ def launched() -> Processes:
         return found
 
     return Processes(number, count, number if local < 0 else local, gathered)
-
-
-def _number(name: str) -> int:
-    """What a launcher wrote into a variable, or -1 where there is no number."""
-    said = os.environ.get(name, "")
-    return int(said) if said.isdecimal() else -1

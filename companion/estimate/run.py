@@ -29,16 +29,15 @@ from companion.estimate.processes import ALONE, Processes
 from companion.estimate.result import Profile, assemble
 from companion.models.checks import JUDGED
 
-__all__ = ["LEVELS", "MOST", "Run", "profile", "profiles", "run"]
+__all__ = ["LEVELS", "Run", "profile", "profiles", "run"]
 
 LEVELS = 128
-MOST = 20_000
 _PILOT = 1  # the stream of the pilot's noise; the run's own is 0
 
 Asked = Partition | str | Sequence[Partition | str]
 _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
-_Function = Callable[Concatenate[Denoiser, Asked, _Options], _Result]
+_Takes = Callable[Concatenate[Denoiser, Asked, _Options], _Result]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +77,7 @@ class Run:
     samples: int = 300
     levels: int = LEVELS
     tolerance: float | None = None
-    most: int = MOST
+    most: int = 20_000
     seed: int = 0
     method: Method = DEFAULT
     block: int = BLOCK
@@ -101,9 +100,12 @@ class Run:
         if not set(self.trust) <= set(JUDGED):
             raise InputError("trust", self.trust, f"names among {', '.join(JUDGED)}")
         object.__setattr__(self, "count", len(asked))
+        # Null branch or mixture of all classes: asked beside several that need all of these branches anyway.
+        needed = {branch for each in asked for branch in each.branches}
+        if len(asked) > 1 and needed == {NULL, *range(len(model.classes))}:
+            asked.append(partition(model, [NULL], "all"))
         grid = check_levels(model, default_levels(model, self.levels) if self.log_snr is None else self.log_snr)
-        questions = (*asked, *_of_null_branch(model, asked))
-        plan = Plan(questions, grid, self.samples, self.seed, self.method, self.block, data=self.data)
+        plan = Plan(tuple(asked), grid, self.samples, self.seed, self.method, self.block, data=self.data)
         if self.log_snr is None and self.method.placed:
             few = min(pilot_samples(plan), plan.samples)
             pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=_PILOT)
@@ -120,10 +122,7 @@ class Run:
         return self.plan.evaluations + (self.pilot.evaluations if self.pilot else 0)
 
     def more(self, plan: Plan, measured: Sequence[Measurement]) -> tuple[Plan, str]:
-        """The plan with the paths that the tolerance asks for after a look at what was measured, or as it is and why.
-
-        So many as the square-root law asks for, four times as many at most; then another look.
-        """
+        """The plan with the paths that the square-root law asks for, four times as many at most; or itself, and why."""
         tolerance = self.tolerance
         if tolerance is None:
             return plan, "the paths asked for"
@@ -141,22 +140,12 @@ class Run:
         return replace(plan, samples=max(min(-(-samples // plan.block), most // plan.block), 1) * plan.block)
 
 
-def _of_null_branch(model: Denoiser, partitions: Sequence[Partition]) -> list[Partition]:
-    """Null branch or mixture of all classes: asked beside several partitions that need all of these branches anyway."""
-    branches = {branch for each in partitions for branch in each.branches}
-    if len(partitions) < 2 or branches != {NULL, *range(len(model.classes))}:
-        return []
-    return [partition(model, [NULL], "all")]
-
-
-def _with_options_of(
-    asked: _Function[_Options, Any],
-) -> Callable[[Callable[..., _Result]], _Function[_Options, _Result]]:
+def _with_options_of(asked: _Takes[_Options, Any]) -> Callable[[Callable[..., _Result]], _Takes[_Options, _Result]]:
     """A function has the options of `asked`, for whoever reads its signature, a person or a type checker."""
 
-    def same(function: Callable[..., _Result]) -> _Function[_Options, _Result]:
-        own, whole = inspect.signature(function), inspect.signature(asked)
-        parameters = [*list(own.parameters.values())[:2], *list(whole.parameters.values())[2:]]
+    def same(function: Callable[..., _Result]) -> _Takes[_Options, _Result]:
+        own, others = inspect.signature(function), list(inspect.signature(asked).parameters.values())
+        parameters = [*list(own.parameters.values())[:2], *others[2:]]
         function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
         return function
 
@@ -172,7 +161,7 @@ def run(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list
     branch and all classes, the question which of the two a path is from is measured too, for the certificates.
 
     The model is examined first. Raises InputError as `Run` and `measure` do, for a check of the model that fails and is
-    not in `trust`, and as `Folder` does where `out` is given: a finished run answers from there. `profiles` is `run`.
+    not in `trust`, and as `Folder` does where `out` is given: a finished run answers from there.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> three = isotropic_mixture([[-1.0], [0.0], [1.0]], 0.1)
