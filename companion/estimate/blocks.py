@@ -18,9 +18,10 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,11 +165,15 @@ class Folder:
 
     def records(self, plan: Plan, numbers: Sequence[int]) -> list[list[Record]]:
         """The records of a plan's blocks `numbers`: read where they are finished, otherwise measured and kept."""
-        lacking, count = self._lacking(plan, numbers), self.processes.count
+        lacking, processes = self._lacking(plan, numbers), self.processes
         # What cannot be used is refused before hours are spent, and nobody writes before everybody has looked.
-        self.processes.together(lambda: self._read(plan, [each for each in numbers if each not in lacking]))
-        for first in range(0, len(lacking), count):
-            self._measure(plan, lacking[first : first + count])
+        processes.together(lambda: self._read(plan, [each for each in numbers if each not in lacking]))
+        for first in range(0, len(lacking), processes.count):  # one block for each process; they wait for each other
+            mine = lacking[first : first + processes.count][processes.number :][:1]
+            processes.together(partial(self._keep, plan, mine))
+            others = _evaluations(plan, set(lacking[first : first + processes.count]).difference(mine))
+            if self.progress is not None and others:
+                self.progress(others)
         return self._read(plan, numbers)
 
     def _noted(self) -> Described:
@@ -208,15 +213,8 @@ class Folder:
         pieces = self._pieces(plan.stream)
         return [number for number in numbers if _cover(plan, number, pieces) is None]
 
-    def _measure(self, plan: Plan, numbers: Sequence[int]) -> None:
-        """One block for each process, or none; they wait for each other."""
-        mine = numbers[self.processes.number :][:1]
-        self.processes.together(lambda: self._keep(plan, mine))
-        others = _evaluations(plan, [number for number in numbers if number not in mine])
-        if self.progress is not None and others:
-            self.progress(others)
-
     def _keep(self, plan: Plan, numbers: Sequence[int]) -> None:
+        """Measures blocks and writes their files."""
         for number in numbers:
             paths, start = plan.paths(number), time.perf_counter()
             with memory_said(len(paths)):
@@ -266,6 +264,7 @@ def _described(model: Denoiser, plan: Plan, pilot: Plan | None) -> Described:
 
 
 def _place(plan: Plan, paths: range) -> Described:
+    """Where in a run a block is."""
     return {"log_snr": plan.log_snr.tolist(), "paths": [paths.start, paths.stop]}
 
 
@@ -293,7 +292,7 @@ def _compare(found: Any, expected: Any, where: str, advice: str, name: str = "")
         raise InputError(f"{name}{where}", found, f"{expected}{advice}")
 
 
-def _evaluations(plan: Plan, numbers: Sequence[int]) -> int:
+def _evaluations(plan: Plan, numbers: Iterable[int]) -> int:
     """The evaluations of a plan's blocks `numbers`."""
     return sum(len(plan.paths(number)) for number in numbers) * plan.evaluations // plan.samples
 
