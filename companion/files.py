@@ -76,32 +76,29 @@ def locked(path: Path) -> Iterator[bool]:
     The system takes the lock back from a process that is killed. False where files cannot be locked, as on some file
     systems that are mounted from elsewhere: then nobody is refused.
     """
-    opened = _locked(path) if fcntl else None
-    try:
-        yield opened is not None
-    finally:
-        path.unlink(missing_ok=True)
-        if opened is not None:
-            os.close(opened)
+    with ExitStack() as held:
+        locks = fcntl is not None and _lock(path, held)
+        held.callback(path.unlink, missing_ok=True)
+        yield locks
 
 
-def _locked(path: Path) -> int | None:
+def _lock(path: Path, held: ExitStack) -> bool:
     while True:
         with ExitStack() as closing:
             try:
-                opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-                closing.callback(os.close, opened)
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(opened).st_nlink:  # or another run has ended in between, and taken the file away
-                    os.truncate(opened, 0)
-                    os.write(opened, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                    closing.pop_all()
-                    return opened
+                file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                closing.callback(os.close, file)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file).st_nlink:  # or another run has ended in between, and taken the file away
+                    os.truncate(file, 0)
+                    os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    held.push(closing.pop_all())
+                    return True
             except BlockingIOError:
                 other = path.read_text(encoding="utf-8", errors="replace") or "another process"
                 raise InputError("out", path.parent, f"a folder where no other run works, and {other} does") from None
             except OSError:
-                return None
+                return False
 
 
 class Lasting(io.TextIOBase):

@@ -32,7 +32,6 @@ from companion.models.checks import JUDGED
 __all__ = ["LEVELS", "Run", "profile", "profiles", "run"]
 
 LEVELS = 128
-_PILOT = 1  # the stream of the pilot's noise; the run's own is 0
 
 Asked = Partition | str | Sequence[Partition | str]
 _Options = ParamSpec("_Options")
@@ -108,7 +107,7 @@ class Run:
         plan = Plan(tuple(asked), grid, self.samples, self.seed, self.method, self.block, data=self.data)
         if self.log_snr is None and self.method.placed:
             few = min(pilot_samples(plan), plan.samples)
-            pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=_PILOT)
+            pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=1)  # other noise
             object.__setattr__(self, "pilot", pilot)
         if self.tolerance is not None:
             number("tolerance", self.tolerance, "a positive number of nats", lambda nats: (nats > 0) & (nats < np.inf))
@@ -207,8 +206,7 @@ def profile(model: Denoiser, partition: Partition | str, *options: Any, **named:
     """
     if not isinstance(partition, Partition | str):
         raise InputError("partition", partition, 'one, as partition() gives it, or as text such as "3|8"')
-    (result,) = run(model, partition, *options, **named)
-    return result
+    return run(model, partition, *options, **named)[0]
 
 
 def _measured(asked: Run, blocks: Memory | Folder) -> list[Profile]:
