@@ -18,7 +18,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -35,15 +35,15 @@ from companion.entropy import Partition
 from companion.errors import InputError
 from companion.estimate.cost import memory_said
 from companion.estimate.measure import Record, measure_block
+from companion.estimate.paths import Progress
 from companion.estimate.plan import Plan
 from companion.estimate.processes import ALONE, Processes
 from companion.estimate.result import Profile
 from companion.files import locked, make_folder, write_text, written_whole
 
-__all__ = ["Folder", "Memory", "Progress", "result_paths"]
+__all__ = ["Folder", "Memory", "result_paths"]
 
 Described = dict[str, Any]
-Progress = Callable[[int], None]
 
 
 def result_paths(folder: Path, count: int) -> list[Path]:
@@ -60,7 +60,7 @@ class Memory:
     """Blocks that are measured one after the other and not kept; `seconds` is what that took."""
 
     model: Denoiser
-    progress: Progress | None = None
+    progress: Progress = None
     seconds: float = 0.0
     mixture: str = ""
 
@@ -95,12 +95,12 @@ class Folder:
     pilot: Plan | None
     results: Sequence[Path]
     processes: Processes = ALONE
-    progress: Progress | None = None
+    progress: Progress = None
     used: dict[_Piece, tuple[float, str, int]] = field(default_factory=dict)
     run: Described = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "run", _described(self.model, self.plan, self.pilot))
+        vars(self).update(run=_described(self.model, self.plan, self.pilot))
         noted = self._noted()
         _compare(self.run, noted or self.run, "", f", as in the run that {self.path} holds; name another folder")
         for result, partition in zip(self.results, self.plan.partitions, strict=False):

@@ -18,11 +18,11 @@ from companion.arguments import number
 from companion.denoiser import Denoiser
 from companion.entropy import NULL, Partition, partition
 from companion.errors import InputError
-from companion.estimate.blocks import Folder, Memory, Progress, result_paths
+from companion.estimate.blocks import Folder, Memory, result_paths
 from companion.estimate.confidence import simultaneous_factor, widest
 from companion.estimate.cost import Cost, expected_cost
 from companion.estimate.measure import Measurement, Record, gather
-from companion.estimate.paths import check_levels, check_model
+from companion.estimate.paths import Progress, check_levels, check_model
 from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
 from companion.estimate.processes import ALONE, Processes
@@ -84,7 +84,7 @@ class Run:
     prior: str | float = "balanced"
     trust: Sequence[str] = ()
     processes: Processes = ALONE
-    progress: Progress | None = None
+    progress: Progress = None
     announce: Callable[[Cost], None] | None = None
     plan: Plan = field(init=False)
     pilot: Plan | None = field(init=False, default=None)
@@ -98,7 +98,7 @@ class Run:
         asked = [partition(model, each, prior=self.prior) if isinstance(each, str) else each for each in given]
         if not set(self.trust) <= set(JUDGED):
             raise InputError("trust", self.trust, f"names among {', '.join(JUDGED)}")
-        object.__setattr__(self, "count", len(asked))
+        count, pilot = len(asked), None
         # Null branch or mixture of all classes: asked beside several that need all of these branches anyway.
         needed = {branch for each in asked for branch in each.branches}
         if len(asked) > 1 and needed == {NULL, *range(len(model.classes))}:
@@ -108,12 +108,11 @@ class Run:
         if self.log_snr is None and self.method.placed:
             few = min(pilot_samples(plan), plan.samples)
             pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=1)  # other noise
-            object.__setattr__(self, "pilot", pilot)
         if self.tolerance is not None:
             number("tolerance", self.tolerance, "a positive number of nats", lambda nats: (nats > 0) & (nats < np.inf))
             number("most", self.most, f"at least one block, {plan.block} paths", lambda most: most >= self.block)
             plan = self._filled_up(plan, plan.samples)
-        object.__setattr__(self, "plan", plan)
+        vars(self).update(plan=plan, pilot=pilot, count=count)
 
     @property
     def evaluations(self) -> int:
