@@ -12,8 +12,7 @@ Two further attributes are optional; a model without one leaves it out or sets i
 - `from_noise(noise, condition)` is D at snr 0, for a network that was trained without any signal at its last timestep
   (zero terminal snr, a flow at t = 1). The contract's sigma is infinite there; the network's own state is unit noise,
   `noise` (batch, *shape), which tells nothing of the sample, so D is the class mean E[x_0 | Z = z].
-- `decode(D)` turns latents (batch, *shape) into images (batch, 3, height, width) with values about -1 to 1, for drawing
-  only: entropies are those of the latents.
+- `decode(D)` turns latents (batch, *shape) into images (batch, 3, height, width), about -1 to 1, for drawing only.
 """
 
 import hashlib

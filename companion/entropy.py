@@ -131,9 +131,8 @@ def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Arra
     >>> float(log_odds(two, [0, 1], np.log([0.2, 0.8])).round(6))
     -1.386294
     """
-    first, second = partition.log_weights(branches)
-    first_side = logsumexp(log_likelihood + first, axis=-1)
-    result: Array = first_side - logsumexp(log_likelihood + second, axis=-1) + partition.log_odds
+    first, second = (logsumexp(log_likelihood + weights, axis=-1) for weights in partition.log_weights(branches))
+    result: Array = first - second + partition.log_odds
     return result
 
 
@@ -221,8 +220,7 @@ def _group(argument: str, side: Sequence[int]) -> list[int]:
         raise InputError(
             argument, side, 'classes by their numbers, such as [3]; their names go into text, such as "3|8"'
         )
-    plain: list[int] = group.tolist()
-    return plain
+    return list(map(int, group))
 
 
 def _among(model: Denoiser, name: str) -> str:

@@ -78,7 +78,7 @@ def linear(beta_min: float = 0.1, beta_max: float = 20.0) -> Process:
     >>> float(linear().drift(np.array(1.0)))
     -10.0
     """
-    beta_min, beta_max = _check_rates(beta_min, beta_max)
+    beta_min, beta_max = _positive("beta_min, beta_max", beta_min, beta_max)
     slope = beta_max - beta_min
     return _variance_preserving(
         "linear",
@@ -98,7 +98,7 @@ def scaled_linear(beta_min: float = 0.85, beta_max: float = 12.0) -> Process:
     >>> float(scaled_linear().diffusion(np.array(0.0)).round(12))
     0.85
     """
-    beta_min, beta_max = _check_rates(beta_min, beta_max)
+    beta_min, beta_max = _positive("beta_min, beta_max", beta_min, beta_max)
     root, slope = np.sqrt(beta_min), np.sqrt(beta_max) - np.sqrt(beta_min)
 
     def inverse(b: Array) -> Array:
@@ -221,7 +221,7 @@ def edm_levels(count: int, sigma_max: float = 80.0, sigma_min: float = 0.002, rh
     array([4. , 2.5, 1. ])
     """
     count = whole_number("count", count, 2)
-    least, most = _pair("sigma_min, sigma_max", (sigma_min, sigma_max), "finite, 0 < sigma_min < sigma_max", _positive)
+    least, most = _positive("sigma_min, sigma_max", sigma_min, sigma_max)
     rho = number("rho", rho, "a number between 0.01 and 1e6", lambda r: (r >= 0.01) & (r <= 1e6))
     with np.errstate(over="ignore", under="ignore"):
         levels = -2.0 * rho * np.log(np.linspace(most ** (1.0 / rho), least ** (1.0 / rho), count))
@@ -267,17 +267,13 @@ def _log(x: Array) -> Array:
         return np.log(x)
 
 
-def _check_rates(beta_min: float, beta_max: float) -> tuple[float, float]:
-    return _pair("beta_min, beta_max", (beta_min, beta_max), "finite, 0 < beta_min < beta_max", _positive)
+def _positive(argument: str, *value: float) -> tuple[float, float]:
+    return _pair(argument, value, f"finite, 0 < {argument.replace(',', ' <')}", lambda x: (x > 0.0) & (x < np.inf))
 
 
-def _pair(argument: str, value: tuple[float, float], expected: str, holds: Condition) -> tuple[float, float]:
+def _pair(argument: str, value: tuple[float, ...], expected: str, holds: Condition) -> tuple[float, float]:
     """Two increasing numbers for both of which `holds` is true; InputError otherwise."""
     both = numbers(argument, value, expected, holds)
     if both.shape != (2,) or not both[0] < both[1]:
         raise InputError(argument, value, expected)
     return float(both[0]), float(both[1])
-
-
-def _positive(values: Array) -> NDArray[np.bool_]:
-    return (values > 0.0) & (values < np.inf)

@@ -11,7 +11,7 @@ first, else by their numbers. A `companion.json` in the folder may say otherwise
 `{"name": ..., "classes": [...], "weights": [...], "has_null": true}`, each key optional, and no other key allowed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,10 @@ def from_network(
     if (config.out_channels or config.in_channels) not in (config.in_channels, 2 * config.in_channels):
         raise InputError("out_channels", config.out_channels, f"{config.in_channels}, or twice that")
     name = pretrained.name_of(str(config.get("_name_or_path") or type(network).__name__))
-    known = _different(names.get(str(k), str(k)).split(",")[0] for k in range(count))
+    known: list[str] = []
+    for k in range(count):  # ImageNet has two kinds of crane: the second is told by its number
+        called = names.get(str(k), str(k)).split(",")[0].strip()
+        known.append(f"{called} ({k})" if called in known else called)
     said = pretrained.described(stored, name, known, weights)
     if stored.get("has_null") and rows == count:
         raise InputError("has_null in companion.json", True, "false: the network has no row for dropped labels")
@@ -127,11 +130,3 @@ def _scheduler_config(folder: Path) -> dict[str, Any]:
     such = '{"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "epsilon"}'
     expected = "scheduler_config.json in the folder, or in scheduler/ beside it, with what it was trained on, such as"
     raise InputError("scheduler", f"missing for {folder}", f"{expected} {such}")
-
-
-def _different(names: Iterable[str]) -> list[str]:
-    """Names as they are, with their number added where one comes again: ImageNet has two kinds of crane."""
-    found: list[str] = []
-    for number, name in enumerate(map(str.strip, names)):
-        found.append(f"{name} ({number})" if name in found else name)
-    return found

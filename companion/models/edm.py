@@ -122,8 +122,7 @@ def load(
     These files are pickles. **Reading a pickle runs whatever its author put in it, with your rights on this machine**:
     it can read, change and send your files. `allow_pickle=True` says that you know where `path` and `unconditional`
     come from and trust it; without it nothing is opened. A digest proves that a file is the one you meant, not that it
-    is harmless. Checkpoints of EDM and EDM2 need their repository's own code to be read: `code` is its folder, put on
-    the import path while the file is read. Its modules, and what they import, stay loaded.
+    is harmless. Such a file needs its repository's code, `code`, a folder that is on the import path while it is read.
 
     A checkpoint is a dict with the network under "ema", or the network itself. `described_by` are further arguments of
     `edm_denoiser`. Raises InputError without `allow_pickle`, for a file, a folder or code that is not there, and for a

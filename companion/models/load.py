@@ -46,10 +46,9 @@ def load(
 
     `prompts` are the classes of a text-to-image pipeline, at least two different texts; `weights` (K,) their prior,
     equal unless given (a `companion.json` in the folder may hold them for a class-conditional network). A folder's
-    network computes on `device` ("cpu") in `dtype` (float32); states stay in float32. Nothing is downloaded. With
-    `allow_pickle` weights that are not safetensors are read too, by torch's restricted reader, which takes tensors
-    only. Raises InputError for any other model, for prompts that are missing or not asked for, for weights that are
-    not finite or do not fit their configuration, and for a distilled model.
+    network computes on `device` ("cpu") in `dtype` (float32). Nothing is downloaded. With `allow_pickle` weights that
+    are not safetensors are read too, by torch's restricted reader, which takes tensors only. Raises InputError for any
+    other model, for prompts missing or not asked for, for weights not finite or not fitting, and for a distilled model.
 
     >>> load("digits").classes[:3]
     ('0', '1', '2')

@@ -102,9 +102,8 @@ def name_of(place: str | Path) -> str:
 def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipeline: str = "") -> None:
     """InputError for a model that is no posterior mean: distilled into few steps, or trained on guided outputs.
 
-    It shows in the scheduler that is written for such models, in a network that is told a guidance scale
-    (`guidance_embeds`, `time_cond_proj_dim`), in the pipeline, or only in the name. A distilled network that none of
-    these tells from its teacher passes.
+    It shows in the scheduler, the pipeline, a network that is told a guidance scale (`guidance_embeds`,
+    `time_cond_proj_dim`), or only in the name. A distilled network that none of these tells from its teacher passes.
 
     >>> refuse_distilled("sd-turbo", "EulerDiscreteScheduler", {})
     Traceback (most recent call last):

@@ -95,8 +95,7 @@ class Schedule:
         """
         asked = torch.as_tensor(np.asarray(log_snr, dtype=np.float64))
         self.check(asked)
-        told: Array = self.told(asked).numpy()
-        return told
+        return self.told(asked).numpy()
 
     def inside(self, log_snr: torch.Tensor) -> torch.Tensor:
         """Where the network was trained. sigma comes in float32, which moves log-snr by units in the seventh digit."""

@@ -49,7 +49,6 @@ class Version:
 
     @property
     def readers(self) -> list[tuple[str, str]]:
-        """The names of the tokenizers and their encoders."""
         return [(f"tokenizer{number}", f"text_encoder{number}") for number in ("", "_2", "_3")[: self.encoders]]
 
 
@@ -133,9 +132,7 @@ def from_pipeline(
     pipeline: Any, prompts: Sequence[str], weights: Sequence[float], stored: Mapping[str, Any] | None = None
 ) -> PromptDenoiser:
     """The model of a loaded pipeline, on its device and in its dtype; `stored` is the content of a `companion.json`.
-
-    Raises InputError as `companion.models.load` does.
-    """
+    Raises InputError as `companion.models.load` does."""
     version, texts = PIPELINES[type(pipeline).__name__], _different(prompts)
     network = getattr(pipeline, version.part)
     shape = _latent_shape(network, version)

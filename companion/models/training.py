@@ -78,7 +78,12 @@ def train(digits: Digits, folder: Path, settings: Settings, progress: bool = Tru
     `checkpoint.safetensors` in `folder`; the same call goes on from there and ends with the same bits. Raises
     InputError when `folder` is a file, holds a model, or holds a checkpoint of other settings.
     """
-    _prepare(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError("out", folder, "a folder, not a file")
+    # A run that ended while its parts were put in place has them beside its checkpoint, and may replace them.
+    if (folder / "companion.json").exists() or ((folder / "unet").exists() and not (folder / _CHECKPOINT).exists()):
+        raise InputError("out", folder, "a folder that holds no model yet")
+    make_folder(folder, "out")
     before, checkpoint = torch.get_num_threads(), folder / _CHECKPOINT
     torch.set_num_threads(settings.threads)
     try:
@@ -162,8 +167,7 @@ def _steps(run: _Run, digits: Digits, checkpoint: Path, progress: bool) -> None:
     with bar, _interrupt_noted() as interrupted:
         while run.step < settings.steps:
             started = time.perf_counter()
-            for group in run.optimizer.param_groups:
-                group["lr"] = settings.learning_rate * _rate(run.step, settings.steps)
+            run.optimizer.param_groups[0]["lr"] = settings.learning_rate * _rate(run.step, settings.steps)
             chosen = torch.randint(len(digits.labels), (settings.batch,))
             hidden = torch.rand(settings.batch) < settings.label_dropout
             images, labels = digits.images[chosen], torch.where(hidden, len(CLASSES), digits.labels[chosen])
@@ -217,15 +221,6 @@ def _interrupt_noted() -> Iterator[threading.Event]:
 def _scheduler() -> DDPMScheduler:
     # clip_sample would only matter to diffusers' own samplers; off, they draw what the network says.
     return DDPMScheduler(beta_schedule="linear", prediction_type="v_prediction", clip_sample=False)
-
-
-def _prepare(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError("out", folder, "a folder, not a file")
-    # A run that ended while its parts were put in place has them beside its checkpoint, and may replace them.
-    if (folder / "companion.json").exists() or ((folder / "unet").exists() and not (folder / _CHECKPOINT).exists()):
-        raise InputError("out", folder, "a folder that holds no model yet")
-    make_folder(folder, "out")
 
 
 def _finish(run: _Run, folder: Path) -> None:
