@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from companion.errors import InputError
 from companion.estimate.result import Profile
-from companion.exact.mixtures import GaussianMixture, density
+from companion.exact.mixtures import GaussianMixture
 from companion.files import written_whole
 from companion.forward import noise_of, ornstein_uhlenbeck
 
@@ -96,14 +97,17 @@ def draw_paths(axes: Axes, mixture: GaussianMixture, log_snr: ArrayLike, paths: 
     >>> fig, axes = figure()
     >>> draw_paths(axes, isotropic_mixture([[-1.0], [1.0]], 0.0), [-1.0, 1.0], [[0.5], [1.0]], [COLOURS[0]])
     """
+    if mixture.shape != (1,):
+        raise InputError("mixture", f"of shape {mixture.shape}", "a one-dimensional mixture")
     process, levels = ornstein_uhlenbeck(), np.asarray(log_snr, dtype=np.float64)
     preserved = process.alpha(process.time(levels))[:, None] * np.asarray(paths, dtype=np.float64)
     reach, first, last = 1.1 * float(np.abs(preserved).max()), float(levels[0]), float(levels[-1])
-    times, x = process.time(np.linspace(first, last, 400)), np.linspace(-reach, reach, 400)
-    values = density(mixture, process, times, x[:, None])
+    columns, x = np.linspace(first, last, 400), np.linspace(-reach, reach, 400)
+    at, sigma = x[:, None] / process.alpha(process.time(columns)), torch.from_numpy(noise_of(columns))
+    values = mixture.log_density(torch.from_numpy(at.reshape(-1, 1)), sigma.repeat(len(x))).numpy().reshape(at.shape)
     shown: dict[str, Any] = {"vmin": 0.0, "vmax": 1.6, "cmap": "Greys"}  # black is kept for the curves
     shown |= {"origin": "lower", "aspect": "auto", "interpolation": "bilinear"}
-    axes.imshow(values / values.max(axis=0), extent=(first, last, -reach, reach), **shown)
+    axes.imshow(np.exp(values - values.max(axis=0)), extent=(first, last, -reach, reach), **shown)
     for path, colour in zip(preserved.T, colours, strict=True):
         axes.plot(levels, path, color=colour, linewidth=0.8)
     axes.set(ylim=(-reach, reach), ylabel="state α x (data units)")

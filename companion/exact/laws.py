@@ -1,33 +1,32 @@
 """What every law that can be written down answers, and what is read off any of them."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from torch import Tensor
+from torch import Generator, Tensor
 
-from companion.arguments import finite_levels, whole_number
+from companion.arguments import finite_levels, number, whole_number
 from companion.errors import InputError
 from companion.forward import Process, noise_of
 
-__all__ = ["Law", "class_entropy_of", "half_level", "monte_carlo_entropy", "production_in_time"]
+__all__ = ["Law", "NoisedLaw", "class_entropy_of", "half_level", "monte_carlo_entropy", "production_in_time"]
 
 Array = NDArray[np.float64]
+Draws = tuple[Tensor, Tensor]
 
 
 class Law(Protocol):
     """A law p_0 of clean samples x_0 and their classes z, whose class entropy in noise is known exactly.
 
-        entropy(log_snr)        H(Z | X_t) in nats
-        production(log_snr)     -dH/dlambda >= 0 in nats per unit of log-snr
-        sample(count, g)        x_0 (count, *shape), torch, and z (count,) int64
-
-    Class entropy is a function of the log-snr alone, in the variance-exploding frame at sigma = exp(-log_snr / 2); a
-    process is a clock on it. `log_snr` and what comes back are float64 numpy of any one shape; InputError is raised for
-    a log-snr that is NaN or farther than 200 from zero. `weights` are the prior probabilities of the classes.
+    `entropy` is H(Z | X_t) in nats, `production` -dH/dlambda >= 0, at sigma = exp(-log_snr / 2) in the
+    variance-exploding frame; a process is a clock on them. `log_snr` and they are float64 numpy of any one shape;
+    InputError is raised for a log-snr that is NaN or farther than 200 from zero. `sample` gives x_0 (count, *shape),
+    torch, and z (count,) int64; `weights` are the prior probabilities of the classes.
     """
 
     @property
@@ -37,17 +36,51 @@ class Law(Protocol):
 
     def production(self, log_snr: ArrayLike) -> Array: ...
 
-    def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+    def sample(self, count: int, generator: Generator) -> Draws: ...
+
+
+class NoisedLaw(ABC):
+    """A law whose denoiser and class posterior are known in every noise: what such laws share of the contract."""
+
+    has_null = True
+    log_snr_range = (-math.inf, math.inf)
+
+    @abstractmethod
+    def posterior(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def sample(self, count: int, generator: Generator, condition: int | None = None) -> Draws: ...
+
+    @abstractmethod
+    def _denoised(self, x: Tensor, sigma: Tensor, condition: int | None) -> Tensor: ...
+
+    def __call__(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
+        if condition is None:
+            return self._denoised(x, sigma, None)
+        present = sorted(set(condition.tolist()))
+        result = torch.empty_like(x)
+        for k in present:
+            rows = slice(None) if len(present) == 1 else condition == k
+            result[rows] = self._denoised(x[rows], sigma[rows], k)
+        return result
+
+    def sample_noised(self, count: int, sigma: float, generator: Generator, condition: int | None = None) -> Draws:
+        """`sample` followed by noise of level `sigma`: x_0 + sigma eps (count, *shape), and the classes (count,).
+
+        Raises InputError as `sample` does, and for a sigma that is negative or not finite.
+        """
+        sigma = number("sigma", sigma, "a finite noise level of at least 0", lambda x: (x >= 0.0) & np.isfinite(x))
+        clean, classes = self.sample(count, generator, condition)
+        return clean + sigma * torch.randn(clean.shape, dtype=clean.dtype, generator=generator), classes
 
 
 def half_level(law: Law) -> float:
     """The log-snr at which half of the class entropy is left: H(Z | X_t) = H(Z) / 2.
 
-    For two equally probable classes of one width it lies where kappa = 4.17605. Raises InputError where classes overlap
-    so much that more than half of H(Z) is never resolved, and as the law's entropy does.
+    Raises InputError where classes overlap so much that more than half of H(Z) stays, and as the law's entropy does.
 
-    >>> from companion.exact.mixtures import isotropic_mixture
-    >>> round(half_level(isotropic_mixture([[-1.0], [1.0]], 0.0)), 5)            # log(4.17605 / 4)
+    >>> from companion.exact.gaussian_pairs import gaussian_pair
+    >>> round(half_level(gaussian_pair(0.0, 0.0, gap=2.0)), 5)                   # log(4.17605 / 4)
     0.04307
     """
     half = -0.5 * sum(weight * math.log(weight) for weight in law.weights)
@@ -62,17 +95,16 @@ def half_level(law: Law) -> float:
 
 
 def production_in_time(law: Law, process: Process, t: ArrayLike) -> Array:
-    """The class entropy produced per unit of a process's own time, dH/dt, in nats; t of any shape.
+    """The class entropy produced per unit of a process's own time, in nats; t of any shape.
 
         dH/dt = (g^2 / 2) sum_i pi_i E_i | s_i - s |^2 = -(dH/dlambda) g^2 / sigma^2
 
-    The same curve for every process, read on its clock. Raises InputError for times outside the process or at which
-    the log-snr is infinite, and as the law's production does. Source: ES 33.
+    Raises InputError for times outside the process or at which the log-snr is infinite, and as the law's production
+    does. Source: ES 33.
 
     >>> from companion.forward import variance_exploding
-    >>> from companion.exact.mixtures import isotropic_mixture
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> float(production_in_time(pair, variance_exploding(), 1.0).round(10))     # |dlambda/dt| = 2/t
+    >>> from companion.exact.gaussian_pairs import gaussian_pair
+    >>> float(production_in_time(gaussian_pair(0.0, 0.0, 2.0), variance_exploding(), 1.0).round(10))
     0.4495995092
     """
     times = process.check_time(t)
@@ -82,31 +114,18 @@ def production_in_time(law: Law, process: Process, t: ArrayLike) -> Array:
     return law.production(levels) * (process.diffusion(times) / process.sigma(times) ** 2)
 
 
-class _KnowsItsPosterior(Protocol):
-    def posterior(self, x: Tensor, sigma: Tensor) -> Tensor: ...
+def monte_carlo_entropy(law: NoisedLaw, log_snr: ArrayLike, count: int, generator: Generator) -> tuple[Array, Array]:
+    """The class entropy as the mean of the posterior's entropy over `count` fresh noised samples a level.
 
-    def sample_noised(self, count: int, sigma: float, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
-
-
-def monte_carlo_entropy(
-    law: _KnowsItsPosterior, log_snr: ArrayLike, count: int, generator: torch.Generator
-) -> tuple[Array, Array]:
-    """The class entropy of a mixture or an empirical distribution from `count` fresh noised samples a level.
-
-        H = mean over samples of the posterior's entropy
-
-    An independent estimate without bias: (entropy, standard error), both of the shape of `log_snr`, in nats. Raises
-    InputError for fewer than two samples or a log-snr farther than 200 from zero.
+    An estimate without bias: (entropy, standard error), both of the shape of `log_snr`, in nats. Raises InputError for
+    fewer than two samples or a log-snr farther than 200 from zero.
 
     >>> from companion.exact.mixtures import isotropic_mixture
-    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
-    >>> entropy, error = monte_carlo_entropy(pair, 0.0, 1000, torch.Generator().manual_seed(0))
-    >>> bool(abs(entropy - pair.entropy(0.0)) < 4.0 * error)
-    True
+    >>> apart = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> [each.item() for each in monte_carlo_entropy(apart, 20.0, 9, torch.Generator().manual_seed(0))]
+    [0.0, 0.0]
     """
-    count = whole_number("count", count, least=2)
-    levels = finite_levels(log_snr)
-    moments = []
+    count, levels, moments = whole_number("count", count, least=2), finite_levels(log_snr), []
     for sigma in noise_of(levels).ravel().tolist():
         x, _ = law.sample_noised(count, sigma, generator)
         entropies = class_entropy_of(law.posterior(x, torch.full((count,), sigma, dtype=x.dtype)))

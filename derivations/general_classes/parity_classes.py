@@ -43,10 +43,7 @@ class SignPair:
     dimension: int
     order: int
     correlation: float
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        return 0.5, 0.5
+    weights = 0.5, 0.5
 
     @property
     def tuples(self) -> int:
@@ -145,8 +142,7 @@ def sample_log_odds(pair: SignPair, log_snr: float, count: int, generator: np.ra
     of everything above; it shares no formula with the series. Raises InputError for a count that is not even or
     positive, or a log-snr that is not one finite number.
 
-    >>> draws = sample_log_odds(sign_pair(64), 0.0, 4, np.random.default_rng(0))
-    >>> draws.shape
+    >>> sample_log_odds(sign_pair(64), 0.0, 4, np.random.default_rng(0)).shape
     (4,)
     """
     count = whole_number("count", count, least=2)

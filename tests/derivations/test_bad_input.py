@@ -22,7 +22,7 @@ from companion.exact import (
 )
 from companion.exact.affinity import LINE, entropy_on_line, production_on_line
 from companion.exact.empirical import empirical_distribution
-from companion.exact.mixtures import density, full_mixture, isotropic_mixture
+from companion.exact.mixtures import full_mixture, isotropic_mixture
 from companion.forward import (
     cosine,
     edm_levels,
@@ -34,7 +34,7 @@ from companion.forward import (
 )
 from derivations.forward_processes_are_clocks import simulation
 from derivations.gaussian_mixtures import bounds
-from derivations.general_classes import decision_times, parity_classes
+from derivations.general_classes import decision_times, isotropic_pairs, parity_classes
 from derivations.kit import independent_productions
 from derivations.pathwise_entropy import pathwise
 from derivations.the_entropy_production_identity import (
@@ -193,16 +193,12 @@ CALLS = [
             PAIR.entropy,
             PAIR.production,
             PAIR.log_odds_moments,
+            PAIR.log_ratio,
             PAIR.control_parameter,
         )
     ),
     (
-        gaussian_pairs.log_ratio,
-        {"log_snr": 0.0, "first": 3.0, "second": 1.0},
-        {"log_snr": LEVEL, "first": (*NOT_ONE, -1.0, INF), "second": (*NOT_ONE, -1.0, INF)},
-    ),
-    (
-        gaussian_pairs.isotropic_log_entropy,
+        isotropic_pairs.isotropic_log_entropy,
         {"dimension": 3, "ratio": 1.0},
         {"dimension": NOT_WHOLE, "ratio": (*NO_NUMBERS, 0.0, 1e-200, INF, 800.0)},
     ),
@@ -413,11 +409,6 @@ CALLS = [
         for function in (POINTS.entropy, POINTS.production)
     ),
     (laws.production_in_time, {"law": POINTS, "process": OU, "t": 1.0}, {"t": (*TIME, 0.0, INF)}),
-    (
-        density,
-        {"mixture": POINTS, "process": OU, "t": 1.0, "x": 0.0},
-        {"t": TIME, "x": (*NO_NUMBERS, INF)},
-    ),
     (
         laws.monte_carlo_entropy,
         {"law": POINTS, "log_snr": 0.0, "count": 5, "generator": GENERATOR},

@@ -13,7 +13,7 @@ from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.empirical import empirical_distribution
 from companion.exact.laws import half_level, monte_carlo_entropy, production_in_time
-from companion.exact.mixtures import GaussianMixture, density, full_mixture, isotropic_mixture
+from companion.exact.mixtures import GaussianMixture, full_mixture, isotropic_mixture
 from companion.exact.quadrature import normal_rule, radial_rule, space_rule
 from companion.forward import (
     cosine,
@@ -185,14 +185,6 @@ def test_cor_clocks(process):
         assert float(production_in_time(FOUR, process, t)) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
-def test_density_integrates_to_one_and_ends_in_the_data(process):
-    x = np.linspace(-40.0, 40.0, 8001)
-    times = np.array([[0.2], [0.9]])
-    np.testing.assert_allclose(density(FOUR, process, times, x).sum(axis=1) * 0.01, 1.0, atol=1e-9)
-    assert float(density(FOUR, process, 0.0, 3.0)) == pytest.approx(stats.norm.pdf(0.0) / 0.2 / 4.0)
-
-
 def test_prop_grouping():
     """H(four) = H(which pair) + the mean of H(which of the pair): the grouping property, exact at every level."""
     weighted = isotropic_mixture([[-5.0], [-3.0], [3.0], [5.0]], 0.2, [0.1, 0.2, 0.3, 0.4])
@@ -258,10 +250,6 @@ def test_what_cannot_be_computed_is_refused():
             FOUR.entropy(level)
     with pytest.raises(InputError, match="count is 1"):
         monte_carlo_entropy(FOUR, 0.0, 1, torch.Generator())
-    with pytest.raises(InputError, match="one-dimensional"):
-        density(TRIANGLE, linear(), 0.5, 0.0)
-    with pytest.raises(InputError, match="mixture has points"):
-        density(isotropic_mixture([[0.0], [1.0]], 0.0), linear(), 0.0, 0.0)
 
 
 RULES = {
