@@ -1,7 +1,6 @@
 """What every law that can be written down answers, and what is read off any of them."""
 
 import math
-from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
@@ -39,19 +38,16 @@ class Law(Protocol):
     def sample(self, count: int, generator: Generator) -> Draws: ...
 
 
-class NoisedLaw(ABC):
+class NoisedLaw(Protocol):
     """A law whose denoiser and class posterior are known in every noise: what such laws share of the contract."""
 
-    has_null = True
-    log_snr_range = (-math.inf, math.inf)
+    has_null: bool = True
+    log_snr_range: tuple[float, float] = (-math.inf, math.inf)
 
-    @abstractmethod
     def posterior(self, x: Tensor, sigma: Tensor) -> Tensor: ...
 
-    @abstractmethod
     def sample(self, count: int, generator: Generator, condition: int | None = None) -> Draws: ...
 
-    @abstractmethod
     def _denoised(self, x: Tensor, sigma: Tensor, condition: int | None) -> Tensor: ...
 
     def __call__(self, x: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
