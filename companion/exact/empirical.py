@@ -167,7 +167,6 @@ class EmpiricalDistribution(NoisedLaw):
         return self.points[index], torch.bucketize(index, torch.tensor(self.bounds[1:]), right=True)
 
     def _points_of(self, k: int | None) -> slice:
-        """Those of a class, or all for None."""
         if k is None:
             return slice(0, len(self.points))
         if not 0 <= k < len(self.classes):

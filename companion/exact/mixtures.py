@@ -199,7 +199,6 @@ class GaussianMixture(NoisedLaw):
         return GaussianMixture(self.means[chosen], self.deviations[chosen], axes, weights, classes, self.name)
 
     def _components_of(self, k: int | None) -> Tensor:
-        """Those of a class, or all for None."""
         if k is None:
             return torch.arange(len(self.means))
         components = torch.nonzero(self.component_classes == k)[:, 0]

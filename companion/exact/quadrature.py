@@ -183,8 +183,7 @@ def _in_space(mixture: "GaussianMixture", sigma: Tensor, integrand: Integrand) -
         if 4.0 / 3.0 * math.pi * (_FARTHEST_IN_SPACE / step) ** 3 > _MOST_NODES:
             given = f"too sharp at sigma = {float(sigma):.3g} for a grid of {_MOST_NODES} nodes"
             raise InputError("mixture", given, "wider classes, of widths less far apart, or more noise")
-        units, shares = map(torch.from_numpy, space_rule(step))
-        chunks = zip(torch.split(units, _ROWS), torch.split(shares, _ROWS), strict=True)
+        chunks = zip(*(torch.split(torch.from_numpy(part), _ROWS) for part in space_rule(step)), strict=True)
         values.append(sum(float(_average(mixture, sigma[None], *chunk, integrand)) for chunk in chunks))
         changes.append(abs(values[-1] - values[-2]))
         step /= math.sqrt(2.0)
@@ -193,8 +192,7 @@ def _in_space(mixture: "GaussianMixture", sigma: Tensor, integrand: Integrand) -
 
 def _average(mixture: "GaussianMixture", sigma: Tensor, units: Tensor, shares: Tensor, integrand: Integrand) -> Tensor:
     """sum_c w_c E_c f(x) at each sigma, each expectation on a grid in the component's own standard units."""
-    at = sigma.repeat_interleave(len(units))
-    total = torch.zeros_like(sigma)
+    at, total = sigma.repeat_interleave(len(units)), torch.zeros_like(sigma)
     for c, weight in enumerate(mixture.component_weights.tolist()):
         width = torch.sqrt(mixture.deviations[c] ** 2 + sigma[:, None, None] ** 2)
         offset = (units * width).reshape(len(at), -1)
