@@ -183,7 +183,8 @@ def _in_space(mixture: "GaussianMixture", sigma: Tensor, integrand: Integrand) -
         if 4.0 / 3.0 * math.pi * (_FARTHEST_IN_SPACE / step) ** 3 > _MOST_NODES:
             given = f"too sharp at sigma = {float(sigma):.3g} for a grid of {_MOST_NODES} nodes"
             raise InputError("mixture", given, "wider classes, of widths less far apart, or more noise")
-        chunks = zip(*(torch.split(torch.from_numpy(part), _ROWS) for part in space_rule(step)), strict=True)
+        units, shares = map(torch.from_numpy, space_rule(step))
+        chunks = zip(torch.split(units, _ROWS), torch.split(shares, _ROWS), strict=True)
         values.append(sum(float(_average(mixture, sigma[None], *chunk, integrand)) for chunk in chunks))
         changes.append(abs(values[-1] - values[-2]))
         step /= math.sqrt(2.0)
