@@ -55,20 +55,24 @@ def result_paths(folder: Path, count: int) -> list[Path]:
     return [folder / f"profile{'' if count == 1 else f'-{place}'}.json" for place in range(1, count + 1)]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Memory:
     """Blocks that are measured one after the other and not kept; `seconds` is what that took."""
 
     model: Denoiser
     progress: Progress = None
-    seconds: float = 0.0
+    took: list[float] = field(default_factory=list)
     mixture: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.took)
 
     def records(self, plan: Plan, numbers: Sequence[int]) -> list[list[Record]]:
         """The records of a plan's blocks `numbers`, measured."""
         start = time.perf_counter()
         found = [measure_block(self.model, plan, number, self.progress) for number in numbers]
-        self.seconds += time.perf_counter() - start
+        self.took.append(time.perf_counter() - start)
         return found
 
 
