@@ -159,7 +159,7 @@ def partition(
     """
     if isinstance(first, str):
         if not isinstance(second, str) or second != "others":
-            raise InputError("second", second, "none beside text, which has both sides")
+            raise InputError("first", first, "classes by their numbers beside a second side; text has both sides")
         first, second = _sides(model, first)
     count, left = len(model.classes), _group("first", first)
     if isinstance(second, str):
