@@ -4,6 +4,8 @@ model = companion.load("digits")             # or a folder, a pipeline, a networ
 result = companion.profile(model, "3|8")     # the class entropy at every level of noise
 print(result.summary())
 companion.plot(result)
+
+Noise levels are log-snr, entropies are in nats.
 """
 
 import lazy_loader
