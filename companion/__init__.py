@@ -1,9 +1,9 @@
 """Class entropy along diffusion trajectories: when a diffusion model decides what it draws.
 
-model = companion.load("digits")             # or a folder, a pipeline, a network; FunctionDenoiser for a function
-result = companion.profile(model, "3|8")     # the class entropy at every level of noise
-print(result.summary())
-companion.plot(result)
+    model = companion.load("digits")             # or a folder, a pipeline, a network; FunctionDenoiser for a function
+    result = companion.profile(model, "3|8")     # the class entropy at every level of noise
+    print(result.summary())
+    companion.plot(result)
 
 Noise levels are log-snr, entropies are in nats.
 """
