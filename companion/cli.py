@@ -101,7 +101,7 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "a model's folder is what save_pretrained of diffusers wrote: a UNet2DModel with classes, a DiT, or a Stable\n"
         "Diffusion 1, 2, XL or 3, whose classes are the prompts. The last class embedding of a UNet2DModel is taken\n"
         'for the null class unless companion.json beside it says {"has_null": false}\n\n'
-        "writes OUT/profile.json (open it with companion.estimate.result.Profile.load) and OUT/profile.png; several\n"
+        "writes OUT/profile.json (open it with companion.Profile.load) and OUT/profile.png; several\n"
         "partitions come from one run, in OUT/profile-1.json, OUT/profile-2.json, ... in the order given. Blocks of\n"
         "paths are kept in OUT/blocks as soon as they are finished: stopped or killed at any moment, the same command\n"
         "goes on from there and ends with the same numbers, to the bit. --tolerance may be added or changed; another\n"
@@ -226,4 +226,4 @@ def _train_digits(arguments: argparse.Namespace) -> None:
     settings = Settings(seed=arguments.seed, steps=arguments.steps, threads=arguments.threads)
     train(training_digits(), arguments.out, settings)
     # The whole path, because a folder called "digits" gives way to the shipped model of that name.
-    print(f"the model is in {arguments.out}; companion.models.load.load({str(arguments.out.absolute())!r}) opens it")
+    print(f"the model is in {arguments.out}; companion.load({str(arguments.out.absolute())!r}) opens it")

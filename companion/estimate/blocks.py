@@ -57,7 +57,7 @@ def result_paths(folder: Path, count: int) -> list[Path]:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Blocks that are measured one after the other and not kept; `seconds` is what that took."""
+    """Blocks that are measured one after the other, in no folder; `seconds` is what that took."""
 
     model: Denoiser
     progress: Progress = None

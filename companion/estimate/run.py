@@ -220,5 +220,5 @@ def _measured(asked: Run, blocks: Memory | Folder) -> list[Profile]:
         plan, sampling = asked.more(plan, measured[: asked.count])
     evaluations = plan.evaluations + (pilot.evaluations if pilot else 0)
     said = "; ".join(filter(None, (sampling, blocks.mixture)))
-    few = measured[: asked.count]
-    return [assemble(asked.model, plan, each, evaluations, blocks.seconds, said, beside=measured) for each in few]
+    wanted = measured[: asked.count]
+    return [assemble(asked.model, plan, each, evaluations, blocks.seconds, said, beside=measured) for each in wanted]
