@@ -1,24 +1,13 @@
 """What three published models cost, as shipped: counted again, held to what the papers print and to sums by hand."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import own_model_cost as script
 from derivations.kit.measured import read
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "own_model_cost.py"
 NAMES = ["DiT-XL/2-256", "Stable Diffusion 1.5", "EDM2-S (img512)"]
-
-
-@pytest.fixture(scope="module")
-def script():
-    specification = importlib.util.spec_from_file_location("own_model_cost", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +16,6 @@ def shipped():
 
 
 def test_the_result_says_that_no_card_was_used(shipped):
-    assert shipped["command"] == "python benchmarks/own_model_cost.py"
     assert shipped["device"] == "computed: no accelerator"
     assert [row["model"] for row in shipped["models"]] == NAMES
 
@@ -44,7 +32,7 @@ def test_counts_are_those_that_the_papers_print(shipped):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_counts_are_found_again(script, shipped, name):
+def test_the_counts_are_found_again(shipped, name):
     (row,) = (row for row in shipped["models"] if row["model"] == name)
     found = script.counted(script.MODELS[name][0])
     assert found["parameters"] == row["parameters"]
@@ -62,7 +50,7 @@ def test_the_share_of_the_peak_is_the_measured_rate_times_the_operations(shipped
         assert 0.05 < card["share"] < 0.6
 
 
-def test_operations_and_bytes_of_a_chain_by_hand(script):
+def test_operations_and_bytes_of_a_chain_by_hand():
     """Two linear layers on 8 rows of 64 numbers: 2 x 8 x 64 x 64 each; beside the input two results live at once."""
     with torch.device("meta"):
         chain = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64), torch.nn.ReLU())
@@ -77,7 +65,7 @@ def test_operations_and_bytes_of_a_chain_by_hand(script):
     assert memory.now == 0
 
 
-def test_fake_tensors_hold_what_real_ones_do(script):
+def test_fake_tensors_hold_what_real_ones_do():
     """A small network of EDM2's shapes: a pass in float16 of fake tensors, and a real one in float32, twice that."""
 
     def small():

@@ -1,34 +1,22 @@
 """The shipped results of the digits chapter: of the shipped weights, as the chapter claims, and found again."""
 
-import importlib.util
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import digits_results as script
 from benchmarks.harness import rounded
 from companion.entropy import partition
-from companion.errors import InputError
 from companion.estimate.held_out import calibration, log_likelihoods
 from companion.estimate.run import profiles
 from companion.models.digits import held_out_digits
 from companion.models.load import load
-from derivations.kit.measured import files, read
+from derivations.kit.measured import read
 
-PARTS = ("profiles", "null_branch", "held_out", "exact")
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "digits_results.py"
 BOTH = ("ten", "pairs")
-
-
-@pytest.fixture(scope="module")
-def script():
-    specification = importlib.util.spec_from_file_location("digits_results", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +27,6 @@ def measured():
 def half(measured, label):
     value, lower, upper = measured["half_entropy"][measured["partitions"].index(label)]
     return value, (upper - lower) / (2.0 * 1.96)
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_a_result_says_where_it_comes_from(part):
-    result = read("kit/digits_profiles" if part == "profiles" else f"ten_digits/{part}")
-    assert result["command"] == f"python benchmarks/digits_results.py {part}"
-    assert result["model_digest"] == load("digits").digest
-    assert result["seconds"] > 0
-    assert result["evaluations"] > 0
-    assert result["seed"] == 0
-
-
-def test_the_results_are_small():
-    # Three quarters of a megabyte of what Colab installs.
-    assert sum(path.stat().st_size for path in files().values()) < 750_000
-
-
-def test_a_result_that_does_not_ship_is_one_clear_line():
-    with pytest.raises(InputError, match="name is ten_digits/eleven, expected one of"):
-        read("ten_digits/eleven")
 
 
 def test_lists_of_numbers_are_arrays_at_any_depth():
@@ -209,7 +177,7 @@ def test_held_out_threes_and_eights_are_told_apart_again():
     assert right.mean() >= 0.95
 
 
-def test_all_pairs_together_is_every_pair_by_itself(script):
+def test_all_pairs_together_is_every_pair_by_itself():
     # Ten digits, one of each class, at two levels: each pair's calibration by the function for one pair.
     generator = np.random.default_rng(0)
     likelihood, labels = generator.normal(size=(1, 10, 2, 10)), generator.permutation(10)
@@ -225,7 +193,7 @@ def test_all_pairs_together_is_every_pair_by_itself(script):
         np.testing.assert_allclose(together[name], mean, rtol=1e-12)
 
 
-def test_draws_of_the_noise_are_no_further_digits(script):
+def test_draws_of_the_noise_are_no_further_digits():
     # The same draw three times says no more than once.
     generator = np.random.default_rng(0)
     likelihood, labels = generator.normal(size=(1, 20, 2, 10)), generator.integers(0, 10, size=20)
@@ -238,7 +206,7 @@ def test_draws_of_the_noise_are_no_further_digits(script):
     np.testing.assert_allclose(once["gap_se"], by_hand.gap_se, rtol=1e-12)
 
 
-def test_uniform_timesteps_are_uniform(script):
+def test_uniform_timesteps_are_uniform():
     model = load("digits")
     times = model.schedule.timestep(script.uniform_timesteps(model, 64))
     np.testing.assert_allclose(np.diff(times), -999.0 / 63.0, rtol=1e-6)
@@ -250,7 +218,7 @@ def test_results_are_written_in_five_digits_one_line_a_key():
     assert all(re.match(r'"[a-z_0-9]+": ', line) for line in text.splitlines()[1:-1])
 
 
-def test_the_worst_level_of_a_calibrated_posterior_is_beyond_chance_once_in_twenty(script):
+def test_the_worst_level_of_a_calibrated_posterior_is_beyond_chance_once_in_twenty():
     # 300 digits, each class a direction of its own, seen ever better along 12 levels: the exact posterior, calibrated
     # at all of them. Of 60 such sets, a rate of 5% gives more than 9 misses once in 1000 times.
     generator = np.random.default_rng(0)

@@ -1,49 +1,20 @@
 """The shipped results of the chapter "What biases the estimate": where they are from, and that they are found again."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import biases_results as script
 from companion.entropy import binary_entropy, partition
 from companion.estimate.confidence import weighted_mean
 from companion.estimate.measure import measure
 from companion.estimate.plan import PUBLISHED
 from companion.exact.mixtures import isotropic_mixture
 from companion.models.digits import training_digits
-from companion.models.load import load
-from derivations.kit.measured import FOLDER, read
-
-PARTS = ("dimensions", "steps", "samples", "digits")
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "biases_results.py"
+from derivations.kit.measured import read
 
 
-@pytest.fixture(scope="module")
-def script():
-    specification = importlib.util.spec_from_file_location("biases_results", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_a_result_says_where_it_comes_from(part):
-    result = read(f"what_biases_the_estimate/{part}")
-    assert result["command"] == f"python benchmarks/biases_results.py {part}"
-    assert result["seed"] == 0
-    assert result["seconds"] > 0
-    assert result["evaluations"] > 0
-    assert "torch" in result["versions"]
-    assert part != "digits" or result["model_digest"] == load("digits").digest
-
-
-def test_the_results_are_small():
-    assert sum(path.stat().st_size for path in (FOLDER / "what_biases_the_estimate" / "results").iterdir()) < 300_000
-
-
-def test_a_softmax_over_coordinates_is_the_denoiser_of_equidistant_classes(script):
+def test_a_softmax_over_coordinates_is_the_denoiser_of_equidistant_classes():
     quick = script.one_of_many(16.0)
     means = 16.0 / np.sqrt(2.0) * torch.eye(script.CLASSES, dtype=torch.float64)
     whole = isotropic_mixture(means, 1.0)
@@ -65,7 +36,7 @@ def test_more_levels_bring_the_end_nearer_to_the_floor(process):
         assert last < 0.5 * first + 3.0 * rows[-1]["se"][-1]
 
 
-def test_what_the_first_level_knows_is_what_the_published_rule_leaves_out(script):
+def test_what_the_first_level_knows_is_what_the_published_rule_leaves_out():
     result = read("what_biases_the_estimate/dimensions")
     for name, make in script.GRIDS.items():
         for d, row in zip(result["dimensions"], result["processes"][name]["published"], strict=True):
@@ -73,7 +44,7 @@ def test_what_the_first_level_knows_is_what_the_published_rule_leaves_out(script
             assert np.allclose(row["bias"][0], lost, rtol=1e-4, atol=1e-7)  # five digits ship
 
 
-def test_a_part_of_the_steps_is_found_again(script):
+def test_a_part_of_the_steps_is_found_again():
     row = read("what_biases_the_estimate/steps")["processes"]["VE"]["published"][0]
     log_snr = script.GRIDS["VE"](25)
     model = script.one_of_many(16.0)

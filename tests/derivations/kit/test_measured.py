@@ -1,0 +1,31 @@
+"""Every shipped result: where it comes from, of which weights, and how large all of them are together."""
+
+import pytest
+
+from companion import InputError, load
+from derivations.kit.measured import files, read
+from tools.book import ROOT
+
+
+@pytest.mark.parametrize("name", files())
+def test_a_result_says_where_it_comes_from(name):
+    result = read(name)
+    script, *part = result["command"].removeprefix("python ").removeprefix("-m ").split()
+    path = ROOT / (script if script.endswith(".py") else f"{script.replace('.', '/')}.py")
+    assert path.is_file() and path.parent.name == "benchmarks"
+    assert part in ([], ["--few"]) or part[0] in name
+    assert result["seconds"] > 0
+    assert {"python", "torch"} <= set(result["versions"])
+    # Where nothing is drawn there is neither a seed nor a count of evaluations.
+    assert (result["seed"], result["evaluations"]) == (None, None) or result["seed"] == 0 <= result["evaluations"]
+    assert result.get("model_digest", load("digits").digest) == load("digits").digest
+
+
+def test_the_results_are_small():
+    # Three quarters of a megabyte of what Colab installs.
+    assert sum(path.stat().st_size for path in files().values()) < 750_000
+
+
+def test_a_result_that_does_not_ship_is_one_clear_line():
+    with pytest.raises(InputError, match="name is ten_digits/eleven, expected one of"):
+        read("ten_digits/eleven")
