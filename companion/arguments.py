@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from companion.errors import InputError
 
-__all__ = ["Condition", "composed", "finite_levels", "number", "numbers", "probabilities", "whole_number"]
+__all__ = ["Array", "Condition", "composed", "finite_levels", "number", "numbers", "probabilities", "whole_number"]
 
 Array = NDArray[np.float64]
 Condition = Callable[[Array], NDArray[np.bool_]]

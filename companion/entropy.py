@@ -11,16 +11,14 @@ from typing import overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from companion.arguments import composed, number, numbers, probabilities
+from companion.arguments import Array, composed, number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 
 __all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "cross_entropy", "log_odds", "partition"]
-
-Array = NDArray[np.float64]
 
 NULL = -1
 _COMPLEMENTS = ("others", "all", "null")

@@ -13,15 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from companion.arguments import Condition, number, numbers, whole_number
+from companion.arguments import Array, Condition, number, numbers, whole_number
 from companion.errors import InputError
 
 __all__ = ["Process", "cosine", "linear", "ornstein_uhlenbeck", "rectified_flow", "scaled_linear", "variance_exploding"]
 __all__ += ["edm_levels", "log_snr_levels", "noise_of", "time_levels"]
 
-Array = NDArray[np.float64]
 OfTime = Callable[[Array], Array]
 
 

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logsumexp
 
-from companion.arguments import whole_number
+from companion.arguments import Array, whole_number
 from companion.denoiser import Denoiser
 from companion.entropy import NULL, Partition, binary_entropy, cross_entropy, log_odds, partition
 from companion.errors import InputError
@@ -47,7 +47,6 @@ from companion.estimate.paths import Paths, check_levels, path_likelihoods
 
 __all__ = ["Bracket", "NullCheck", "allowances", "bracket", "draw_classes", "leave_one_out", "null_inconsistency"]
 
-Array = NDArray[np.float64]
 Owner = NDArray[np.int64]
 
 _OWN_SHARE = 1e-3

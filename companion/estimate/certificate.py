@@ -16,17 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import simpson, trapezoid
 
+from companion.arguments import Array
 from companion.entropy import NULL, binary_entropy, cross_entropy
 from companion.estimate.confidence import simultaneous_factor, weighted_mean
 from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 
 __all__ = ["Certificate", "Check", "certify", "judge", "worst"]
-
-Array = NDArray[np.float64]
 
 LIMIT = 0.01
 LIMIT_OF_CHANCE = 0.03  # a few hundred paths, or real samples, tell no less

@@ -4,11 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from companion.arguments import Array
 from companion.estimate.measure import Measurement
 
 __all__ = ["limits", "pointwise_factor", "simultaneous_factor", "skewness", "stratified", "weighted_mean", "widest"]
-
-Array = NDArray[np.float64]
 
 COVERAGE = 0.95
 _NEARLY_DECIDED = 0.1

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
-from companion.arguments import finite_levels, numbers, probabilities, whole_number
+from companion.arguments import Array, finite_levels, numbers, probabilities, whole_number
 from companion.denoiser import Denoiser
 from companion.entropy import Partition
 from companion.errors import InputError
@@ -27,8 +27,6 @@ from companion.estimate.plan import BLOCK, Data, Plan
 from companion.estimate.result import Profile
 
 __all__ = ["Calibration", "against_data", "calibration", "drawn_samples", "log_likelihoods"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

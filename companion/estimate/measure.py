@@ -28,10 +28,11 @@ from scipy.integrate import simpson
 from scipy.special import roots_hermitenorm
 from torch import Tensor
 
+from companion.arguments import Array
 from companion.denoiser import Denoiser
 from companion.entropy import NULL, Partition, binary_entropy
 from companion.estimate.paths import Levels, Paths, Progress, by_levels, check_levels, check_model
-from companion.estimate.plan import BLOCK, DEFAULT, Array, Data, Indices, Method, Plan
+from companion.estimate.plan import BLOCK, DEFAULT, Data, Indices, Method, Plan
 
 __all__ = ["Measurement", "Question", "Record", "gather", "measure", "measure_block"]
 

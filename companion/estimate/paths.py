@@ -31,12 +31,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from companion.arguments import numbers
+from companion.arguments import Array, numbers
 from companion.denoiser import Denoiser
 from companion.entropy import NULL
 from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
-from companion.estimate.plan import BLOCK, Array, Plan
+from companion.estimate.plan import BLOCK, Plan
 from companion.forward import noise_of
 from companion.models.checks import JUDGED, examine, refuse
 

@@ -7,10 +7,9 @@ dense only where the production is largest leave long steps in its tails, which 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import cumulative_trapezoid
 
-from companion.arguments import whole_number
+from companion.arguments import Array, whole_number
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate.confidence import weighted_mean
@@ -19,8 +18,6 @@ from companion.estimate.plan import Plan
 from companion.forward import log_snr_levels
 
 __all__ = ["PILOT_LEVELS", "default_levels", "pilot_samples", "place"]
-
-Array = NDArray[np.float64]
 
 PILOT_LEVELS = 16
 _OUTSIDE = 0.0005  # nats

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from companion.arguments import number, numbers, whole_number
+from companion.arguments import Array, number, numbers, whole_number
 from companion.entropy import NULL, Partition, classes_first
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
 
 __all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Array", "Data", "Indices", "Method", "Plan", "owners", "owners_by_side"]
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 BLOCK = 150  # the 300 paths of a run that says nothing else are two whole blocks

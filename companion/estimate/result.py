@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from companion import __version__
+from companion.arguments import Array
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 from companion.estimate import confidence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Estimate", "Profile", "assemble", "resampled"]
-
-Array = NDArray[np.float64]
 
 _REPLICATES = 400
 _FORMAT = "companion profile 2"

@@ -23,11 +23,11 @@ absolutely, as far as log Z is.
 import numpy as np
 from numpy.typing import NDArray
 
+from companion.arguments import Array
 from companion.errors import InputError
 
 __all__ = ["LINE", "ComplexArray", "entropy_on_line", "production_on_line"]
 
-Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 # exp(-pi 11) / 11^2 is below 1e-17. A step of 2 pi / R adds what the log-odds repeated with the period R would: for

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from companion.arguments import probabilities, whole_number
+from companion.arguments import Array, probabilities, whole_number
 from companion.denoiser import digest_of
 from companion.errors import InputError
 from companion.exact.laws import NoisedLaw
@@ -23,7 +23,6 @@ from companion.exact.mixtures import GaussianMixture
 
 __all__ = ["EmpiricalDistribution", "empirical_distribution"]
 
-Array = NDArray[np.float64]
 
 # The largest table of batch times points, or of their differences, held at once, in numbers of 8 bytes: half a GiB.
 _TABLE = 2**26

@@ -19,16 +19,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import wrightomega
 
-from companion.arguments import number, numbers
+from companion.arguments import Array, number, numbers
 from companion.errors import InputError
 
 __all__ = ["entropy", "half_kappa", "partition_entropy", "production"]
 
-Array = NDArray[np.float64]
 
 # exp(-e^z) is bounded for |Im z| < pi/2, where steps of 0.3 leave an error of exp(-pi^2 / 0.3) = 5e-15; a normal
 # density only ones of 1/2. What is farther than 8 deviations, or below exp(-37) of the maximum, is left out (1e-15).

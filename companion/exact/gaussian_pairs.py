@@ -13,18 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log1p
 from torch import Tensor
 
-from companion.arguments import finite_levels, numbers, whole_number
+from companion.arguments import Array, finite_levels, numbers, whole_number
 from companion.errors import InputError
 from companion.exact.affinity import LINE, ComplexArray, entropy_on_line, production_on_line
 from companion.forward import noise_of
 
 __all__ = ["GaussianPair", "gaussian_pair", "less_its_logarithm"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

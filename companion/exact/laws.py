@@ -5,17 +5,16 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from torch import Generator, Tensor
 
-from companion.arguments import finite_levels, number, whole_number
+from companion.arguments import Array, finite_levels, number, whole_number
 from companion.errors import InputError
 from companion.forward import Process, noise_of
 
 __all__ = ["Law", "NoisedLaw", "class_entropy_of", "half_level", "monte_carlo_entropy", "production_in_time"]
 
-Array = NDArray[np.float64]
 Draws = tuple[Tensor, Tensor]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from companion.arguments import Condition, numbers, probabilities, whole_number
+from companion.arguments import Array, Condition, numbers, probabilities, whole_number
 from companion.denoiser import digest_of
 from companion.entropy import NULL, Partition
 from companion.errors import InputError
@@ -24,7 +24,6 @@ from companion.forward import Process
 
 __all__ = ["GaussianMixture", "full_mixture", "isotropic_mixture"]
 
-Array = NDArray[np.float64]
 Numbers = ArrayLike | Tensor
 
 

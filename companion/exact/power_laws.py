@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from companion.arguments import numbers
+from companion.arguments import Array, numbers
 from companion.errors import InputError
 
 __all__ = ["Power", "power_law"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from torch import Tensor
 
-from companion.arguments import finite_levels
+from companion.arguments import Array, finite_levels
 from companion.errors import InputError
 from companion.forward import noise_of
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:  # a mixture's own entropy is one of these means
     from companion.exact.mixtures import GaussianMixture
 
 __all__ = ["mean_over_states", "normal_rule", "radius_rule"]
-
-Array = NDArray[np.float64]
 
 _FARTHEST = 9.0  # deviations, beyond which a Gaussian is negligible, 1e-18
 _FARTHEST_IN_SPACE = 7.5  # 4e-12 of the mass in three dimensions lies beyond

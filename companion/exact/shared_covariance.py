@@ -14,15 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from companion.arguments import numbers, probabilities, whole_number
+from companion.arguments import Array, numbers, probabilities, whole_number
 from companion.errors import InputError
 
 __all__ = ["Estimate", "monte_carlo"]
-
-Array = NDArray[np.float64]
 
 _SQUARES = "finite squared distances, one for each pair of at least two classes"
 _TABLE = 2**22  # the largest table of draws times classes held at once, in numbers of 8 bytes: 32 MiB

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial import Chebyshev
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from companion.arguments import number, numbers
+from companion.arguments import Array, number, numbers
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.forward import Process
 
 __all__ = ["Peak", "decision_time", "entropy", "half_maximum", "kappa_decided", "peak", "production"]
 
-Array = NDArray[np.float64]
 
 # Where a peak is looked for: below the first kappa hardly anything is known, beyond the last nothing is left to learn.
 # A tenth of a unit of log-snr is far less than the width of a hump.

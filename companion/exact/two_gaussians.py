@@ -14,10 +14,10 @@ float64 numpy of any shape; entropies are in nats. `weight` is the prior probabi
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from companion.arguments import number, numbers
+from companion.arguments import Array, number, numbers
 from companion.entropy import binary_entropy
 from companion.errors import InputError
 
@@ -33,7 +33,6 @@ __all__ = [
     "variance",
 ]
 
-Array = NDArray[np.float64]
 
 # Beyond |L| = 90 the integrands, at most |L| e^(-|L|/2), are below 1e-17 of their value at 0; a Gaussian is so at 9
 # deviations. The integrands have their poles at |Im L| = pi or farther, where steps of 180/400 in L leave an error of

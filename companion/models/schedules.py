@@ -41,15 +41,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from companion.arguments import number, numbers, whole_number
+from companion.arguments import Array, number, numbers, whole_number
 from companion.errors import InputError
 from companion.models.pretrained import diffusers
 
 __all__ = ["Schedule", "schedule_of"]
 
-Array = NDArray[np.float64]
 Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # At snr 0, D = skip z + out output; c_skip x and c_out of the table above, at beta = 1.

@@ -16,8 +16,6 @@ import torch
 from companion.errors import InputError
 from companion.models.pretrained import diffusers
 
-__all__ = ["KINDS", "save_tiny"]
-
 _LATENT = {"in_channels": 4, "out_channels": 4, "sample_size": 8}
 _BLOCKS = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from companion.arguments import Array
 from derivations.fixed_points_and_branching.data_in_noise import PointSet, positive_level
 from derivations.fixed_points_and_branching.fixed_points import Path, follow, relax
-
-__all__ = ["Group", "Merger", "Tree", "branch_tree", "found_from_noise"]
-
-Array = NDArray[np.float64]
 
 _BEYOND = 1e-5  # how far above a turn, in log sigma, the next fixed point is looked for
 _SAME = 1e-4  # two stable fixed points are one if they are closer, in units of sigma

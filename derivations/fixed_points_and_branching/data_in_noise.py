@@ -14,16 +14,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
-from companion.arguments import number, numbers, probabilities
+from companion.arguments import Array, number, numbers, probabilities
 from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution, empirical_distribution
-
-__all__ = ["PointSet", "point_set", "positive_level"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

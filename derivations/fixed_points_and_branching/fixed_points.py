@@ -13,13 +13,9 @@ from numpy.polynomial import chebyshev
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from companion.arguments import whole_number
+from companion.arguments import Array, whole_number
 from companion.errors import InputError
 from derivations.fixed_points_and_branching.data_in_noise import PointSet, positive_level
-
-__all__ = ["Path", "Turn", "data_path", "follow", "relax"]
-
-Array = NDArray[np.float64]
 
 _LONGEST, _SHORTEST = 0.1, 1e-9  # steps of arc length
 _RESOLVED = 1e-4  # a gap in x / sigma where paths nearly meet in a fork; narrower ones count as forks

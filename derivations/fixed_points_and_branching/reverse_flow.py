@@ -5,16 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.integrate import cumulative_simpson
 
-from companion.arguments import numbers, whole_number
+from companion.arguments import Array, numbers, whole_number
 from companion.errors import InputError
 from derivations.fixed_points_and_branching.data_in_noise import PointSet
-
-__all__ = ["Trajectories", "reverse_flow"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

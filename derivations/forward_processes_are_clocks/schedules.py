@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from sympy import (
     Abs,
@@ -31,11 +30,10 @@ from sympy import (
     tan,
 )
 
+from companion.arguments import Array
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import alpha, diffusion, drift, sigma, t
 from derivations.kit.worlds import World, Worlds
-
-Array = NDArray[np.float64]
 
 tau, lam, B = (Symbol(name, positive=True) for name in ("tau", "lambda", "B"))  # an earlier time; the log-snr; int g^2
 first, last, root_first, root_last, rate, angle = symbols("beta_0 beta_1 r_0 r_1 c theta", positive=True)

@@ -5,17 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
 
-from companion.arguments import numbers, whole_number
+from companion.arguments import Array, numbers, whole_number
 from companion.errors import InputError
 from companion.forward import Process
-
-__all__ = ["NormalTest", "forward_paths", "normal_test"]
-
-Array = NDArray[np.float64]
 
 
 def forward_paths(process: Process, clean: Tensor, t: ArrayLike, steps: int, generator: torch.Generator) -> Tensor:

@@ -6,14 +6,12 @@ constants here are derived in the chapter on Gaussian mixtures. Arrays are float
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
-from companion.arguments import number, numbers, probabilities, whole_number
+from companion.arguments import Array, number, numbers, probabilities, whole_number
 from companion.errors import InputError
 from companion.exact import two_gaussians
-
-Array = NDArray[np.float64]
 
 # Here c/2 = (1 - c)^2/8: both terms of `mass_bound` fall alike, as exp(-0.0858 kappa).
 BEST_FRACTION = 3.0 - 2.0 * np.sqrt(2.0)

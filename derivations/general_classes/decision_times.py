@@ -9,15 +9,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
+from companion.arguments import Array
 from companion.errors import InputError
 from companion.forward import Process
 
-__all__ = ["crossing_time", "half_time", "peak_time"]
-
-Array = NDArray[np.float64]
 Curve = Callable[[Array], Array]
 
 # No decision of these families is narrower than a unit of log-snr: the grid brackets each, a search finds it.

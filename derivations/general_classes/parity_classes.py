@@ -18,19 +18,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log1p
 from torch import Tensor
 
-from companion.arguments import finite_levels, number, whole_number
+from companion.arguments import Array, finite_levels, number, whole_number
 from companion.errors import InputError
 from companion.exact.affinity import LINE, ComplexArray, entropy_on_line, production_on_line
 from companion.exact.quadrature import normal_rule
 from companion.forward import noise_of
-
-__all__ = ["SignPair", "sample_log_odds", "sign_pair"]
-
-Array = NDArray[np.float64]
 
 # A Gaussian is negligible, 1e-18, beyond 9 deviations. tanh has its poles at a distance of pi / 2 from the real line.
 _XI, _BELL = normal_rule(360)[0][:, 0], normal_rule(360)[1]

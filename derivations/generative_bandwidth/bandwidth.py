@@ -17,29 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ive, log_ndtr, ndtr, roots_genlaguerre, roots_hermitenorm
 
-from companion.arguments import number, numbers, whole_number
+from companion.arguments import Array, number, numbers, whole_number
 from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution, empirical_distribution
 from companion.forward import Process
-
-__all__ = [
-    "Dimension",
-    "bessel_ratio",
-    "curve",
-    "edge_constant",
-    "gaussian",
-    "interval",
-    "rate",
-    "sampled",
-    "spectrum",
-    "sphere",
-    "sphere_spectrum",
-]
-
-Array = NDArray[np.float64]
 
 
 def rate(dimension: ArrayLike, process: Process, t: ArrayLike) -> Array:

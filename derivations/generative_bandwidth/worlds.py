@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import roots_jacobi
 from sympy import Derivative, Expr, Function, IndexedBase, Limit, Symbol, log, symbols
 
+from companion.arguments import Array
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.generative_bandwidth import bandwidth
@@ -26,8 +26,6 @@ from derivations.kit.differences import slope
 from derivations.kit.independent_productions import hermite_rule
 from derivations.kit.language import alpha, class_entropy, denoiser, mixture_score, posterior, prior, sigma, state, t
 from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture
-
-Array = NDArray[np.float64]
 
 dimension = Symbol(r"\mathcal{D}", positive=True)  # the dimension at a noise level
 ambient, manifold, codimension = symbols("d m c", positive=True)  # of the space, of the manifold, their difference

@@ -10,9 +10,9 @@ moving       kappa as a function of a clock, to be differentiated
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from sympy import Derivative, Expr, Function, Integer, Subs, Symbol, exp, pi, sqrt, tanh
 
+from companion.arguments import Array
 from companion.entropy import binary_entropy
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
@@ -20,8 +20,6 @@ from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.kit.differences import bend, slope
 from derivations.kit.language import Total, alpha, class_entropy, i, j, k, kappa, prior, sigma, state, width
 from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture
-
-Array = NDArray[np.float64]
 
 total_variance = Symbol("v", positive=True)  # alpha^2 s^2 + sigma^2
 noise = Symbol("xi")  # the state of class i is alpha mu_i + sqrt(v) xi

@@ -15,16 +15,13 @@ from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import roots_hermitenorm
 
-from companion.arguments import finite_levels, whole_number
+from companion.arguments import Array, finite_levels, whole_number
 from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture, full_mixture
 from companion.forward import noise_of
 from derivations.kit.differences import slope
-
-Array = NDArray[np.float64]
 
 # Nodes along each axis and steps in deviations of the narrowest component, by dimension: as fine as stays cheap.
 _HERMITE_NODES = {1: 600, 2: 240, 3: 140}

@@ -23,17 +23,15 @@ from typing import Any
 import numpy as np
 import sympy
 import torch
-from numpy.typing import NDArray
 from scipy import special
 from sympy import Basic, Derivative, Expr, Indexed, Integral, Symbol
 from sympy.core.function import AppliedUndef
 
+from companion.arguments import Array
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import Process
 from derivations.kit import language as words
 from derivations.kit.differences import slope
-
-Array = NDArray[np.float64]
 
 # What an identity may miss for rounding: a few hundred operations on numbers of order one, with a margin of a hundred.
 _ROUNDING = 1e-11

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.differentiate import derivative
 from sympy import (
     Basic,
@@ -30,6 +30,7 @@ from sympy import (
     symbols,
 )
 
+from companion.arguments import Array
 from companion.entropy import partition
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import variance_exploding
@@ -48,8 +49,6 @@ from derivations.kit.language import (
     prior,
 )
 from derivations.kit.worlds import World, Worlds, on_mixture, random_fields
-
-Array = NDArray[np.float64]
 
 A, B, c = symbols("A B c", integer=True, positive=True)  # the sides of a partition, a class
 of_partition = Symbol("H_{A|B}")

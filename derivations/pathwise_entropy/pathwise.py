@@ -18,11 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 
-from companion.arguments import finite_levels, number, numbers, whole_number
+from companion.arguments import Array, finite_levels, number, numbers, whole_number
 from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution
@@ -32,18 +32,6 @@ from companion.exact.mixtures import GaussianMixture
 from companion.exact.quadrature import mean_over_states, normal_rule, radius_rule
 from companion.exact.two_gaussians import entropy_of_normal, variance
 from companion.forward import noise_of
-
-__all__ = [
-    "TwoWidths",
-    "half_height",
-    "information_to_come",
-    "largest_sample_variance",
-    "own_entropy",
-    "sample_variance",
-    "two_widths",
-]
-
-Array = NDArray[np.float64]
 
 # The trapezoidal rule over nine deviations to either side, in 400 steps: what it misses is far below rounding, except
 # for the posterior's poles, pi/sqrt(kappa) deviations off the line: exp(-2 pi^2/(0.045 sqrt(kappa)) - kappa/8).

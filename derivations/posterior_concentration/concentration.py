@@ -15,20 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from companion.arguments import finite_levels, numbers, whole_number
+from companion.arguments import Array, finite_levels, numbers, whole_number
 from companion.errors import InputError
 from companion.exact import equidistant
 from companion.exact.empirical import empirical_distribution
 from companion.exact.laws import class_entropy_of
 from companion.forward import noise_of
-
-__all__ = ["Measured", "equidistant_points", "measure", "nested_points", "score_floor", "squared_score"]
-
-Array = NDArray[np.float64]
 
 # exp(-e^v) is summed to 1e-14 in steps of 0.3 (see companion.exact.equidistant), a normal density in steps of 0.6.
 _STEP, _NORMAL_STEP, _REACH = 0.3, 0.6, 8.0

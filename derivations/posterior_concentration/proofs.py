@@ -7,10 +7,11 @@ EQUIDISTANT restrict the points.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp, xlogy
 from sympy import Basic, Derivative, IndexedBase, Symbol
 
+from companion.arguments import Array
 from derivations.kit.differences import slope
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import (
@@ -29,8 +30,6 @@ from derivations.kit.language import (
     state,
 )
 from derivations.kit.worlds import World, Worlds
-
-Array = NDArray[np.float64]
 
 place = IndexedBase("y")  # y_i, a point
 noise = Symbol("sigma", positive=True)

@@ -13,13 +13,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import quad
 
-from companion.arguments import number, numbers, probabilities
+from companion.arguments import Array, number, numbers, probabilities
 from companion.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 def survival(starts: Sequence[float], weights: Sequence[float], t: float) -> float:

@@ -10,14 +10,12 @@ numpy arrays that broadcast; entropies are in nats.
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from companion.arguments import numbers
+from companion.arguments import Array, numbers
 from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import Process
-
-Array = NDArray[np.float64]
 
 
 def entropy_density(mixture: GaussianMixture, process: Process, t: ArrayLike, x: ArrayLike) -> Array:

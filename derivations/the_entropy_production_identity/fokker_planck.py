@@ -12,13 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from companion.arguments import number, numbers, probabilities, whole_number
+from companion.arguments import Array, number, numbers, probabilities, whole_number
 from companion.errors import InputError
-
-Array = NDArray[np.float64]
 
 # Below this density a spectral derivative is rounding; what lies there adds less than 1e-10 to an integral.
 _NEGLIGIBLE = 1e-13

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import ndtr, wofz
 
-from companion.arguments import number, numbers, probabilities
+from companion.arguments import Array, number, numbers, probabilities
 from companion.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

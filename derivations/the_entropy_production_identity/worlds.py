@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sympy import Derivative, Function, Integer, Symbol, symbols
 
+from companion.arguments import Array
 from companion.entropy import partition
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
@@ -21,8 +21,6 @@ from derivations.kit.coordinates import Divergence, in_coordinates, velocity
 from derivations.kit.differences import slope
 from derivations.kit.language import i, j, k, mixture_score, state, t
 from derivations.kit.worlds import World, Worlds, on_mixture, random_fields
-
-Array = NDArray[np.float64]
 
 entropy_of_states, entropy_in_class = Function("H_X")(t), Function("H_{X|Z}")(t)  # differential entropies
 A, B = symbols("A B", integer=True, positive=True)  # the two sides of a partition

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from companion.arguments import finite_levels, number
+from companion.arguments import Array, finite_levels, number
 from companion.errors import InputError
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import noise_of
 
-__all__ = ["Forms", "entropy_rate", "forms_of", "half_losses", "slopes_of", "stretching_rates"]
-
-Array = NDArray[np.float64]
 _AT_ONCE = 512  # states in one call of the model
 
 Call = Callable[[Tensor, Tensor, Tensor | None], Tensor]

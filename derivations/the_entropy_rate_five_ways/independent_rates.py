@@ -20,15 +20,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from companion.arguments import whole_number
+from companion.arguments import Array, whole_number
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import noise_of
 from derivations.kit.differences import slope
 from derivations.kit.independent_productions import drawn_mixture, hermite_rule, noisy_components
-
-Array = NDArray[np.float64]
 
 # A step of h deviations leaves exp(-2 pi^2 / h^2) of a bell and exp(-2 pi^2 / (h sqrt(kappa))) of a posterior between
 # two classes; the ball leaves out less than 1e-10 of the mass.

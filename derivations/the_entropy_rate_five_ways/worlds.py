@@ -15,17 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sympy import Derivative, Expr, Function, IndexedBase, Symbol
 
+from companion.arguments import Array
 from companion.forward import Process, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit import language as words
 from derivations.kit.coordinates import Divergence, Gradient, Laplacian
 from derivations.kit.differences import bend, slope
 from derivations.kit.language import Dot, Total, snr, t
 from derivations.kit.worlds import World, Worlds
-
-Array = NDArray[np.float64]
 
 
 class Given(Dot):

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import binom, entr, xlogy
 
-from companion.arguments import number, numbers, whole_number
+from companion.arguments import Array, number, numbers, whole_number
 from companion.errors import InputError
 
-Array = NDArray[np.float64]
 Law = dict[tuple[int, ...], Fraction]
 
 # Sets of questions are tabulated, and orders are listed: 2^8 and 8! of them.

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sympy import Derivative, Expr, Function, IndexedBase, Rational, Subs, Symbol, log, symbols
 
+from companion.arguments import Array
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import variance_exploding
 from derivations.kit.differences import bend, slope
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import E, Norm2, Total, class_entropy, i, mixture_denoiser, prior, snr
 from derivations.kit.worlds import World, Worlds, on_mixture
-
-Array = NDArray[np.float64]
 
 everything = Symbol("N", positive=True)  # the number of things
 before, after = symbols("N_{j-1} N_{j}", positive=True)  # how many are left, by the thing one is thinking of

@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from companion.arguments import number, numbers
+from companion.arguments import Array, number, numbers
 from companion.errors import InputError
 from companion.exact.power_laws import Power, power_law
 from companion.exact.speciation import decision_time, peak
 from companion.forward import Process
-
-__all__ = ["Scaling", "scaling", "speciation_time"]
-
-Array = NDArray[np.float64]
 
 
 def speciation_time(process: Process, dimension: ArrayLike) -> Array:

@@ -9,7 +9,7 @@ from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.gaussian_pairs import gaussian_pair
-from companion.exact.isotropic_pairs import isotropic_log_entropy
+from derivations.general_classes.isotropic_pairs import isotropic_log_entropy
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 30, 41, 1000, 65536, 10**6, 10**9])

@@ -7,15 +7,13 @@ Noise and variances enter by l = log(A/B) alone, `GaussianPair.log_ratio`. Entro
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import lambertw
 
-from companion.arguments import numbers, whole_number
+from companion.arguments import Array, numbers, whole_number
 from companion.exact.gaussian_pairs import less_its_logarithm
 
 __all__ = ["isotropic_log_entropy"]
-
-Array = NDArray[np.float64]
 
 
 def isotropic_log_entropy(dimension: int, ratio: ArrayLike) -> Array:
