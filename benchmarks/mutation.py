@@ -14,7 +14,7 @@ They run in a fork of a process that has imported the heavy libraries and nothin
 counts as refused. At the end the tests that refused a slip run once more in such a fork on the unchanged code, and must
 pass.
 
-Takes about an hour on two cores. A run that was broken off goes on where it was, and a later one tries what is new and
+An hour on two cores is expected. A run that was broken off goes on where it was, and a later one tries what is new and
 what survived; what is known of slips and tests lies in _build/mutation. Writes benchmarks/results/mutation.json, and
 ends with status 1 while a survivor is not proved equivalent, by an entry of benchmarks/mutation_equivalent.json. With
 modules named (companion/forward.py) it tries these and writes nothing.
