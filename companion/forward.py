@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.integrate import cumulative_trapezoid
 
 from companion.arguments import Array, Condition, number, numbers, whole_number
 from companion.errors import InputError
 
 __all__ = ["Process", "cosine", "linear", "ornstein_uhlenbeck", "rectified_flow", "scaled_linear", "variance_exploding"]
-__all__ += ["edm_levels", "log_snr_levels", "noise_of", "time_levels"]
+__all__ += ["central_interval", "edm_levels", "log_snr_levels", "noise_of", "production_levels", "time_levels"]
 
 OfTime = Callable[[Array], Array]
 
@@ -244,6 +245,74 @@ def time_levels(process: Process, count: int, first: float, last: float) -> Arra
     if not np.all(np.isfinite(levels)):
         raise InputError("first, last", (first, last), "times of finite log-snr")
     return levels
+
+
+def central_interval(log_snr: ArrayLike, production: ArrayLike, share: float = 0.8) -> tuple[float, float]:
+    """The two log-snr between which the central `share` of a production lies: a half of the rest before, a half after.
+
+        int_(-infinity)^first production = int_last^infinity production = (1 - share) / 2 int production
+
+    `production` (levels,) is the class-entropy production -dH / dlambda at increasing `log_snr` (levels,), linear
+    between them and zero outside. Raises InputError for levels that do not increase, for production that is negative,
+    not finite or zero everywhere, and for a share outside (0, 1).
+
+    >>> central_interval([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0], 0.75)
+    (-0.5, 0.5)
+    """
+    share = number("share", share, "a share between 0 and 1", lambda each: (each > 0.0) & (each < 1.0))
+    levels, known = _cumulated(log_snr, production)
+    first, last = np.interp([0.5 - 0.5 * share, 0.5 + 0.5 * share], known, levels).tolist()
+    return first, last
+
+
+def production_levels(
+    count: int,
+    log_snr: ArrayLike,
+    production: ArrayLike,
+    share: float = 0.5,
+    ends: tuple[float, float] | None = None,
+) -> Array:
+    """`count` log-snr, a `share` of them placed by a production and the others uniform in log-snr.
+
+    The levels are equally spaced in the cumulated density
+
+        share production / int production + (1 - share) / (last - first),    between the ends first and last,
+
+    which are those of `log_snr` unless `ends` are given, and belong to the levels. The production is as for
+    `central_interval`, whose errors are raised; InputError also for fewer than two levels, for a share outside [0, 1],
+    for ends that do not increase, and for production that is zero between them.
+
+    >>> production_levels(3, [-1.0, 0.0, 1.0], [0.0, 0.0, 1.0], 0.0)
+    array([-1.,  0.,  1.])
+    >>> production_levels(5, [-1.0, 0.0, 1.0], [0.0, 1.0, 0.0], 1.0).round(2)
+    array([-1.  , -0.29,  0.  ,  0.29,  1.  ])
+    """
+    count = whole_number("count", count, 2)
+    share = number("share", share, "a share between 0 and 1", lambda each: (each >= 0.0) & (each <= 1.0))
+    levels, known = _cumulated(log_snr, production, ends)
+    even = (levels - levels[0]) / (levels[-1] - levels[0])
+    placed: Array = np.interp(np.linspace(0.0, 1.0, count), share * known + (1.0 - share) * even, levels)
+    placed[[0, -1]] = levels[[0, -1]]  # where nothing is produced there, the cumulated density is flat
+    return placed
+
+
+def _cumulated(log_snr: ArrayLike, production: ArrayLike, ends: ArrayLike | None = None) -> tuple[Array, Array]:
+    """Many levels from end to end, and the share of the production that lies before each."""
+    levels = numbers("log_snr", log_snr, "finite log-snr that increase", np.isfinite)
+    if levels.ndim != 1 or len(levels) < 2 or not np.all(np.diff(levels) > 0.0):
+        raise InputError("log_snr", log_snr, "at least two finite log-snr that increase")
+    expected = f"{len(levels)} finite numbers of at least 0, not all zero between the ends"
+    rate = numbers("production", production, expected, lambda each: (each >= 0.0) & (each < np.inf))
+    if rate.shape != levels.shape:
+        raise InputError("production", production, expected)
+    sides = tuple(np.ravel(levels[[0, -1]] if ends is None else ends))
+    first, last = _pair("ends", sides, "finite log-snr, the first below the last", np.isfinite)
+    # With the curve's own levels among them, the trapezoids are exact.
+    fine = np.union1d(np.linspace(first, last, 2**14 + 1), levels[(levels > first) & (levels < last)])
+    known = cumulative_trapezoid(np.interp(fine, levels, rate, 0.0, 0.0), fine, initial=0.0)
+    if not known[-1] > 0.0:
+        raise InputError("production", production, expected)
+    return fine, known / known[-1]
 
 
 def _variance_preserving(name: str, integrated: OfTime, inverse: OfTime, rate: OfTime, end: float = 1.0) -> Process:

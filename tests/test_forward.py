@@ -6,13 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import InputError
+from companion.exact.gaussian_pairs import gaussian_pair
 from companion.forward import (
+    central_interval,
     cosine,
     edm_levels,
     linear,
     log_snr_levels,
     noise_of,
     ornstein_uhlenbeck,
+    production_levels,
     rectified_flow,
     scaled_linear,
     time_levels,
@@ -164,6 +167,62 @@ def test_time_levels_are_even_on_the_clock():
     for process in PROCESSES:
         levels = time_levels(process, 10, 0.9, 0.1)
         np.testing.assert_allclose(process.time(levels), np.linspace(0.9, 0.1, 10), rtol=1e-9)
+
+
+def test_the_central_interval_leaves_out_what_the_exact_entropy_says():
+    law = gaussian_pair(1.0, 1.0, 4.0)
+    levels = np.linspace(-20.0, 20.0, 801)
+    for share in (0.5, 0.8, 0.95):
+        ends = central_interval(levels, law.production(levels), share)
+        begun, ended = law.entropy(levels[0]), law.entropy(levels[-1])
+        gone = (begun - law.entropy(np.array(ends))) / (begun - ended)
+        # Trapezoids of a curve about as wide as 1, in steps of 0.05: some 0.05^2 / 12 of it.
+        np.testing.assert_allclose(gone, [0.5 - 0.5 * share, 0.5 + 0.5 * share], atol=5e-4)
+
+
+@given(count=st.integers(2, 60), share=st.floats(0.0, 1.0), first=st.floats(-5.0, -2.1), last=st.floats(2.1, 5.0))
+def test_between_two_production_levels_lies_one_share_of_the_density(count, share, first, last):
+    # A triangle: its cumulated share is known in closed form, and nothing is produced beyond -2 and 2.
+    def known(level):
+        inside = np.clip(level, -2.0, 2.0)
+        return 0.5 + inside / 2.0 - inside * np.abs(inside) / 8.0
+
+    levels = production_levels(count, [-2.0, 0.0, 2.0], [0.0, 3.0, 0.0], share, (first, last))
+    assert levels[0] == first
+    assert levels[-1] == last
+    spread = share * known(levels) + (1.0 - share) * (levels - first) / (last - first)
+    # Linear between levels 10 / 2^14 apart: at most the square of that in the cumulated share.
+    np.testing.assert_allclose(spread, np.linspace(0.0, 1.0, count), atol=1e-6)
+
+
+def test_where_a_curve_is_cut_does_not_move_its_production_levels():
+    within = production_levels(9, [0.0, 1.0], [1.0, 1.0], 1.0, (-1.0, 2.0))
+    # The density ends with the curve, to one of the 2^14 parts of the interval.
+    np.testing.assert_allclose(within[1:-1], np.linspace(0.0, 1.0, 9)[1:-1], atol=3.0 / 2**14)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: central_interval([0.0, 1.0], [1.0, 1.0], 1.0),
+        lambda: central_interval([0.0, 1.0], [1.0, 1.0], 0.0),
+        lambda: central_interval([0.0, 1.0], [1.0, 1.0], "most"),
+        lambda: central_interval([0.0, 1.0], [0.0, 0.0]),
+        lambda: central_interval([0.0, 1.0], [1.0, -1.0]),
+        lambda: central_interval([0.0, 1.0], [1.0, np.nan]),
+        lambda: central_interval([0.0, 1.0], [1.0]),
+        lambda: central_interval([1.0, 0.0], [1.0, 1.0]),
+        lambda: central_interval([0.0], [1.0]),
+        lambda: production_levels(1, [0.0, 1.0], [1.0, 1.0]),
+        lambda: production_levels(3, [0.0, 1.0], [1.0, 1.0], 1.1),
+        lambda: production_levels(3, [0.0, 1.0], [1.0, 1.0], 0.5, (2.0, 1.0)),
+        lambda: production_levels(3, [0.0, 1.0], [1.0, 1.0], 0.5, (0.0, np.inf)),
+        lambda: production_levels(3, [0.0, 1.0], [1.0, 1.0], 0.5, (2.0, 3.0)),
+    ],
+)
+def test_a_production_that_is_none_is_refused(build):
+    with pytest.raises(InputError):
+        build()
 
 
 @pytest.mark.parametrize(
