@@ -15,6 +15,7 @@ from .exact.mixtures import GaussianMixture as GaussianMixture
 from .exact.mixtures import full_mixture as full_mixture
 from .exact.mixtures import isotropic_mixture as isotropic_mixture
 from .figures import plot as plot
+from .guidance import guided as guided
 from .models.checks import examine as examine
 from .models.load import load as load
 

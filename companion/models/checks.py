@@ -16,6 +16,7 @@ import torch
 from companion.denoiser import Denoiser
 from companion.errors import InputError, foreign
 from companion.forward import noise_of
+from companion.guidance import unguided
 
 __all__ = ["JUDGED", "Finding", "examine", "refuse"]
 
@@ -70,7 +71,7 @@ def examine(
     >>> [finding.name for finding in found if finding.passed is not True]
     []
     """
-    networks = getattr(model, "networks", (getattr(model, "network", None),))
+    networks = getattr(unguided(model), "networks", (getattr(model, "network", None),))
     held = (network for network in networks if isinstance(network, torch.nn.Module))
     training = sum(part.training for network in held for part in network.modules())
     told = Finding("eval mode", training == 0, float(training), "0 parts in train mode: call network.eval()")
