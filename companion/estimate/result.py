@@ -20,11 +20,13 @@ from companion.estimate.certificate import Certificate, Check, certify
 from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 from companion.files import write_text
+from companion.forward import central_interval, production_levels
+from companion.models.steps import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "Profile", "assemble", "resampled"]
+__all__ = ["Estimate", "Profile", "assemble", "resampled", "time_grid"]
 
 _REPLICATES = 400
 _FORMAT = "companion profile 2"
@@ -130,6 +132,14 @@ class Profile:
         factor = self.simultaneous if simultaneous else self.pointwise
         return confidence.limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
 
+    def interval(self, share: float = 0.8) -> Interval:
+        """The log-snr between which the central `share` of the production lies (`companion.forward.central_interval`).
+
+        It tells itself in sigma, and in timesteps, steps and fractions of a diffusers scheduler. Raises InputError for
+        a share outside (0, 1), and where nothing was produced.
+        """
+        return Interval(*central_interval(self.log_snr, self.production, share))
+
     @staticmethod
     def load(path: str | Path) -> "Profile":
         """Read what `save` wrote; InputError for a file that is missing, cut short, or something else.
@@ -194,6 +204,22 @@ class Profile:
             for name, said in rows.items()
         ]
         return "\n".join([f"{self.partition} in {self.model} ({self.method} estimator)", *lines])
+
+
+def time_grid(profile: Profile, steps: int, share: float = 0.5) -> Array:
+    """The log-snr (steps,) of sampling steps over a profile's levels: a `share` placed by its production, the others
+    uniform (`companion.forward.production_levels`, whose errors are raised).
+
+    `scheduler_grid` says it to a diffusers scheduler.
+
+    >>> from companion.estimate.run import profile
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> result = profile(isotropic_mixture([[-1.0], [1.0]], 0.0), "0|1", samples=200)
+    >>> first, *_, last = time_grid(result, 8)
+    >>> bool(first == result.log_snr[0]), bool(last == result.log_snr[-1])
+    (True, True)
+    """
+    return production_levels(steps, profile.log_snr, profile.production, share)
 
 
 def _checked(found: Profile) -> Profile:

@@ -6,8 +6,11 @@ from pybtex.database import parse_string
 
 import companion
 from companion.entropy import partition
+from companion.estimate.result import time_grid
 from companion.estimate.run import profile
+from companion.exact.gaussian_pairs import gaussian_pair
 from companion.exact.mixtures import isotropic_mixture
+from companion.forward import central_interval, production_levels
 from tools import book
 
 
@@ -36,3 +39,14 @@ def test_the_entries_are_those_of_the_book_and_say_which_run_it_was(measured):
     ours = cited["companion"].fields
     assert (ours["title"], ours["year"]) == (book.title(), book.year())
     assert f"version {companion.__version__}" in ours["note"] and "seed 3" in ours["note"]
+
+
+def test_interval_and_grid_are_those_of_the_exact_law_to_the_error_of_the_run():
+    pair, levels = isotropic_mixture([[-1.0], [1.0]], 0.0), np.linspace(-6.0, 4.0, 101)
+    found = profile(pair, partition(pair, "0|1"), log_snr=levels, samples=300, seed=3)
+    exact = gaussian_pair(0.0, 0.0, 2.0).production(levels)
+    # Over seeds the ends and the levels differ from the exact ones by 0.01, one standard deviation; five of those.
+    interval, truth = found.interval(0.8), central_interval(levels, exact, 0.8)
+    np.testing.assert_allclose((interval.first, interval.last), truth, atol=0.05)
+    np.testing.assert_allclose(time_grid(found, 9), production_levels(9, levels, exact), atol=0.05)
+    np.testing.assert_array_equal(time_grid(found, 9, 0.0), np.linspace(-6.0, 4.0, 9))

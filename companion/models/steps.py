@@ -1,0 +1,141 @@
+"""An interval and a grid of noise levels, in the units of a diffusers scheduler.
+
+A network is told its noise as a timestep, and `companion.models.schedules` knows the timestep of a log-snr. So an
+interval of log-snr is an interval of timesteps, whatever the solver, its order and its number of steps.
+"""
+
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from companion.arguments import numbers
+from companion.errors import InputError
+from companion.forward import noise_of
+
+__all__ = ["Interval", "scheduler_grid", "timesteps_of"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The log-snr from `first`, the most noise, to `last`, the least; both belong to it.
+
+    Raises InputError unless both are finite and `first` is below `last`. Where a method takes a diffusers scheduler, it
+    raises InputError for one that `companion.models.schedules` does not know, and for a network that was trained on
+    none of the interval; an end that it was not trained on is moved to the last noise that it was.
+
+    >>> import diffusers
+    >>> scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    >>> scheduler.set_timesteps(20)
+    >>> interval = Interval(-2.0, 1.0)
+    >>> [round(sigma, 3) for sigma in interval.sigma], [round(t) for t in interval.timesteps(scheduler)]
+    ([2.718, 0.607], [378, 731])
+    >>> interval.steps(scheduler).nonzero()[0], interval.fractions(scheduler)
+    (array([10, 11, 12, 13, 14, 15]), (0.525, 0.825))
+    """
+
+    first: float
+    last: float
+
+    def __post_init__(self) -> None:
+        ends = numbers("interval", (self.first, self.last), "two finite log-snr, the first below the last", np.isfinite)
+        if not ends[0] < ends[1]:
+            raise InputError("interval", (self.first, self.last), "two finite log-snr, the first below the last")
+
+    @property
+    def sigma(self) -> tuple[float, float]:
+        """The noise levels sigma = exp(-log_snr / 2) of `first` and `last`, the larger one first."""
+        most, least = noise_of([self.first, self.last]).tolist()
+        return most, least
+
+    def timesteps(self, scheduler: Any) -> list[float]:
+        """The least and the largest timestep inside, for a network that was trained with this scheduler."""
+        from companion.models.schedules import schedule_of  # here, so that a profile waits for no diffusers
+
+        schedule = schedule_of(scheduler)
+        lowest, highest = schedule.log_snr_range
+        if self.last < lowest or self.first > highest:
+            expected = f"one that meets {lowest:.4g} to {highest:.4g}, what the network was trained on"
+            raise InputError("interval", f"{self.first:.4g} to {self.last:.4g}", expected)
+        most, least = schedule.timestep(np.clip([self.first, self.last], lowest, highest)).tolist()
+        # Schedulers keep timesteps in float32: one that lies at an end may be told up to 6e-8 of itself beside it.
+        return [least - 1e-6 * abs(least), most + 1e-6 * abs(most)]
+
+    def steps(self, scheduler: Any) -> NDArray[np.bool_]:
+        """Which of the timesteps that are set, one for each call of the network, lie inside; (calls,)."""
+        least, most = self.timesteps(scheduler)
+        told = np.asarray(scheduler.timesteps, dtype=np.float64)
+        return (told >= least) & (told <= most)
+
+    def fractions(self, scheduler: Any) -> tuple[float, float]:
+        """`start` and `stop` of diffusers' own guiders, which act from step int(start n) to before step int(stop n).
+
+        In halves of a step, which that rounding takes to the step meant: k / n falls short of k in some binary
+        fractions. (0, 0) where no step lies inside. A solver that asks its network twice a step counts calls where its
+        guider counts steps, and no fraction is right for both: `companion.guiders.GuidanceByNoise` is.
+        """
+        inside = np.flatnonzero(self.steps(scheduler))
+        if len(inside) == 0:
+            return 0.0, 0.0
+        count = len(scheduler.timesteps)
+        return float(inside[0] + 0.5) / count, min(float(inside[-1] + 1.5) / count, 1.0)
+
+
+def timesteps_of(scheduler: Any, log_snr: ArrayLike) -> list[float]:
+    """What a network that was trained with a diffusers scheduler is told at log-snr (levels,), as plain numbers.
+
+    Raises InputError for log-snr that it was not trained on, and as `companion.models.schedules.schedule_of`.
+
+    >>> import diffusers
+    >>> timesteps_of(diffusers.FlowMatchEulerDiscreteScheduler(), [-2.0, 0.0]) # doctest: +ELLIPSIS
+    [731.05..., 500.0]
+    """
+    from companion.models.schedules import schedule_of
+
+    found: list[float] = schedule_of(scheduler).timestep(np.ravel(log_snr)).tolist()
+    return found
+
+
+# What makes its own grid of what it is given, or of the number of steps.
+_OWN_GRIDS = ("karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas", "flow_sigmas", "dynamic_shifting")
+
+
+def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, list[float]]:
+    """A grid of log-snr (steps,), increasing, as the argument of a pipeline, or of `set_timesteps`, that asks for it.
+
+    `sigmas` for EulerDiscreteScheduler, in its frame x_0 + sigma eps and with the last zero, which it asks for, and for
+    FlowMatchEulerDiscreteScheduler, which adds the zero and moves a given sigma to shift sigma / (1 + (shift - 1)
+    sigma), so that the inverse is given; whole `timesteps` for others.
+    Raises InputError for a scheduler that takes no grid, as DDIM and PNDM, or that makes its own of one (Karras' noise
+    levels, dynamic shifting), for log-snr that do not increase, that the network was not trained on, or two of which
+    are one timestep.
+
+    >>> import diffusers
+    >>> scheduler_grid(diffusers.EulerDiscreteScheduler(), [-2.0, 0.0])
+    {'sigmas': [2.718281828459045, 1.0, 0.0]}
+    >>> scheduler_grid(diffusers.DDIMScheduler(), [-2.0, 0.0])
+    Traceback (most recent call last):
+        ...
+    companion.errors.InputError: scheduler is DDIMScheduler, expected one that takes noise levels, as Euler's does
+    """
+    kind, config = type(scheduler).__name__, scheduler.config
+    levels = numbers("log_snr", log_snr, "log-snr that increase", np.isfinite)
+    if levels.ndim != 1 or not np.all(np.diff(levels) > 0.0):
+        raise InputError("log_snr", log_snr, "log-snr that increase")
+    told = np.array(timesteps_of(scheduler, levels))
+    own = next((key for key in [*(f"use_{each}" for each in _OWN_GRIDS), "shift_terminal"] if config.get(key)), None)
+    if own:
+        raise InputError(own, config[own], f"nothing: {kind} would make its own grid of the one it is given")
+    if kind == "EulerDiscreteScheduler":
+        return {"sigmas": [*noise_of(levels).tolist(), 0.0]}
+    if kind == "FlowMatchEulerDiscreteScheduler":
+        moved, shift = told / config.num_train_timesteps, config.shift
+        return {"sigmas": (moved / (shift - (shift - 1.0) * moved)).tolist()}
+    if "timesteps" not in signature(scheduler.set_timesteps).parameters:
+        raise InputError("scheduler", kind, "one that takes noise levels, as Euler's does")
+    whole = told.round()
+    if not np.all(np.diff(whole) < 0.0):
+        raise InputError("log_snr", f"a grid of {len(levels)} steps", "fewer: two of them are one timestep")
+    return {"timesteps": whole.astype(int).tolist()}
