@@ -1,5 +1,5 @@
 # Two commands: `make book` to read, `make test` to check. Both make their own environment on the first run.
-.PHONY: book test kernels editions lock address colab screenshots clean
+.PHONY: book test kernels diffusers editions lock address colab screenshots clean
 
 book:          ## run every chapter once and build the pages
 	@sh tools/run.sh book
@@ -9,6 +9,9 @@ test:          ## lint, types, unit tests, every chapter, the pages and their ch
 
 kernels:       ## the tests of networks under other processors' arithmetic, one thread and two; KERNEL=oldest-1 alone
 	@sh tools/run.sh kernels $(KERNEL)
+
+diffusers:     ## the tests of adapters and guiders under the oldest and the newest diffusers; VERSION=0.35.0 alone
+	@sh tools/run.sh diffusers $(VERSION)
 
 editions:      ## write the Colab edition of every chapter from its text
 	@sh tools/run.sh editions

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
@@ -56,6 +58,7 @@ KERNELS = {
     for name, settings in {"oldest": _OLDEST, "avx2": _AVX2, "own": {}}.items()
     for threads in ("1", "2")
 }
+ADAPTERS = ("tests/test_guiders.py", *(f"tests/models/test_{name}.py" for name in ("adapters", "steps", "load")))
 NETWORKS = ("tests/models", "tests/estimate", "tests/test_cli.py", "companion/models", "companion/estimate")
 
 # import-linter's command has no name that `python -m` knows, and its script begins with a path that may have a space.
@@ -101,18 +104,46 @@ def make_kernels(kernel: str = "", *tests: str) -> None:
     """The tests of networks, or some of them, under each kernel or under one; a line a kernel, and what failed."""
     if kernel and kernel not in KERNELS:
         raise ValueError(f"KERNEL is {kernel}, expected one of {', '.join(KERNELS)}")
-    BUILD.mkdir(exist_ok=True)
     failures = 0
     for name in [kernel] if kernel else KERNELS:
-        started, log = time.monotonic(), BUILD / f"kernel-{name}.log"
-        with log.open("w", encoding="utf-8") as file:
-            workers = "2" if name.endswith("1") else "1"  # more threads than cores wait for each other
-            failed = _python("-m", "pytest", "-q", "-n", workers, *(tests or NETWORKS), output=file, **KERNELS[name])
-        print(f"{name:9s} {'failed' if failed else 'passed'} {time.monotonic() - started:6.0f} s", flush=True)
-        if failed:
-            print("\n".join(line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("FAILED")))
-        failures += bool(failed)
+        workers = "2" if name.endswith("1") else "1"  # more threads than cores wait for each other
+        failures += _fails(f"kernel-{name}", "-n", workers, *(tests or NETWORKS), **KERNELS[name])
     sys.exit(failures)
+
+
+def make_diffusers(version: str = "") -> None:
+    """The tests of adapters and guiders under the oldest and the newest diffusers that the package takes, or under one.
+
+    Each has an environment of its own in _build: the newest of all that the package asks for, else the oldest of it.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    asked += [f"{name}=={metadata.version(name)}" for name in ("pytest", "hypothesis")]
+    failures = 0
+    for name in [version] if version else ["oldest", "newest"]:
+        environment = BUILD / f"diffusers-{name}"
+        resolution = "highest" if name == "newest" else "lowest-direct"
+        settings = ("--quiet", "--python", str(environment), "--resolution", resolution)
+        pinned = [f"diffusers=={version}"] if version else []
+        if _python("-m", "uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)) or _python(
+            "-m", "uv", "pip", "install", *settings, *asked, *pinned
+        ):
+            raise ValueError(f"The packages for diffusers {name} could not be installed.")
+        warn = "--override-ini=filterwarnings=default"  # other versions warn of other things
+        failures += _fails(f"diffusers-{name}", warn, *ADAPTERS, executable=str(environment / "bin" / "python"))
+    sys.exit(failures)
+
+
+def _fails(name: str, *arguments: str, **settings: str) -> bool:
+    """Whether pytest fails, in a line with its seconds, and in one for each test that failed; its log is in _build."""
+    BUILD.mkdir(exist_ok=True)
+    started, log = time.monotonic(), BUILD / f"{name}.log"
+    with log.open("w", encoding="utf-8") as file:
+        failed = bool(_python("-m", "pytest", "-q", *arguments, output=file, **settings))
+    print(f"{name:16s} {'failed' if failed else 'passed'} {time.monotonic() - started:6.0f} s", flush=True)
+    if failed:
+        print("\n".join(line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("FAILED")))
+    return failed
 
 
 def make_editions() -> None:
@@ -227,18 +258,21 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _python(*arguments: str, output: IO[str] | None = None, **environment: str) -> int:
-    """Runs this Python with the settings of every run, and returns its exit status."""
+def _python(
+    *arguments: str, output: IO[str] | None = None, executable: str = sys.executable, **environment: str
+) -> int:
+    """Runs this Python, or another, with the settings of every run, and returns its exit status."""
     settings = {**os.environ, **SETTINGS, **environment}
-    settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{settings.get('PATH', '')}"
+    settings["PATH"] = f"{Path(executable).parent}{os.pathsep}{settings.get('PATH', '')}"
     errors = subprocess.STDOUT if output else None
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=settings, stdout=output, stderr=errors).returncode
+    return subprocess.run([executable, *arguments], cwd=ROOT, env=settings, stdout=output, stderr=errors).returncode
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "book": make_book,
     "test": make_test,
     "kernels": make_kernels,
+    "diffusers": make_diffusers,
     "editions": make_editions,
     "address": address.write,
     "lock": make_lock,

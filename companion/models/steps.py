@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from companion.arguments import numbers
+from companion.arguments import Array, numbers
 from companion.errors import InputError
 from companion.forward import noise_of
 
@@ -102,7 +102,7 @@ def timesteps_of(scheduler: Any, log_snr: ArrayLike) -> list[float]:
 _OWN_GRIDS = ("karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas", "flow_sigmas", "dynamic_shifting")
 
 
-def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, list[float]]:
+def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
     """A grid of log-snr (steps,), increasing, as the argument of a pipeline, or of `set_timesteps`, that asks for it.
 
     `sigmas` for EulerDiscreteScheduler, in its frame x_0 + sigma eps and with the last zero, which it asks for, and for
@@ -114,7 +114,7 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, list[float]]
 
     >>> import diffusers
     >>> scheduler_grid(diffusers.EulerDiscreteScheduler(), [-2.0, 0.0])
-    {'sigmas': [2.718281828459045, 1.0, 0.0]}
+    {'sigmas': array([2.71828183, 1.        , 0.        ])}
     >>> scheduler_grid(diffusers.DDIMScheduler(), [-2.0, 0.0])
     Traceback (most recent call last):
         ...
@@ -129,13 +129,13 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, list[float]]
     if own:
         raise InputError(own, config[own], f"nothing: {kind} would make its own grid of the one it is given")
     if kind == "EulerDiscreteScheduler":
-        return {"sigmas": [*noise_of(levels).tolist(), 0.0]}
+        return {"sigmas": np.append(noise_of(levels), 0.0)}
     if kind == "FlowMatchEulerDiscreteScheduler":
         moved, shift = told / config.num_train_timesteps, config.shift
-        return {"sigmas": (moved / (shift - (shift - 1.0) * moved)).tolist()}
+        return {"sigmas": moved / (shift - (shift - 1.0) * moved)}
     if "timesteps" not in signature(scheduler.set_timesteps).parameters:
         raise InputError("scheduler", kind, "one that takes noise levels, as Euler's does")
     whole = told.round()
     if not np.all(np.diff(whole) < 0.0):
         raise InputError("log_snr", f"a grid of {len(levels)} steps", "fewer: two of them are one timestep")
-    return {"timesteps": whole.astype(int).tolist()}
+    return {"timesteps": whole.astype(np.int64)}

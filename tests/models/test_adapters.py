@@ -3,12 +3,14 @@
 import copy
 import warnings
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from companion.denoiser import Denoiser
 from companion.entropy import partition
@@ -46,9 +48,18 @@ def models(folders):
 @pytest.fixture(scope="module")
 def doubles(folders):
     """The same networks in float64: what is compared are formulas and calls, and not the rounding of one processor."""
-    return {
-        kind: load(folder, PROMPTS if kind in PROMPTED else (), dtype=torch.float64) for kind, folder in folders.items()
-    }
+
+    @cache
+    def opened(kind):
+        in_float64(kind)
+        return load(folders[kind], PROMPTS if kind in PROMPTED else (), dtype=torch.float64)
+
+    return opened
+
+
+def in_float64(kind):
+    if kind in PROMPTED and int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("transformers before 5 encodes no prompt in float64: its masks overflow")
 
 
 # Ten layers of float64 on numbers of the size of sigma: some tens of roundings each, and as much again passed on.
@@ -56,6 +67,8 @@ CLOSE = 2.0**-53 * 1e4
 
 
 def pipeline_of(kind, folder, dtype=torch.float32):
+    if dtype == torch.float64:
+        in_float64(kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a pipeline without a safety checker
         pipeline = PIPELINES[kind].from_pretrained(folder, local_files_only=True).to(dtype)
@@ -92,7 +105,7 @@ def output_of_pipeline(kind, pipeline, state, step, rows):
 @pytest.mark.parametrize("null", [False, True])
 @pytest.mark.parametrize("kind", PIPELINES)
 def test_posterior_mean_is_the_schedulers_x0(kind, null, folders, doubles):
-    model, pipeline = doubles[kind], pipeline_of(kind, folders[kind], torch.float64)
+    model, pipeline = doubles(kind), pipeline_of(kind, folders[kind], torch.float64)
     for step in (850, 600, 400, 150, 20):
         if kind == "stable diffusion 3":
             time = step / 1000.0
@@ -192,7 +205,7 @@ def test_the_contract(kind, models):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_move_the_output_and_samples_do_not_know_each_other(kind, doubles):
-    model = doubles[kind]
+    model = doubles(kind)
     for log_snr in (-4.0, -1.0, 1.0, 3.0, 6.0):
         x, sigma, condition = batch(model, log_snr)
         together = model(x, sigma, condition)
@@ -210,7 +223,7 @@ def test_labels_move_the_output_and_samples_do_not_know_each_other(kind, doubles
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_levels_and_classes_may_differ_within_a_batch(kind, doubles):
-    model = doubles[kind]
+    model = doubles(kind)
     x, _, _ = batch(model, 0.0)
     sigma, condition = torch.tensor([0.1, 1.0, 5.0], dtype=torch.float64), torch.tensor([2, 0, 1])
     together = model(x, sigma, condition)
@@ -305,6 +318,7 @@ def test_xl_that_was_trained_on_the_empty_prompt_has_that_for_its_null(folders):
 
 
 def test_xl_on_edms_schedule(tmp_path):
+    in_float64("stable diffusion xl")
     scheduler = diffusers.EDMEulerScheduler(sigma_data=0.5, prediction_type="epsilon")
     model = load(save_tiny("stable diffusion xl", tmp_path, scheduler), PROMPTS, dtype=torch.float64)
     assert (model.schedule.prediction, model.schedule.sigma_data) == ("edm", 0.5)
