@@ -23,7 +23,7 @@ __all__ = ["GuidedLaw", "guided_law"]
 # Poles of the drift are pi off the line: a spacing of 0.15 leaves exp(-pi^2 / 0.15) = 1e-28 of its step, and of a point
 # mass exp(-pi^2 kappa / 0.045), which smooth functions do not see. At the ends even a point
 # mass has become small.
-_SPACING, _DEVIATIONS, _SEAM = 0.15, 8.5, 8.0
+_SPACING, _WIDER, _DEVIATIONS, _SEAM = 0.15, 0.2, 8.5, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,9 @@ def guided_law(
 ) -> GuidedLaw:
     """The law of the log-odds of the guiding class, guided by `weight` where kappa is inside `interval`, else by 1.
 
-    `start` is the prior log-odds. Means of smooth functions that grow no faster than L are good to about 1e-8,
-    densities so from a hundredth of the last kappa on. Raises InputError for a start farther than 10 from zero, and as
-    `stretches` does. Source: ES appendix B for the paths; the equation, none.
+    `start` is the prior log-odds. Means of smooth functions that grow no faster than L are good to about 1e-8, or
+    1e-7 beyond kappa = 10; densities, from a hundredth of the last kappa on. Raises InputError for a start farther than
+    10 from zero, and as `stretches` does. Source: ES appendix B for the paths; the equation, none.
 
     >>> law = guided_law([1.0, 4.0], 2.0)
     >>> law.expectation(lambda log_odds: np.logaddexp(0.0, -log_odds)).round(8)
@@ -85,6 +85,6 @@ def _circle(start: float, last: float, weight: float) -> tuple[Array, int]:
     # Guidance hardly acts above L = log w + 8, from where all goes on at 1/2.
     pushed = min((fast - 0.5) * last, np.log1p(abs(weight)) + 8.0)
     high = max(start, 0.0) + 0.5 * last + _DEVIATIONS * np.sqrt(last) + pushed + _SEAM
-    spacing = min(_SPACING, 0.3 * np.sqrt(last))
+    spacing = min(_SPACING if last < 10.0 else _WIDER, 0.3 * np.sqrt(last))
     below, above = int(np.ceil((start - low) / spacing)), int(np.ceil((high - start) / spacing))
     return start + spacing * np.arange(-below, above + 1), below

@@ -21,7 +21,7 @@ from derivations.guidance import flow, resolvent
 from derivations.guidance.fokker_planck import guided_law
 from derivations.guidance.schedule import EVERYWHERE
 
-__all__ = ["Quantity", "Sampler", "cross_entropy", "half_level", "posterior_entropy", "surprise"]
+__all__ = ["Quantity", "Sampler", "check_sampler", "cross_entropy", "half_level", "posterior_entropy", "surprise"]
 
 Sampler = Literal["sde", "ode"]
 Quantity = Literal["cross entropy", "posterior entropy"]
@@ -82,7 +82,7 @@ def half_level(weight: float, sampler: Sampler = "sde", quantity: Quantity = "cr
     w = number("weight", weight, "a number above 1/2 and at most 10", lambda each: (each > 0.5) & (each <= 10.0))
     if quantity not in ("cross entropy", "posterior entropy"):
         raise InputError("quantity", quantity, '"cross entropy" or "posterior entropy"')
-    _check(sampler)
+    check_sampler(sampler)
     function = surprise if quantity == "cross entropy" else binary_entropy
 
     def above_half(kappa: float) -> float:
@@ -103,7 +103,7 @@ def _mean(
     prior: float,
     interval: tuple[float, float],
 ) -> Array:
-    _check(sampler)
+    check_sampler(sampler)
     expected = "a probability between 0.0001 and 0.9999"
     start = float(logit(number("prior", prior, expected, lambda each: (each >= 1e-4) & (each <= 1.0 - 1e-4))))
     if sampler == "ode":
@@ -111,6 +111,6 @@ def _mean(
     return guided_law(kappa, weight, start, interval).expectation(function)
 
 
-def _check(sampler: str) -> None:
+def check_sampler(sampler: str) -> None:
     if sampler not in ("sde", "ode"):
         raise InputError("sampler", sampler, '"sde" or "ode"')
