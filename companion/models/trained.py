@@ -79,7 +79,7 @@ class TrainedDenoiser(ABC):
         if place.type == "cpu":
             self.schedule.check(log_snr)
         mean = self.schedule.posterior_mean(self._call(condition), x, log_snr)
-        return mean if place.type == "cpu" else _nan_outside(known & self.schedule.inside(log_snr), mean)
+        return _nan_outside(known & self.schedule.inside(log_snr).to(x.device), mean)
 
     @property
     def from_noise(self) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None:

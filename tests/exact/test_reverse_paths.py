@@ -41,6 +41,12 @@ def test_steps_are_those_of_the_reverse_kernel(step):
         assert abs(float(products.mean())) < 4.0 * float(products.std()) / COUNT**0.5
 
 
+def test_one_path_is_enough():
+    paths, classes = reverse_paths(MIXTURE, LEVELS, 1, torch.Generator().manual_seed(0))
+    assert paths.shape == (len(LEVELS), 1, 1)
+    assert classes.shape == (1,)
+
+
 def test_bad_input_is_refused():
     for levels in ([1.0, 0.0], [0.0, 0.0], [0.0, np.inf], 0.0):
         with pytest.raises(InputError, match="log_snr is"):

@@ -91,6 +91,25 @@ def test_a_model_made_to_fail_a_check_fails_it(name):
         refuse([finding for finding in findings if finding.name == name])
 
 
+def test_two_labels_are_compared():
+    far = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    finding = answers(made(lambda x, sigma, condition: far[condition] + 0.0 * x), (0, 1))["labels"]
+    assert finding.passed is True
+    assert finding.value == pytest.approx(float((far[0] - far[1]).abs().max()))
+
+
+def test_states_keep_their_noise_from_level_to_level():
+    seen = []
+
+    def mean(x, sigma, condition):  # of data at 0: all of a state is noise
+        seen.extend(x / sigma[:, None] if len(x) == 4 else [])
+        return torch.zeros_like(x)
+
+    answers(made(mean), (0,), (-8.0, -7.5, -5.2))
+    states = torch.stack(seen).reshape(-1, 4, 16)
+    torch.testing.assert_close(states, states[:1].expand_as(states))  # float32, at each step a rounding
+
+
 def test_another_shape_is_said():
     finding = answers(made(lambda x, sigma, condition: x[:, :3]))["shape, finite"]
     assert finding.passed is False
