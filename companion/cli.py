@@ -51,7 +51,7 @@ class _OneLineParser(argparse.ArgumentParser):
     def __init__(self, **options: Any):
         super().__init__(**options)
         self.register("action", None, _Once)
-        self._negative_number_matcher = re.compile(r"-\d|-.*\|")  # a partition such as -1|3 is no option either
+        self._negative_number_matcher = re.compile(r"-[\d.]|-.*\|")  # a partition such as -1|3 is no option either
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"companion: error: {' '.join(message.split())}; see {self.prog} --help\n")
@@ -101,6 +101,7 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "a model's folder is what save_pretrained of diffusers wrote: a UNet2DModel with classes, a DiT, or a Stable\n"
         "Diffusion 1, 2, XL or 3, whose classes are the prompts. The last class embedding of a UNet2DModel is taken\n"
         'for the null class unless companion.json beside it says {"has_null": false}\n\n'
+        "with --guidance what is measured is a cross entropy: paths are guided, and scored without guidance\n\n"
         "writes OUT/profile.json (open it with companion.Profile.load) and OUT/profile.png; several\n"
         "partitions come from one run, in OUT/profile-1.json, OUT/profile-2.json, ... in the order given. Blocks of\n"
         "paths are kept in OUT/blocks as soon as they are finished: stopped or killed at any moment, the same command\n"
@@ -124,6 +125,8 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     evaluated = "trajectories evaluated at once, which bounds the memory (default 150)"
     option("--block", type=int, default=150, help=evaluated)
     option("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    option("--guidance", type=float, metavar="W", help="guide the paths by this weight; 1 is no guidance")
+    option("--interval", type=_interval, metavar="A,B", help="guide from log-snr A to B only, such as -2.5,0.5")
     option("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
     option("--method", choices=["default", "published"], default="default", help="the estimator")
     option("--out", type=Path, default=Path("profile"), help='folder of the run and its result (default "profile")')
@@ -131,6 +134,14 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     option("--trust", **several, choices=checks, help="go on although this check of the model fails; once for each")
     option("--json", action="store_true", help="print the result as JSON and nothing else")
     command.set_defaults(command=_profile)
+
+
+def _interval(text: str) -> tuple[float, float]:
+    try:
+        first, last = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no pair of log-snr, such as -2.5,0.5") from None
+    return first, last
 
 
 def _profile(arguments: argparse.Namespace) -> None:
@@ -142,8 +153,11 @@ def _profile(arguments: argparse.Namespace) -> None:
     from companion.estimate.plan import DEFAULT, PUBLISHED
     from companion.estimate.processes import Together, launched
     from companion.estimate.run import run
+    from companion.guidance import guided
     from companion.models.load import SHIPPED, load
 
+    if arguments.guidance is None and arguments.interval is not None:
+        raise InputError("--interval", ",".join(map(str, arguments.interval)), "--guidance, a weight, beside it")
     processes = launched()
     if processes.number > 0:
         sys.stdout = sys.stderr = Lasting(None, "")
@@ -159,6 +173,7 @@ def _profile(arguments: argparse.Namespace) -> None:
             raise InputError("picture", picture, "no file of another run there; move it, or name another folder")
         device = processes.device(arguments.device)
         model = load(arguments.model, arguments.prompt, (), device, getattr(torch, arguments.dtype))
+        asked = model if arguments.guidance is None else guided(model, arguments.guidance, arguments.interval)
         if Path(arguments.model).is_dir() and arguments.model in SHIPPED:
             print(f"{arguments.model} is the shipped model; the folder is ./{arguments.model}", file=sys.stderr)
 
@@ -169,7 +184,7 @@ def _profile(arguments: argparse.Namespace) -> None:
             bar = shown.enter_context(tqdm(total=cost.left, unit=" evaluations", desc=label, leave=False))
 
         with ExitStack() as shown:
-            return run(model, arguments.partition, arguments.out, announce=announce, **options)
+            return run(asked, arguments.partition, arguments.out, announce=announce, **options)
 
     try:
         found = processes.together(measured)

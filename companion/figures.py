@@ -128,7 +128,8 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
     """Profiles on two panels: entropy with its bands, floor and half-entropy level, and production with its window.
 
     The entropy has two 95% bands, dark at each level by itself and light at all levels at once; the production's is two
-    standard errors on either side. `axes` are two axes of one figure, a new one without them; both are returned.
+    standard errors on either side. On guided paths it is the cross entropy that is drawn and named. `axes` are two axes
+    of one figure, a new one without them; both are returned.
 
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
@@ -142,7 +143,7 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
     left, right = figure(1, 2)[1] if axes is None else axes
     alone = len(profiles) == 1
     for row, each in enumerate(profiles):
-        color, name = COLOURS[row % len(COLOURS)], _title(each.partition, "")
+        color, name = COLOURS[row % len(COLOURS)], _title(each.asked)
         left.plot(each.log_snr, each.entropy, color=color, label=None if alone else name)
         for simultaneous, opacity in ((True, 0.15), (False, 0.25)):
             left.fill_between(each.log_snr, *each.band(simultaneous), color=color, alpha=opacity, linewidth=0.0)
@@ -156,13 +157,17 @@ def plot(*profiles: Profile, axes: Sequence[Axes] | None = None) -> tuple[Axes, 
     if not alone or profiles[0].floor > 0.0:
         left.legend()
     half = _ends(each.half_entropy.value for each in profiles)
-    said = f"half decided {half}" if half else "half decided: not reached"
-    left.set_title(_title(profiles[0].partition, f": {said}") if alone and half else said)
+    quantities = " and ".join(sorted({each.quantity for each in profiles}))
+    decided = "cross entropy halved" if quantities == "cross entropy" else "half decided"
+    said = f"{decided} {half}" if half else f"{decided}: not reached"
+    left.set_title(_title(profiles[0].asked, f": {said}") if alone and half else _title(said))
     if window := _ends(edge.value for each in profiles for edge in each.window):
         right.set_title(f"decided {window}")
-    for panel, label in ((left, "class entropy (nats)"), (right, "production (nats per unit log-snr)")):
+    negative = any(each.production.min() < 0.0 for each in profiles)  # as a cross entropy's may be
+    for panel, label in ((left, f"{quantities} (nats)"), (right, "production (nats per unit log-snr)")):
         panel.set_ylabel(label)
-        panel.set_ylim(bottom=0.0)
+        if panel is left or not negative:
+            panel.set_ylim(bottom=0.0)
         noise_axis(panel, sigma=False)
     return left, right
 
@@ -174,9 +179,9 @@ def _ends(levels: Iterable[float | None]) -> str:
     return "" if least == "nan" else f"at {least}" if least == most else f"between {least} and {most}"
 
 
-def _title(partition: str, said: str) -> str:
+def _title(asked: str, said: str = "") -> str:
     """A partition and what is said of it, in lines that one panel holds; prompts are cut, and nothing is a formula."""
-    sides = [side if len(side) <= _LONGEST_SIDE else side[: _LONGEST_SIDE - 1] + "…" for side in partition.split("|")]
+    sides = [side if len(side) <= _LONGEST_SIDE else side[: _LONGEST_SIDE - 1] + "…" for side in asked.split("|")]
     name = "|".join(sides[:2]) + ("|…" if len(sides) > 2 else "")
     lines = "\n".join(textwrap.wrap(name + said, _WIDTH)).replace("$", r"\$")
     return f" {lines}" if lines.startswith("_") else lines  # matplotlib leaves such a name out of a legend

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import Array, numbers
 from companion.denoiser import Denoiser, FunctionDenoiser, digest_of
@@ -36,11 +36,19 @@ class Guidance:
     weights: Array
     interval: tuple[float, float] | None = None
 
+    def inside(self, log_snr: ArrayLike) -> NDArray[np.bool_]:
+        first, last = self.interval or (-np.inf, np.inf)
+        levels = np.asarray(log_snr, dtype=np.float64)
+        return (levels >= first - EDGE) & (levels < last - EDGE)
+
     def weight(self, log_snr: ArrayLike) -> Array:
         levels = np.asarray(log_snr, dtype=np.float64)
-        first, last = self.interval or (-np.inf, np.inf)
-        inside = (levels >= first - EDGE) & (levels < last - EDGE)
-        return np.where(inside, np.interp(levels, self.log_snr, self.weights), 1.0)
+        return np.where(self.inside(levels), np.interp(levels, self.log_snr, self.weights), 1.0)
+
+    def jumps(self, log_snr: ArrayLike) -> list[int]:
+        """The places of those levels before which guidance sets in or ends."""
+        found: list[int] = (np.flatnonzero(np.diff(self.inside(log_snr))) + 1).tolist()
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """The weight, a number or levels and weights, and the interval, or None: what JSON can hold."""

@@ -201,10 +201,12 @@ class Folder:
 
     def _is_of(self, result: Path, partition: Partition) -> bool:
         """Whether a file is a profile of the same question: of this run, perhaps from before it was asked for more."""
-        wanted = (self.model.digest, partition.label, self.plan.seed, self.plan.method.name, partition.prior)
+        plan, rule = self.plan, self.run["guidance"]
+        wanted = (self.model.digest, rule, partition.label, plan.seed, plan.method.name, partition.prior)
         with suppress(InputError):
             found = Profile.load(result)
-            return wanted == (found.model_digest, found.partition, found.seed, found.method, found.prior)
+            which = found.model_digest, found.guidance
+            return wanted == (*which, found.partition, found.seed, found.method, found.prior)
         return False
 
     def _pieces(self, stream: int) -> list[_Piece]:
@@ -251,8 +253,9 @@ def _described(model: Denoiser, plan: Plan, pilot: Plan | None) -> Described:
     """What a run is, as JSON gives it back. A pilot places the levels of all paths, so that its samples count."""
     named = {"name": model.name, "digest": model.digest, "shape": model.shape}
     described = {
-        "format": "companion run 3",
+        "format": "companion run 4",
         "model": {**named, "dtype": str(model.dtype), "device": model.device.type},
+        "guidance": None if plan.guidance is None else plan.guidance.as_dict(),
         "partitions": [asdict(each) for each in plan.partitions],
         "seed": plan.seed,
         "method": asdict(plan.method),

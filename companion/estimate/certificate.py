@@ -8,6 +8,9 @@
     floor            the entropy's end against the least it can be, whatever is known
     calibration      the posterior of real data against their labels, where data were given
 
+On guided paths what is measured is a cross entropy, and three lines hold no longer: of the null branch and calibration,
+which are about the paths' own posterior, and of the floor where a side is the null branch. Those are not measured.
+
 Where a line is read at the worst of many levels its error holds at all of them at once. Two more lines come from the
 comparison with a profile of real data, `companion.estimate.held_out.against_data`.
 """
@@ -16,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.integrate import simpson, trapezoid
+from scipy.integrate import trapezoid
 
 from companion.arguments import Array
 from companion.entropy import NULL, binary_entropy, cross_entropy
 from companion.estimate.confidence import simultaneous_factor, weighted_mean
-from companion.estimate.measure import Measurement
+from companion.estimate.measure import Measurement, integral
 from companion.estimate.plan import Plan
 
 __all__ = ["Certificate", "Check", "certify", "judge", "worst"]
@@ -81,16 +84,20 @@ def certify(
     """
     (end,), (error,) = weighted_mean(measured.entropy_of_path[:, -1:], measured)
     below = max(measured.partition.floor - end, 0.0)
-    checks = (
+    checks: tuple[Check, ...] = (
         judge("truncation", truncation, 0.0, "start at more noise"),
         # What two step sizes differ by is the first-order error; an extrapolated estimate has taken it off.
         _anywhere("discretisation", measured.two_steps_of_path, measured, "more levels"),
-        _agreement(measured),
+        _agreement(plan, measured),
         judge("sampling", half_width, 0.0, "more samples", LIMIT_OF_CHANCE),
         _null_branch(measured, beside),
         judge("floor", below, error, 'the branches contradict each other: use "all", no null branch'),
         _calibration(plan, measured),
     )
+    if plan.guidance is not None:
+        lost = {"null branch", "calibration", "floor" if NULL in measured.partition.branches else ""}
+        said = "holds on unguided paths only"
+        checks = tuple(Check(c.name, None, None, c.limit, None, said) if c.name in lost else c for c in checks)
     return Certificate(checks)
 
 
@@ -126,10 +133,10 @@ def _anywhere(name: str, values: Array, measured: Measurement, meaning: str, lim
     return judge(name, *worst(gap, simultaneous_factor(values, measured) * error, limit), meaning, limit)
 
 
-def _agreement(measured: Measurement) -> Check:
+def _agreement(plan: Plan, measured: Measurement) -> Check:
     """The rule of integration counts: what Simpson's and the trapezoid's differ by is added to the error."""
-    production, levels = measured.production_of_path, measured.log_snr
-    rules = trapezoid(production, x=levels, axis=1) - simpson(production, x=levels, axis=1)
+    production = measured.production_of_path
+    rules = integral(production, plan, trapezoid) - integral(production, plan)
     (difference,), (error,) = weighted_mean(measured.imbalance_of_path, measured)
     (of_rule,), _ = weighted_mean(rules[:, None], measured)
     meaning = "more levels; on real data: the model's posterior is not the data's"

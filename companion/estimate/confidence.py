@@ -13,6 +13,7 @@ COVERAGE = 0.95
 _NEARLY_DECIDED = 0.1
 _MULTIPLIERS = 2000
 _MOST_SKEW = 0.6  # beyond it the estimate is a handful of paths, and the cubic turns over
+_MOST = float(np.log(2.0))
 _STILL = 1e-12  # a standard error below this is rounding
 
 
@@ -78,8 +79,12 @@ def simultaneous_factor(values: Array, measured: Measurement) -> float:
     return max(pointwise, float(largest * (pointwise / stats.norm.ppf(0.5 + 0.5 * COVERAGE))))
 
 
-def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: float = 0.0) -> tuple[Array, Array]:
+def limits(
+    entropy: Array, error: Array, skew: Array, factor: float, floor: float = 0.0, most: float = _MOST
+) -> tuple[Array, Array]:
     """The ends of a band of `factor` standard errors, level by level; all arrays are (levels,), entropies in nats.
+
+    A band keeps between 0 and `most`, log 2 for an entropy of two sides.
 
     Where more than 0.1 nats are left above the floor, or the estimate is below a floor, the ends are
     entropy - t(+-factor) error, with the cubic that takes the `skew` out of the estimate inverted (Hall 1992),
@@ -105,12 +110,13 @@ def limits(entropy: Array, error: Array, skew: Array, factor: float, floor: floa
     g = np.where(np.abs(skew) < 1e-6, 1e-6, np.clip(skew, -_MOST_SKEW, _MOST_SKEW))
     low, high = (entropy - error * (3.0 / g) * (np.cbrt(1.0 + g * (f - g / 6.0)) - 1.0) for f in (factor, -factor))
     lower, upper = np.where(after, middle - half, low), np.where(after, middle + half, high)
-    return np.clip(lower, 0.0, np.log(2.0)), np.clip(upper, 0.0, np.log(2.0))
+    return np.clip(lower, 0.0, most), np.clip(upper, 0.0, most)
 
 
 def widest(measured: Measurement, factor: float) -> float:
     """Half of the band of `factor` standard errors around the entropy, where it is widest, in nats."""
     values = measured.entropy_of_path
     skew = skewness(values, measured)
-    lower, upper = limits(*weighted_mean(values, measured), skew, factor, measured.partition.floor)
+    most = _MOST if measured.posterior_of_path is None else np.inf
+    lower, upper = limits(*weighted_mean(values, measured), skew, factor, measured.partition.floor, most)
     return 0.5 * float(np.max(upper - lower))

@@ -9,6 +9,17 @@ measured directly, not by differentiating (ES 37 in the snr, with both sides' ex
 
     -dH/dlambda = (snr / 2) E[ gamma (1 - gamma) |D_A - D_B|^2 ],    gamma = logistic(L).
 
+On guided paths, which the unguided D score, the posterior is no longer the paths' own. What is measured there is a
+cross entropy, E[-log p(true side | x)] (ES appendix B). With q the share of the first side in what the path stands for
+
+    f(L) = -q log gamma - (1 - q) log(1 - gamma) = log(1 + e^L) - q L,    f' = gamma - q,    f'' = gamma (1 - gamma),
+
+and with the gaps G = D - u Ito's formula gives
+
+    -df/dlambda = (snr / 2) { (gamma - q) (|G_A|^2 - |G_B|^2) - gamma (1 - gamma) |D_A - D_B|^2 },
+
+on own paths of A, u = D_A and q = 1, (snr / 2) (1 - gamma)^2 |D_A - D_B|^2. It may be negative.
+
 On a model's own paths both estimates are corrected by two control variates, sums over the steps that lead to a level of
 what `Question` finds each step to add. A path is expected to keep of its h what the mean H keeps,
 
@@ -20,6 +31,7 @@ so that a step to level k is weighed by 1 / H_k in the sum; H_m is left to the r
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,7 +46,7 @@ from companion.entropy import NULL, Partition, binary_entropy
 from companion.estimate.paths import Levels, Paths, Progress, by_levels, check_levels, check_model
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Indices, Method, Plan
 
-__all__ = ["Measurement", "Question", "Record", "gather", "measure", "measure_block"]
+__all__ = ["Measurement", "Question", "Record", "gather", "integral", "measure", "measure_block"]
 
 Mask = NDArray[np.bool_]
 _FEWEST_TO_CONTROL, _FOLDS = 50, 10
@@ -46,8 +58,9 @@ _NODES = [np.stack([at, share / share.sum()]) for at, share in map(roots_hermite
 class Record:
     """What a block gave for one partition: numbers and strata of the paths it uses, (paths,), values (paths, levels).
 
-    The values are those of `Measurement`, before controls. `foreseen` and `drawn` are what the step that leads to a
-    level adds to the two controls; without controls they have no levels, (paths, 0).
+    The values are those of `Measurement`, before controls; `posterior` has no levels, (paths, 0), but on guided paths.
+    `foreseen` and `drawn` are what the step that leads to a level adds to the two controls; without controls they have
+    no levels, (paths, 0).
     """
 
     path: Indices
@@ -57,6 +70,7 @@ class Record:
     rough_production: Array
     two_steps: Array
     log_odds: Array
+    posterior: Array
     foreseen: Array
     drawn: Array
 
@@ -72,7 +86,7 @@ class Record:
 
 
 # The values of a record, in its order, but levels first and on the model's device.
-_Values = namedtuple("_Values", "entropy production rough_production two_steps log_odds foreseen drawn")
+_Values = namedtuple("_Values", "entropy production rough_production two_steps log_odds posterior foreseen drawn")
 
 
 class Question:
@@ -85,7 +99,8 @@ class Question:
         e_k(branch) - sum_z p(z | path) e_k(z),    e_k(z) about E[ h(S_k) | path, z ],
 
     the expectations over one normal variable, by quadrature. On the run's own paths both have mean zero at every step,
-    of any size, given the path so far: the second for any function e_k of path and branch, so few nodes do.
+    of any size, given the path so far: the second for any function e_k of path and branch, so few nodes do. On guided
+    paths the branches have other drifts than the path's, and only the first is left, with the cross entropy for h.
     """
 
     def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
@@ -95,9 +110,10 @@ class Question:
         self.path = plan.paths(number).start + rows
         self.stratum = self.path % 2 if plan.by_side else own
         self.plan, self.prior_odds, self.values = plan, partition.log_odds, list[_Values]()
-        arrays = rows[:, None], columns, own[:, None], partition.log_weights(partition.branches), *_NODES
+        of_first = (plan.weights(partition)[0] / plan.weights(partition).sum(axis=0))[self.stratum]
+        arrays = rows[:, None], columns, own[:, None], of_first, partition.log_weights(partition.branches), *_NODES
         there = [torch.as_tensor(np.asarray(each)).to(device) for each in arrays]
-        self.rows, self.columns, self.own, self.log_sides, self.many_nodes, self.few_nodes = there
+        self.rows, self.columns, self.own, self.of_first, self.log_sides, self.many_nodes, self.few_nodes = there
         # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
         self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
         # With one branch on either side the direction between the sides does not turn.
@@ -109,16 +125,22 @@ class Question:
         held, averaged, coarse = (self._picked(each) for each in (levels.held, levels.averaged, levels.coarse))
         likelihood = averaged if self.plan.method.averaged else held
         odds, shares = self._sides(torch.stack((likelihood, likelihood + coarse - averaged, held)))
-        apart = self._apart(shares[0], self._picked(levels.gaps))
-        undecided, for_twice = torch.sigmoid(odds[:2]) * torch.sigmoid(-odds[:2])
-        rate = 0.5 * levels.snr[:, None] * torch.linalg.vector_norm(apart, dim=2).square_()
-        entropy, doubled = binary_entropy(odds[:2])
-        two_steps, rough = entropy - doubled, rate * undecided
+        gaps = self._picked(levels.gaps)
+        apart, first = self._apart(shares[0], gaps), torch.sigmoid(odds[:2])
+        half, posterior = 0.5 * levels.snr[:, None], binary_entropy(odds[:2])
+        production = half * torch.linalg.vector_norm(apart, dim=2).square_() * (first * torch.sigmoid(-odds[:2]))
+        entropy, (rough, _) = posterior, production
+        if self.plan.guidance is not None:
+            both = ((shares[0, :, 0] + shares[0, :, 1])[:, :, None, :] @ gaps)[:, :, 0, :]
+            entropy = self._open(odds[:2], self.of_first)
+            production = half * (apart * both).sum(dim=2) * (first - self.of_first) - production
+        two_steps = entropy[0] - entropy[1]
+        ahead = 1.0 if self.plan.method.extrapolated else 0.0
+        three = entropy, posterior, production
+        entropy, posterior, production = (each[0] + ahead * (each[0] - each[1]) for each in three)
+        posterior = posterior[: 0 if self.plan.guidance is None else None]
         steps = self._steps(held, odds[2], shares[2], levels) if self.plan.controlled else 2 * [entropy[:0]]
-        production = rough
-        if self.plan.method.extrapolated:
-            entropy, production = entropy + two_steps, rate * (2.0 * undecided - for_twice)
-        self.values.append(_Values(entropy, production, rough, two_steps, odds[0], *steps))
+        self.values.append(_Values(entropy, production, rough, two_steps, odds[0], posterior, *steps))
 
     def record(self) -> Record:
         """All values, paths first."""
@@ -137,6 +159,12 @@ class Question:
         weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
         of_side = torch.logsumexp(weighted, dim=-1)
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
+
+    def _open(self, odds: Tensor, of_first: Tensor) -> Tensor:
+        """What is measured, f(L): the entropy, or on guided paths the cross entropy with the first side's share."""
+        if self.plan.guidance is None:
+            return binary_entropy(odds)
+        return torch.logaddexp(odds, torch.zeros_like(odds)) - of_first * odds
 
     def _apart(self, shares: Tensor, gaps: Tensor) -> Tensor:
         """How far the sides' drifts are apart, D_A - D_B (levels, paths, dimension): what all share cancels."""
@@ -161,6 +189,7 @@ class Question:
         def turning(at: Tensor) -> Tensor:
             states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
             sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
+            sides.clamp_min_(1e-300)  # of infinite log-odds no share of a cross entropy is a number
             return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
 
         # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond 16 branches it
@@ -168,24 +197,29 @@ class Question:
         seen = straight if self.straight else turning
         of_branch = seen if len(self.columns) <= 16 else straight
         (many, weights), (few, few_weights) = self.many_nodes, self.few_nodes
-        entropy = binary_entropy(seen(torch.cat([went[..., None], many.expand(*went.shape, -1)], dim=2)))
+        ends = seen(torch.cat([went[..., None], many.expand(*went.shape, -1)], dim=2))
+        entropy = self._open(ends, self.of_first[:, None])
+        foreseen = entropy[..., 0] - entropy[..., 1:] @ weights
+        if self.plan.guidance is not None:
+            return foreseen, torch.zeros_like(foreseen)
         ends = binary_entropy(of_branch((places[..., None] + few).flatten(start_dim=2)))
         by_branch = ends.reshape(*places.shape, -1) @ few_weights
         of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
         posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
-        return entropy[..., 0] - entropy[..., 1:] @ weights, of_own - (posterior * by_branch).sum(dim=2)
+        return foreseen, of_own - (posterior * by_branch).sum(dim=2)
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
 
-    The weighted means of `entropy_of_path` and `production_of_path` (paths, levels) are the estimates, with controls.
-    `rough_production_of_path` is the production from one step size and without controls, which no long step makes
-    negative: levels are placed by it. `two_steps_of_path` is what h(L) changes by when the noise is summed over steps
-    twice as long: the first-order error of the steps, to be taken off. `imbalance_of_path` (paths, 1) is the fall of
-    h(L) from the first level to the last less the integral of the production by Simpson's rule. `log_odds` is L.
-    `stratum` (paths,) numbers the branch of each path, or its side, and `weights` are theirs in the expectation.
+    The weighted means of `entropy_of_path` and `production_of_path` (paths, levels) are the estimates, with controls:
+    of the class entropy or, on guided paths, of the cross entropy, and then `posterior_of_path` is h(L).
+    `rough_production_of_path` is the entropy's production from one step size and without controls, which no long step
+    makes negative: levels are placed by it. `two_steps_of_path` is what h(L) changes by when the noise is summed over
+    steps twice as long: the first-order error of the steps, to be taken off. `imbalance_of_path` (paths, 1) is the fall
+    of h(L) from the first level to the last less the `integral` of the production. `log_odds` is L. `stratum` (paths,)
+    numbers the branch of each path, or its side, and `weights` are theirs in the expectation.
     """
 
     partition: Partition
@@ -198,6 +232,7 @@ class Measurement:
     log_odds: Array
     stratum: Indices
     weights: Array
+    posterior_of_path: Array | None = None
 
 
 def measure(
@@ -247,7 +282,8 @@ def gather(plan: Plan, records: Sequence[Sequence[Record]]) -> list[Measurement]
 def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
     stratum, weights = record.stratum, plan.weights(partition).sum(axis=0)
     entropy, production = record.entropy, record.production
-    imbalance = (entropy[:, 0] - entropy[:, -1] - simpson(production, x=plan.log_snr, axis=1))[:, None]
+    posterior = None if plan.guidance is None else record.posterior
+    imbalance = (entropy[:, 0] - entropy[:, -1] - integral(production, plan))[:, None]
     if plan.controlled and len(entropy) >= _FEWEST_TO_CONTROL:
         steps = np.stack([record.foreseen, record.drawn])
         floor = 0.0 if NULL in partition.branches else partition.floor  # a network's null branch may lead below it
@@ -260,9 +296,20 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
 
         summed = steps[:, :, 1:].sum(axis=2, keepdims=True)
         (imbalance,) = _controlled(imbalance[None], lambda paths: summed, stratum, weights)
-        entropy, production = _controlled(np.stack([entropy, production]), weighed, stratum, weights)
+        three = [entropy, production] if posterior is None else [entropy, production, posterior]
+        entropy, production, *rest = _controlled(np.stack(three), weighed, stratum, weights)
+        posterior = rest[0] if rest else None
     of_path = entropy, production, record.rough_production, record.two_steps, imbalance, record.log_odds
-    return Measurement(partition, plan.log_snr, *of_path, stratum, weights)
+    return Measurement(partition, plan.log_snr, *of_path, stratum, weights, posterior)
+
+
+def integral(values: Array, plan: Plan, rule: Callable[..., Array] = simpson) -> Array:
+    """Values (paths, levels) integrated by a rule between the levels where guidance sets in or ends and the production
+    jumps, (paths,); the step that leads to such a level knows the value at its left end only."""
+    levels, jumps = plan.log_snr, plan.jumps
+    pieces = [slice(*each) for each in pairwise([0, *jumps, len(levels)])]
+    total = sum(rule(values[:, each], x=levels[each], axis=1) for each in pieces)
+    return np.asarray(total + sum(values[:, k - 1] * (levels[k] - levels[k - 1]) for k in jumps))
 
 
 def _controlled(values: Array, controls: Callable[[Mask], Array], stratum: Indices, weights: Array) -> Array:

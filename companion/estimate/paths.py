@@ -7,7 +7,7 @@ made it, u = D_g: with G_z = D_z - u the log-likelihood ratio of z to u grows by
     dy = u dsnr + dB,    -(1/2) |G_z|^2 dsnr + G_z . dB.
 
 One step with the drift held is the Gaussian reverse kernel of stochastic DDIM (ES Algorithm 1, 107-110). Real data
-noised by the exact chain obey the same equation with the drift u = x_0.
+noised by the exact chain obey the same equation with the drift u = x_0, and guided paths with u = D_0 + w (D_g - D_0).
 
 Three sums of it are kept. `held` holds D over the step: the exact likelihood ratio of the discretised paths, and the
 published estimator. `averaged` takes |G_z|^2 as the mean of both ends of the step, and the noise at its left end (an
@@ -18,7 +18,9 @@ Predicted states make the law of the paths of weak order two in the longest step
 a step ("The law of predicted paths" in the book): D_k is asked where the step before left y, and the next step corrects
 the drift of that one. Over a step of length s_k the drift is then
 
-    E_k = D_k + s_{k-1} / (2 s_k) (D_k - D_{k-1}).
+    E_k = D_k + s_{k-1} / (2 s_k) (D_k - D_{k-1}),
+
+for u as for every D, but where guidance sets in or ends: there u jumps, E is D, and `averaged` takes the left end.
 """
 
 import math
@@ -38,6 +40,7 @@ from companion.errors import InputError
 from companion.estimate.noise import check_seed, path_noise
 from companion.estimate.plan import BLOCK, Plan
 from companion.forward import noise_of
+from companion.guidance import Guidance
 from companion.models.checks import JUDGED, examine, refuse
 
 __all__ = ["Levels", "Paths", "by_levels", "check_levels", "check_model", "path_likelihoods", "predict", "trajectories"]
@@ -53,7 +56,8 @@ class Paths:
     With `from_nothing` a step from snr = 0, where y = 0 and D is the class mean, comes first; otherwise paths start as
     pure noise at the top level with all ratios zero, as published. `predicted` states carry the drift E, and otherwise
     E is D. `numbers` own the paths' noise, with `seed` and `stream` (`path_noise`), by default 0, 1, 2, ... With `data`
-    (paths, *shape) the paths are those of the exact chain that noises the data, and start from nothing.
+    (paths, *shape) the paths are those of the exact chain that noises the data, and start from nothing. With `guidance`
+    the drift of each path is led away from the null branch's.
     """
 
     branches: Sequence[int]
@@ -65,12 +69,14 @@ class Paths:
     numbers: Sequence[int] | None = None
     data: Tensor | None = None
     stream: int = 0
+    guidance: Guidance | None = None
 
     @staticmethod
     def of_block(plan: Plan, number: int) -> "Paths":
         """The paths of block `number` of a plan."""
         numbers, data, how = plan.paths(number), plan.data_of(number), (plan.from_nothing, plan.method.extrapolated)
-        return Paths(plan.branches, plan.owner[numbers], plan.log_snr, plan.seed, *how, numbers, data, plan.stream)
+        which = plan.branches, plan.owner[numbers], plan.log_snr, plan.seed
+        return Paths(*which, *how, numbers, data, plan.stream, plan.guidance)
 
     def blocks(self, size: int) -> Iterator["Paths"]:
         """The same paths, so many at a time."""
@@ -128,21 +134,25 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
     """
     grid = check_levels(model, paths.log_snr)
     snr, sigma = np.exp(grid), noise_of(grid)
-    nothing = int(paths.from_nothing or paths.data is not None)
+    nothing, rule = int(paths.from_nothing or paths.data is not None), paths.guidance
+    weights, jumps = (np.ones(len(grid)), []) if rule is None else (rule.weight(grid), rule.jumps(grid))
     if nothing:
         # Nothing is known yet: D is asked at pure noise that the path itself does not use again, at snr 0 where the
         # model was trained there and otherwise at the top level.
         asked = np.inf if getattr(model, "from_noise", None) else sigma[0]
         grid, snr, sigma = np.append(-np.inf, grid), np.append(0.0, snr), np.append(asked, sigma)
+        weights = np.append(weights[0], weights)
     steps = np.append(np.diff(snr), 0.0)
     shares = np.zeros_like(steps)  # of the way that D has moved, for the drift E
     if paths.predicted and paths.data is None:
         # The start is asked at noise that is not the path's: what moved D since then is no error of its drift.
         shares[1 + nothing : -1] = 0.5 * steps[nothing:-2] / steps[1 + nothing : -1]
-    table = np.stack([snr, sigma, steps, shares])
+    smooth = np.ones_like(steps)  # zero where u jumps: the step that leads there knows its left end only
+    smooth[[nothing + each for each in jumps]] = 0.0
+    table = np.stack([snr, sigma, steps, shares * smooth, weights, smooth])
     device = torch.device("cpu") if model.device.type == "mps" else model.device  # mps has no float64
     # All at once, before the paths begin: a number sent later would make the device wait.
-    snr_there, _, step_there, share_there = torch.from_numpy(table).to(device)
+    snr_there, _, step_there, share_there, _, smooth_there = torch.from_numpy(table).to(device)
     step_before, finite = torch.nn.functional.pad(step_there, (1, 0)), list[Tensor]()
     for now, predictions, drift, increment in _walk(model, paths, table, device, together, progress):
         # Paths before branches also in memory, because most of what follows is summed path by path.
@@ -151,12 +161,14 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
         if not finite:  # before the first level nothing has moved, and all ratios are zero
             last_gaps, zero = gaps[0], torch.zeros_like(gaps[0, :, :, 0])
             last_spread = last_moved = last_added = held_next = last_averaged = behind = behind_before = zero
-        before, step, share = (each[now, None, None] for each in (step_before, step_there, share_there))
+        lengths = step_before, step_there, share_there, smooth_there
+        before, step, share, smooth_now = (each[now, None, None] for each in lengths)
         # vector_norm makes no copy of the gaps, as square().sum() does
         gaps_before, spread = _after(last_gaps, gaps), vector_norm(gaps, dim=-1).square_()
         added = (gaps @ increment[..., None])[..., 0]
         moved = added - (gaps_before @ increment[..., None])[..., 0]
-        both_ends = 0.25 * before * (_after(last_spread, spread) + spread)
+        left = _after(last_spread, spread)
+        both_ends = 0.25 * before * (left + torch.lerp(left, spread, smooth_now))
         averaged = torch.cat([last_averaged[None], _after(last_added, added) - both_ends]).cumsum(dim=0)[1:]
         lags = []
         for crossed in _after(last_moved, moved):  # every second step by itself
@@ -180,7 +192,7 @@ def _walk(
     model: Denoiser, paths: Paths, table: Array, device: torch.device, together: int, progress: Progress
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Levels, their D (levels, branches, paths, dimension), and u and dB of their steps (levels, paths, dimension)."""
-    (snr, sigma, steps, shares), branches, clean = table.tolist(), paths.branches, paths.data
+    (snr, sigma, steps, shares, weights, _), branches, clean = table.tolist(), paths.branches, paths.data
     owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
     count, rows, dimension = len(owner), torch.arange(len(owner), device=device), int(np.prod(model.shape))
     if clean is not None:
@@ -202,8 +214,12 @@ def _walk(
         for k, prediction, drift, increment in zip(now, predictions, drifts, increments, strict=True):
             predict(model, branches, x, sigma[k], prediction)
             drift.copy_(prediction[owner, rows] if clean is None else clean)
+            more = weights[k] != 1.0 and NULL not in branches
+            if weights[k] != 1.0:
+                (null,) = predict(model, [NULL], x, sigma[k]) if more else prediction[branches.index(NULL)][None]
+                torch.lerp(null, drift, weights[k], out=drift)
             if progress is not None:
-                progress(count * len(branches))
+                progress(count * (len(branches) + more))
             if k + 1 < len(snr):
                 torch.mul(next(drawn).to(device, non_blocking=True), math.sqrt(steps[k]), out=increment)
                 led = drift if shares[k] == 0.0 else torch.lerp(drift_before, drift, 1.0 + shares[k])

@@ -17,7 +17,7 @@ from companion.estimate.measure import Measurement
 from companion.estimate.plan import Plan
 from companion.forward import log_snr_levels
 
-__all__ = ["PILOT_LEVELS", "default_levels", "pilot_samples", "place"]
+__all__ = ["PILOT_LEVELS", "default_levels", "pilot_samples", "place", "through"]
 
 PILOT_LEVELS = 16
 _OUTSIDE = 0.0005  # nats
@@ -79,3 +79,17 @@ def place(pilot: Sequence[Measurement], count: int) -> Array:
     placed = np.concatenate([before, inside, after])
     placed[[0, -1]] = levels[[0, -1]]  # so few levels that none is left for the ends
     return np.asarray(placed)
+
+
+def through(levels: Array, edges: Sequence[float]) -> Array:
+    """The levels, of which the nearest to each of increasing `edges` between the ends is moved onto it.
+
+    >>> through(np.array([0.0, 1.0, 2.0, 3.0]), (0.8, 1.1)), through(np.array([0.0, 1.0]), (0.8,))
+    (array([0. , 0.8, 1.1, 3. ]), array([0., 1.]))
+    """
+    moved, first = levels.copy(), 1
+    for edge in edges:
+        if levels[0] < edge < levels[-1] and first < len(levels) - 1:
+            at = first + int(np.argmin(np.abs(moved[first:-1] - edge)))
+            moved[at], first = edge, at + 1
+    return moved

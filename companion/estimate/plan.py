@@ -14,6 +14,7 @@ from companion.arguments import Array, number, numbers, whole_number
 from companion.entropy import NULL, Partition, classes_first
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
+from companion.guidance import Guidance
 
 __all__ = ["BLOCK", "DEFAULT", "PUBLISHED", "Array", "Data", "Indices", "Method", "Plan", "owners", "owners_by_side"]
 
@@ -87,8 +88,9 @@ class Plan:
     has the noise of (`seed`, n, `stream`). With `data` the paths are real samples under the exact noising chain. A
     branch is a stratum, with its share of the paths; `owner` (samples,) is the index of each path's branch. Where a
     single partition has fewer paths than two a branch the strata are its two sides (`by_side`), and chance takes for
-    each path a branch of its side. A plan that gets more paths keeps its kind of strata, so that `replace` leaves the
-    paths it had as they were. Raises InputError for no partition, fewer than two paths a stratum, and too few data.
+    each path a branch of its side. With `guidance` each path is guided towards its own class. A plan that gets more
+    paths keeps its kind of strata, so that `replace` leaves the paths it had as they were. Raises InputError for no
+    partition, fewer than two paths a stratum, and too few data.
     """
 
     partitions: tuple[Partition, ...]
@@ -100,6 +102,7 @@ class Plan:
     stream: int = 0
     data: Data | None = None
     by_side: bool | None = None
+    guidance: Guidance | None = None
     branches: tuple[int, ...] = field(init=False)
     shares: tuple[float, ...] = field(init=False)
     owner: Indices = field(init=False)
@@ -143,9 +146,24 @@ class Plan:
         return self.method.from_nothing or self.data is not None
 
     @property
+    def asked(self) -> tuple[int, ...]:
+        """The branches that the model is asked for: those that are scored, and the null branch where it guides."""
+        return self.branches if self.guidance is None or NULL in self.branches else (*self.branches, NULL)
+
+    @property
+    def jumps(self) -> list[int]:
+        """The places of those levels before which guidance sets in or ends."""
+        return [] if self.guidance is None else self.guidance.jumps(self.log_snr)
+
+    @property
     def evaluations(self) -> int:
-        """The evaluations of the network: one for each branch, path and level, the start from nothing included."""
-        return self.samples * len(self.branches) * (len(self.log_snr) + self.from_nothing)
+        """The evaluations of the network: one for each branch, path and level, the start from nothing included, and one
+        more where only guidance asks for the null branch."""
+        each = len(self.branches) * (len(self.log_snr) + self.from_nothing)
+        if self.guidance is not None and self.asked != self.branches:
+            led = self.guidance.weight(self.log_snr) != 1.0
+            each += int(led.sum()) + int(self.from_nothing and led[0])
+        return self.samples * each
 
     def paths(self, number: int) -> range:
         """The numbers of the paths in block `number`."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Estimate", "Profile", "assemble", "resampled", "time_grid"]
 
 _REPLICATES = 400
-_FORMAT = "companion profile 2"
+_FORMAT, _FORMER = "companion profile 3", "companion profile 2"  # without guidance
 _CITED = """@misc{entropic_signature,
   author        = {Handke, Florian and Stančević, Dejan and Koulischer, Felix and Demeester, Thomas
                    and Ambrogioni, Luca},
@@ -47,6 +47,7 @@ _CITED = """@misc{entropic_signature,
 }
 """
 _CURVES = ("log_snr", "entropy", "entropy_se", "entropy_skew", "production", "production_se")
+_OF_POSTERIOR = ("posterior_entropy", "posterior_entropy_se")
 
 
 class Estimate(NamedTuple):
@@ -69,14 +70,17 @@ class Profile:
     `log_snr` (levels,) increases from noise to data. `entropy` is H(Z | X) in nats, `production` -dH / d log-snr, each
     with a standard error over paths; `entropy_skew` is the skewness of the entropy's estimate. `pointwise` and
     `simultaneous` are the numbers of standard errors on either side of the entropy that hold the truth in 95 of 100
-    runs, at a single level or at all at once (`band`). `paths` is "model" for the model's own trajectories and "data"
-    for real samples under the exact noising chain; `sampling` says why no more paths were drawn. `prior_entropy` is the
-    entropy where nothing is known, `floor` what stays open even where clean data show every class (`Partition.floor`),
-    `truncation` what the top level leaves uncounted, in nats. `half_entropy` is the first log-snr, from noise, at which
-    the entropy has come half-way from `prior_entropy` down to `floor`, whatever the last level leaves; `window` are the
-    levels at which a tenth and nine tenths of that way are gone; `peak` is the log-snr of the largest production. Each
-    is None where the curve does not come down so far, begins below it, or is highest at an end. Their intervals are
-    bootstraps over paths, and count chance, not the bias of finite steps.
+    runs, at a single level or at all at once (`band`). `paths` is "model" for the model's own trajectories, "data" for
+    real samples under the exact noising chain, and "guided" for trajectories that the rule in `guidance` draws. There
+    the `quantity` is no "class entropy" but a "cross entropy": `entropy` is E[-log p(true side | X)] with the unguided
+    posterior, whose own entropy E h(L) is `posterior_entropy`; its production may be negative. `sampling` says why no
+    more paths were drawn. `prior_entropy` is the entropy where nothing is known, `floor` what stays open even where
+    clean data show every class (`Partition.floor`), `truncation` what the top level leaves uncounted, in nats.
+    `half_entropy` is the first log-snr, from noise, at which the entropy has come half-way from `prior_entropy` down to
+    `floor`, whatever the last level leaves; `window` are the levels at which a tenth and nine tenths of that way are
+    gone; `peak` is the log-snr of the largest production. Each is None where the curve does not come down so far,
+    begins below it, or is highest at an end. Their intervals are bootstraps over paths, and count chance, not the bias
+    of finite steps.
 
     >>> from companion.estimate.run import profile
     >>> from companion.exact.mixtures import isotropic_mixture
@@ -112,6 +116,19 @@ class Profile:
     seconds: float
     seed: int
     versions: dict[str, str]
+    quantity: str = "class entropy"
+    guidance: dict[str, Any] | None = None
+    posterior_entropy: Array | None = None
+    posterior_entropy_se: Array | None = None
+
+    @property
+    def asked(self) -> str:
+        """The partition, with the weight and the interval of guidance, if any: how a figure calls the profile."""
+        if self.guidance is None:
+            return self.partition
+        weight, interval = self.guidance["weight"], self.guidance["interval"]
+        said = f"{weight:g}" if isinstance(weight, float | int) else "a table of weights"
+        return f"{self.partition}, guided by {said}" + (f" at {interval[0]:g} to {interval[1]:g}" if interval else "")
 
     def save(self, path: str | Path) -> None:
         """Write the profile as one JSON file, whole or not at all; InputError where no file can be written."""
@@ -130,7 +147,8 @@ class Profile:
     def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
         """The lower and upper end of the 95% band of the entropy (`limits`), at each level or at all levels at once."""
         factor = self.simultaneous if simultaneous else self.pointwise
-        return confidence.limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor)
+        most = np.log(2.0) if self.guidance is None else np.inf
+        return confidence.limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor, most)
 
     def interval(self, share: float = 0.8) -> Interval:
         """The log-snr between which the central `share` of the production lies (`companion.forward.central_interval`).
@@ -151,10 +169,11 @@ class Profile:
         """
         try:
             values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            if values["format"] != _FORMAT:
+            if values["format"] not in (_FORMAT, _FORMER):
                 raise ValueError
             del values["format"]
-            values |= {name: np.array(values[name], dtype=np.float64) for name in _CURVES}
+            curves = [*_CURVES, *(name for name in _OF_POSTERIOR if values.get(name) is not None)]
+            values |= {name: np.array(values[name], dtype=np.float64) for name in curves}
             values |= {name: Estimate(*values[name]) for name in ("half_entropy", "peak")}
             early, late = values["window"]
             values["window"] = Estimate(*early), Estimate(*late)
@@ -193,7 +212,7 @@ class Profile:
             "a tenth decided at": str(self.window[0]),
             "nine tenths decided at": str(self.window[1]),
             "production peaks at": str(self.peak),
-            "entropy": f"{ends}; prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
+            self.quantity.removeprefix("class "): f"{ends}; prior {self.prior_entropy:.4f}, floor {self.floor:.4f}",
             "95% band": f"±{one:.4f} nats at most, ±{every:.4f} for all levels at once; {self.sampling}",
             "certificate": str(self.certificate),
             "cost": f"{self.evaluations} evaluations, {self.samples} samples, {len(self.log_snr)} levels, "
@@ -203,7 +222,7 @@ class Profile:
             textwrap.fill(said, 80, initial_indent=f"  {name:26s}", subsequent_indent=" " * 28, break_on_hyphens=False)
             for name, said in rows.items()
         ]
-        return "\n".join([f"{self.partition} in {self.model} ({self.method} estimator)", *lines])
+        return "\n".join([f"{self.asked} in {self.model} ({self.method} estimator)", *lines])
 
 
 def time_grid(profile: Profile, steps: int, share: float = 0.5) -> Array:
@@ -231,8 +250,12 @@ def _checked(found: Profile) -> Profile:
     pairs = [(check.value, check.error) for check in found.certificate.checks]
     known = [each for several in (*of[Estimate], *found.window, *pairs) for each in several if each is not None]
     numbers = all(isinstance(each, int | float) and abs(each) < np.inf for each in (*of[int], *of[float], *known))
+    of[Array] += [each for each in map(vars(found).get, _OF_POSTERIOR) if each is not None]
     shape, texts = (len(found.log_snr) or None,), all(isinstance(each, str) for each in of[str])
     if not (numbers and texts and all(curve.shape == shape and np.isfinite(curve).all() for curve in of[Array])):
+        raise TypeError
+    rule, unguided = found.guidance, found.quantity == "class entropy"
+    if (rule is None) != unguided or set(rule or ()) != set(() if unguided else ("weight", "interval")):
         raise TypeError
     return found
 
@@ -258,6 +281,9 @@ def assemble(
     again = resampled(np.concatenate([of_path, measured.production_of_path], axis=1), measured)
     curves, rates = np.split(np.vstack([np.concatenate([entropy, production]), again]), 2, axis=1)
 
+    guided = plan.guidance is not None
+    open_of_path = measured.posterior_of_path
+    of_posterior = (None, None) if open_of_path is None else confidence.weighted_mean(open_of_path, measured)
     versions = {"companion": __version__, "python": platform.python_version()}
     versions |= {each.__name__: str(each.__version__) for each in (torch, np)}
 
@@ -275,14 +301,14 @@ def assemble(
         floor=partition.floor,
         log_snr=levels,
         # A mean of corrected values may pass the ends that no entropy and no production passes, by chance.
-        entropy=np.clip(entropy, 0.0, partition.entropy),
+        entropy=np.clip(entropy, 0.0, np.inf if guided else partition.entropy),
         entropy_se=entropy_se,
         entropy_skew=confidence.skewness(of_path, measured),
-        production=np.maximum(production, 0.0),
+        production=production if guided else np.maximum(production, 0.0),
         production_se=production_se,
         pointwise=confidence.pointwise_factor(measured),
         simultaneous=simultaneous,
-        paths="model" if plan.data is None else "data",
+        paths="guided" if guided else "model" if plan.data is None else "data",
         sampling=sampling,
         certificate=certify(plan, measured, truncation, confidence.widest(measured, simultaneous), beside),
         truncation=truncation,
@@ -294,6 +320,10 @@ def assemble(
         seconds=seconds,
         seed=plan.seed,
         versions=versions,
+        quantity="cross entropy" if guided else "class entropy",
+        guidance=None if plan.guidance is None else plan.guidance.as_dict(),
+        posterior_entropy=of_posterior[0],
+        posterior_entropy_se=of_posterior[1],
     )
 
 

@@ -23,10 +23,11 @@ from companion.estimate.confidence import simultaneous_factor, widest
 from companion.estimate.cost import Cost, expected_cost
 from companion.estimate.measure import Measurement, Record, gather
 from companion.estimate.paths import Progress, check_levels, check_model
-from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place
+from companion.estimate.placement import PILOT_LEVELS, default_levels, pilot_samples, place, through
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Method, Plan
 from companion.estimate.processes import ALONE, Processes
 from companion.estimate.result import Profile, assemble
+from companion.guidance import Guided
 from companion.models.checks import JUDGED
 
 __all__ = ["LEVELS", "Run", "profile", "profiles", "run"]
@@ -58,9 +59,13 @@ class Run:
     - `processes`: those that share a folder's run
     - `progress`, `announce`: called with the evaluations done, level by level; with the expected cost, before them
 
+    A model that `guided` made draws the paths, and the model that it guides scores them: what is measured then is a
+    cross entropy. Where its weight is 1 at all levels that are given, nothing is guided. Of levels that a pilot places,
+    the nearest are moved onto the ends of its interval; between given ones it sets in with the next of them.
+
     `plan` and `pilot`, or None, follow from it: nothing is evaluated, and the pilot's outcome moves the plan's levels.
     Raises InputError as `Plan`, `check_levels` and `partition` do, for a tolerance that is not positive and
-    finite, for fewer than two levels, and for `most` smaller than a block.
+    finite, for fewer than two levels, for `most` smaller than a block, and for data and guidance together.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
@@ -91,7 +96,12 @@ class Run:
     count: int = field(init=False)
 
     def __post_init__(self) -> None:
-        model = self.model
+        model, rule = self.model, None
+        if isinstance(model, Guided):
+            rule = model.guidance
+            model = model.posterior
+            if self.data is not None:
+                raise InputError("data", "given", "none for a guided model, which draws its own paths")
         given = [self.partitions] if isinstance(self.partitions, Partition | str) else self.partitions
         if not isinstance(given, Sequence) or not all(isinstance(each, Partition | str) for each in given):
             raise InputError("partitions", given, 'what partition() gave, or text such as "3|8"; one or several')
@@ -104,15 +114,19 @@ class Run:
         if len(asked) > 1 and needed == {NULL, *range(len(model.classes))}:
             asked.append(partition(model, [NULL], "all"))
         grid = check_levels(model, default_levels(model, self.levels) if self.log_snr is None else self.log_snr)
-        plan = Plan(tuple(asked), grid, self.samples, self.seed, self.method, self.block, data=self.data)
-        if self.log_snr is None and self.method.placed:
+        placed = self.log_snr is None and self.method.placed
+        if rule is not None and not placed and np.all(rule.weight(grid) == 1.0):
+            rule = None
+        how = self.samples, self.seed, self.method, self.block
+        plan = Plan(tuple(asked), grid, *how, data=self.data, guidance=rule)
+        if placed:
             few = min(pilot_samples(plan), plan.samples)
             pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=1)  # other noise
         if self.tolerance is not None:
             number("tolerance", self.tolerance, "a positive number of nats", lambda nats: (nats > 0) & (nats < np.inf))
             number("most", self.most, f"at least one block, {plan.block} paths", lambda most: most >= self.block)
             plan = self._filled_up(plan, plan.samples)
-        vars(self).update(plan=plan, pilot=pilot, count=count)
+        vars(self).update(model=model, plan=plan, pilot=pilot, count=count)
 
     @property
     def evaluations(self) -> int:
@@ -167,9 +181,9 @@ def run(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list
     [40, 60]
     """
     asked = Run(model, partitions, *options, **named)
-    plan, pilot, processes = asked.plan, asked.pilot, asked.processes
+    model, plan, pilot, processes = asked.model, asked.plan, asked.pilot, asked.processes
     if asked.out is None:
-        check_model(model, plan.branches, plan.log_snr, asked.trust)
+        check_model(model, plan.asked, plan.log_snr, asked.trust)
         if asked.announce is not None:
             asked.announce(expected_cost(model, plan, pilot))
         return _measured(asked, Memory(model, asked.progress))
@@ -180,7 +194,7 @@ def run(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list
         return [Profile.load(result) for result in folder.results]
     left = folder.missing
     if left > 0:
-        check_model(model, plan.branches, plan.log_snr, asked.trust)
+        check_model(model, plan.asked, plan.log_snr, asked.trust)
     with folder.alone():
         if left > 0 and asked.announce is not None:
             asked.announce(processes.together(lambda: expected_cost(model, plan, pilot, left, processes.count)))
@@ -213,7 +227,8 @@ def _measured(asked: Run, blocks: Memory | Folder) -> list[Profile]:
     plan, pilot, records, sampling = asked.plan, asked.pilot, list[list[Record]](), ""
     if pilot is not None:
         found = gather(pilot, blocks.records(pilot, range(pilot.blocks)))
-        plan = replace(plan, log_snr=place(found[: asked.count], len(plan.log_snr)))
+        edges = (plan.guidance and plan.guidance.interval) or ()
+        plan = replace(plan, log_snr=through(place(found[: asked.count], len(plan.log_snr)), edges))
     while not sampling:
         records += blocks.records(plan, range(len(records), plan.blocks))
         measured = gather(plan, records)
