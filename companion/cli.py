@@ -76,11 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         '  companion profile --model digits --partition "3|8" --out 3-or-8\n'
+        "  companion guide 3-or-8\n"
         "  companion train digits --out my-digits --seed 1",
     )
     parser.add_argument("--version", action="version", version=f"companion {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_profile(commands)
+    _add_guide(commands)
     _add_train(commands)
     return parser
 
@@ -213,6 +215,49 @@ def _show(found: "Sequence[Profile]", results: Sequence[Path], picture: Path, as
         save_plot(picture, *found)
     except Exception as error:
         print(f"companion: {picture.name} was not drawn: {one_line(error)}", file=sys.stderr, flush=True)
+
+
+def _add_guide(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:
+    command = commands.add_parser(
+        "guide",
+        help="where to guide: the interval of a profile, for common schedulers",
+        description="Print the interval of noise in which most of the class entropy falls, in log-snr, in sigma, and\n"
+        "as timesteps, steps and fractions of steps of common diffusers schedulers.",
+        epilog="in Python: Profile.interval says it to any scheduler, GuidanceByNoise and guide_by_noise guide a\n"
+        "pipeline by it, and time_grid places sampling steps",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("profile", type=Path, metavar="PROFILE", help="a saved profile, or the folder of a run")
+    command.add_argument("--share", type=float, default=0.8, help="central share of the production (default 0.8)")
+    command.add_argument("--steps", type=int, default=30, help="steps of the schedulers (default 30)")
+    command.add_argument("--json", action="store_true", help="print the intervals as JSON and nothing else")
+    command.set_defaults(command=_guide)
+
+
+def _guide(arguments: argparse.Namespace) -> None:
+    from companion.estimate.result import Profile
+    from companion.models.steps import on_common_schedulers
+
+    place: Path = arguments.profile
+    found = sorted(place.glob("profile*.json"), key=lambda file: (len(file.name), file.name))
+    values: list[dict[str, Any]] = []
+    for each in map(Profile.load, found or [place]):
+        interval = each.interval(arguments.share)
+        said = {"partition": each.partition, "log_snr": [interval.first, interval.last], "sigma": interval.sigma}
+        values.append({**said, "schedulers": on_common_schedulers(interval, arguments.steps)})
+    if arguments.json:
+        print(json.dumps(values if len(values) > 1 else values[0], allow_nan=False))
+        return
+    for value in values:
+        (first, last), (most, least) = value["log_snr"], value["sigma"]
+        print(f"{value['partition']}: the central {100.0 * arguments.share:g}% of the production")
+        print(f"  log-snr {first:.3f} to {last:.3f}, sigma {most:.3f} to {least:.3f}\n")
+        print(f"  {f'{arguments.steps} steps':30s} {'timesteps':>14s} {'calls guided':>16s}  start   stop")
+        for name, row in value["schedulers"].items():
+            calls = f"{row['first']} to {row['last']} of {row['calls']}" if row["first"] else "none"
+            told = " to ".join(f"{timestep:.1f}" for timestep in row["timesteps"])
+            fractions = "" if row["start"] is None else f"{row['start']:.3f}  {row['stop']:.3f}"
+            print(f"  {name:30s} {told:>14s} {calls:>16s}  {fractions}")
 
 
 def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:

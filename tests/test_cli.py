@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -634,3 +635,59 @@ def test_names_that_a_font_lacks_and_long_prompts_stay_in_their_panel(finished, 
             warnings.simplefilter("ignore")  # the font's gaps again: what is checked above is that drawing says nothing
             one, other = left.get_window_extent(), right.get_window_extent()
         assert one.x1 < other.x0 and one.x0 >= 0 and other.x1 <= fig.bbox.x1 and one.y1 <= fig.bbox.y1, name
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    pair, folder = companion.isotropic_mixture([[-1.0], [1.0]], 0.0), tmp_path_factory.mktemp("guide")
+    found = profile(pair, companion.partition(pair, "0|1"), log_snr=np.linspace(-6.0, 4.0, 21), samples=40)
+    found.save(folder / "profile-1.json")
+    replace(found, partition="another").save(folder / "profile-2.json")
+    replace(found, production=np.zeros(21)).save(folder / "flat.json")
+    return folder, found
+
+
+def test_guide_says_the_interval_of_a_profile_in_all_units(saved, capsys):
+    folder, found = saved
+    assert cli.main(["guide", str(folder / "profile-1.json"), "--share", "0.6", "--steps", "20", "--json"]) == 0
+    said, interval = json.loads(capsys.readouterr().out), found.interval(0.6)
+    assert said["log_snr"] == [interval.first, interval.last]
+    np.testing.assert_allclose(said["sigma"], np.exp(-0.5 * np.array(said["log_snr"])))
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(20)
+    inside, row = interval.steps(scheduler).nonzero()[0] + 1, said["schedulers"]["Stable Diffusion 3, Euler"]
+    assert (row["first"], row["last"], row["calls"]) == (inside[0], inside[-1], 20)
+    assert (row["start"], row["stop"]) == interval.fractions(scheduler)
+    assert row["timesteps"] == interval.timesteps(scheduler)
+    heun = said["schedulers"]["Stable Diffusion, Heun"]
+    assert (heun["calls"], heun["start"]) == (39, None)  # no fraction of steps is right there
+    assert cli.main(["guide", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("0|1: the central 80% of the production") and "another: the central 80%" in printed
+    assert max(map(len, printed.splitlines())) <= 90
+
+
+def test_guide_leaves_out_a_schedule_that_the_interval_does_not_meet(saved, tmp_path, capsys):
+    replace(saved[1], log_snr=saved[1].log_snr + 20.0).save(tmp_path / "profile.json")
+    assert cli.main(["guide", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schedulers"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["no-such-file"], "path is no-such-file, expected a file written by save"),
+        ([".."], "path is .., expected a file written by save"),
+        (["profile-1.json", "--share", "1.5"], "share is 1.5, expected a share between 0 and 1"),
+        (["profile-1.json", "--share", "nan"], "share is nan"),
+        (["profile-1.json", "--steps", "0"], "steps is 0, expected a whole number of at least 1"),
+        (["flat.json"], "production is .* not all zero"),
+    ],
+)
+def test_a_bad_question_to_guide_is_one_line(saved, capsys, monkeypatch, arguments, expected):
+    monkeypatch.chdir(saved[0])
+    assert cli.main(["guide", *arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert len(errors.splitlines()) == 1
+    assert re.search(expected, errors)

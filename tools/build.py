@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -111,10 +112,11 @@ def make_kernels(kernel: str = "", *tests: str) -> None:
     sys.exit(failures)
 
 
-def make_diffusers(version: str = "") -> None:
+def make_diffusers(version: str = "", *beside: str) -> None:
     """The tests of adapters and guiders under the oldest and the newest diffusers that the package takes, or under one.
 
-    Each has an environment of its own in _build: the newest of all that the package asks for, else the oldest of it.
+    Each has an environment of its own in _build: the oldest of all that the package asks for, or the newest of it, but
+    for what is named `beside` a version (transformers==4.57.6 for a diffusers that came before transformers 5).
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
@@ -122,9 +124,11 @@ def make_diffusers(version: str = "") -> None:
     failures = 0
     for name in [version] if version else ["oldest", "newest"]:
         environment = BUILD / f"diffusers-{name}"
-        resolution = "highest" if name == "newest" else "lowest-direct"
-        settings = ("--quiet", "--python", str(environment), "--resolution", resolution)
-        pinned = [f"diffusers=={version}"] if version else []
+        resolution = "lowest-direct" if name == "oldest" else "highest"
+        # Elsewhere than in this folder, whose settings for the lock leave out what torch's CUDA build needs.
+        settings = ["--directory", tempfile.gettempdir(), "--quiet", "--python", str(environment)]
+        settings += ["--resolution", resolution]
+        pinned = [f"diffusers=={version}", *beside] if version else []
         if _python("-m", "uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)) or _python(
             "-m", "uv", "pip", "install", *settings, *asked, *pinned
         ):

@@ -4,18 +4,20 @@ A network is told its noise as a timestep, and `companion.models.schedules` know
 interval of log-snr is an interval of timesteps, whatever the solver, its order and its number of steps.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from companion.arguments import Array, numbers
+from companion.arguments import Array, numbers, whole_number
 from companion.errors import InputError
 from companion.forward import noise_of
 
-__all__ = ["Interval", "scheduler_grid", "timesteps_of"]
+__all__ = ["Interval", "on_common_schedulers", "scheduler_grid", "timesteps_of"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,43 @@ def timesteps_of(scheduler: Any, log_snr: ArrayLike) -> list[float]:
     from companion.models.schedules import schedule_of
 
     found: list[float] = schedule_of(scheduler).timestep(np.ravel(log_snr)).tolist()
+    return found
+
+
+_LATENT = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+_COMMON: dict[str, tuple[str, dict[str, Any]]] = {
+    "Stable Diffusion 1, 2, DDIM": ("DDIMScheduler", _LATENT),
+    "Stable Diffusion XL, Euler": ("EulerDiscreteScheduler", {**_LATENT, "timestep_spacing": "leading"}),
+    "Stable Diffusion, DPM-Solver++": ("DPMSolverMultistepScheduler", {**_LATENT, "use_karras_sigmas": True}),
+    "Stable Diffusion, Heun": ("HeunDiscreteScheduler", _LATENT),
+    "DiT, DDIM": ("DDIMScheduler", {}),
+    "Stable Diffusion 3, Euler": ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
+}
+
+
+def on_common_schedulers(interval: Interval, steps: int) -> dict[str, dict[str, Any]]:
+    """What an interval is under the schedulers that common pipelines have, for a number of steps: plain numbers.
+
+    By the scheduler's name, `timesteps`, the number of `calls` of the network, the `first` and the `last` of them that
+    lie inside, from 1 (None where none does), and `start` and `stop` (`Interval.fractions`; None for a solver of second
+    order). Nothing for a schedule that the interval does not meet. Raises InputError for steps not from 1 to 1000.
+
+    >>> on_common_schedulers(Interval(-2.0, 1.0), 20)["Stable Diffusion 3, Euler"]["last"]
+    16
+    """
+    import diffusers
+
+    steps, found = whole_number("steps", steps, 1, 1000), dict[str, dict[str, Any]]()
+    for name, (kind, options) in _COMMON.items():
+        with catch_warnings():
+            simplefilter("ignore", DeprecationWarning)  # of how some schedulers make an array of a tensor
+            scheduler = getattr(diffusers, kind)(**options)
+            scheduler.set_timesteps(steps)
+        with suppress(InputError):  # the interval does not meet this schedule
+            told, inside = interval.timesteps(scheduler), np.flatnonzero(interval.steps(scheduler)) + 1
+            ends = {"first": int(inside[0]), "last": int(inside[-1])} if len(inside) else {"first": None, "last": None}
+            start, stop = interval.fractions(scheduler) if scheduler.order == 1 else (None, None)
+            found[name] = {"timesteps": told, "calls": len(scheduler.timesteps), **ends, "start": start, "stop": stop}
     return found
 
 
