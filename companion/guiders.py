@@ -71,14 +71,11 @@ class GuidanceByNoise(_STOCK or object):  # type: ignore[misc]
         scale = float(numbers("guidance_scale", guidance_scale, "a finite number", np.isfinite))
         times, strong = (each.tolist() for each in _table(timesteps, strengths))
         # Undecorated, or the stock's own arguments, start and stop among them, would be in the configuration too.
-        super().__init__.__wrapped__(self, scale, guidance_rescale, enabled=enabled)
-        self.register_to_config(
-            guidance_scale=scale,
-            timesteps=times,
-            strengths=strong,
-            guidance_rescale=guidance_rescale,
-            enabled=enabled,
-        )
+        super().__init__.__wrapped__(self, scale, guidance_rescale)
+        table = {"guidance_scale": scale, "timesteps": times, "strengths": strong}
+        self.register_to_config(**table, guidance_rescale=guidance_rescale, enabled=enabled)
+        if not enabled:
+            self.disable()
 
     def weight(self, timestep: float) -> float:
         """The weight w at a timestep."""

@@ -3,6 +3,7 @@
 import json
 import warnings
 from functools import cache
+from inspect import signature
 
 import diffusers
 import numpy as np
@@ -59,7 +60,7 @@ def drawn(pipeline, scale=SCALE, seed=0):
     common = {"num_inference_steps": STEPS, "guidance_scale": scale, "generator": torch.manual_seed(seed)}
     try:
         if isinstance(pipeline, diffusers.DiTPipeline):
-            return pipeline(class_labels=[1, 2], output_type="pt", **common).images, rows
+            return torch.as_tensor(pipeline(class_labels=[1, 2], output_type="np", **common).images), rows
         return pipeline(**ASKED, output_type="latent", **common).images, rows
     finally:
         hook.remove()
@@ -128,7 +129,7 @@ def modular(case):
         pytest.skip(f"no {blocks} in diffusers {diffusers.__version__}")
     pipeline = getattr(diffusers, blocks)().init_pipeline()
     known = pipeline.component_names
-    pipeline.update_components(**{key: part for key, part in stock.components.items() if part and key in known})
+    pipeline.register_components(**{key: part for key, part in stock.components.items() if part and key in known})
     return pipeline
 
 
@@ -194,18 +195,17 @@ def test_the_guider_is_plain_numbers_and_is_kept_with_a_pipeline(tmp_path):
     assert {key: value for key, value in stored.items() if not key.startswith("_")} == expected
     again = GuidanceByNoise.from_pretrained(tmp_path / "guider")
     assert again.config == guider.config
-    assert again.new(guidance_scale=5.0).weight(300.0) == 5.0
+    assert GuidanceByNoise.from_config(again.config, guidance_scale=5.0).weight(300.0) == 5.0
     assert [again.weight(t) for t in (99.0, 200.0, 700.0, 701.0)] == [1.0, 2.5, 1.5, 1.0]
 
 
-@pytest.mark.skipif(not hasattr(diffusers, "ComponentSpec"), reason="this diffusers has no modular pipelines to load")
 def test_a_modular_pipeline_is_saved_and_loaded_with_its_guider(tmp_path):
-    pipeline = modular(MODULAR[0])
+    pipeline, place = modular(MODULAR[0]), "pretrained_model_name_or_path"
+    if place not in signature(diffusers.ComponentSpec).parameters:
+        pytest.skip(f"modular pipelines of diffusers {diffusers.__version__} write an index and none of their parts")
     GuidanceByNoise(3.0, [300.0, 700.0]).save_pretrained(tmp_path / "kept")
-    kept = diffusers.ComponentSpec(
-        "guider", GuidanceByNoise, pretrained_model_name_or_path=str(tmp_path / "kept")
-    ).load()
-    pipeline.update_components(guider=kept)
+    kept = diffusers.ComponentSpec("guider", GuidanceByNoise, **{place: str(tmp_path / "kept")})
+    pipeline.update_components(guider=kept.load())
     folder = str(tmp_path / "pipeline")
     pipeline.save_pretrained(folder, overwrite_modular_index=True)
     again = diffusers.ModularPipeline.from_pretrained(folder)
