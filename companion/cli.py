@@ -249,15 +249,13 @@ def _guide(arguments: argparse.Namespace) -> None:
         print(json.dumps(values if len(values) > 1 else values[0], allow_nan=False))
         return
     for value in values:
-        (first, last), (most, least) = value["log_snr"], value["sigma"]
         print(f"{value['partition']}: the central {100.0 * arguments.share:g}% of the production")
-        print(f"  log-snr {first:.3f} to {last:.3f}, sigma {most:.3f} to {least:.3f}\n")
-        print(f"  {f'{arguments.steps} steps':30s} {'timesteps':>14s} {'calls guided':>16s}  start   stop")
+        ends = "log-snr {:.3f} to {:.3f}, sigma {:.3f} to {:.3f}".format(*value["log_snr"], *value["sigma"])
+        print(f"  {ends}\n\n  {f'{arguments.steps} steps':30s}       timesteps     calls guided    start   stop")
         for name, row in value["schedulers"].items():
-            calls = f"{row['first']} to {row['last']} of {row['calls']}" if row["first"] else "none"
-            told = " to ".join(f"{timestep:.1f}" for timestep in row["timesteps"])
-            fractions = "" if row["start"] is None else f"{row['start']:.3f}  {row['stop']:.3f}"
-            print(f"  {name:30s} {told:>14s} {calls:>16s}  {fractions}")
+            told = "{:5.1f} to {:5.1f}".format(*row["timesteps"])
+            calls = "{} to {} of {}".format(*row["inside"], row["calls"]) if row["inside"] else "none"
+            print(f"  {name:30s}  {told}  {calls:>15s}", *(f"{each:7.3f}" for each in row["fractions"] or ()))
 
 
 def _add_train(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:

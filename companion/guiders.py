@@ -15,14 +15,14 @@ Timesteps are plain numbers: `Profile.interval(...).timesteps(scheduler)` hands 
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import TqdmWarning
 
-from companion.arguments import numbers
+from companion.arguments import number, numbers
 from companion.errors import InputError
 
 with warnings.catch_warnings():
@@ -47,11 +47,10 @@ class GuidanceByNoise(_STOCK or object):  # type: ignore[misc]
 
         w(timestep) = 1 + (guidance_scale - 1) strength(timestep),    zero strength outside of the table
 
-    `timesteps` and `strengths` are the table, increasing or decreasing in the timesteps; strengths are ones unless
-    given. Where w is 1 the network is asked once. The timestep decides at every call, which is right for solvers that
-    ask twice a step, as Heun's, too. The configuration are these numbers, saved and loaded as of any guider. Raises
-    InputError for a table that is none, for a guidance_scale that is not finite, and for diffusers before 0.35, which
-    has no guiders (`guide_by_noise` needs none).
+    The table are different `timesteps` and their `strengths`, ones unless given. Where w is 1 the network is asked
+    once. The timestep decides at every call, which is right for solvers that ask twice a step, as Heun's, too. Saved
+    and loaded as any guider. Raises InputError for a table that is none, for a guidance_scale that is not finite, and
+    for diffusers before 0.35, which has no guiders (`guide_by_noise` needs none).
 
     >>> guider = GuidanceByNoise(3.0, timesteps=[300.0, 700.0])
     >>> [guider.weight(timestep) for timestep in (200.0, 300.0, 500.0, 701.0)]
@@ -68,8 +67,8 @@ class GuidanceByNoise(_STOCK or object):  # type: ignore[misc]
     ):
         if _STOCK is None:
             raise InputError("diffusers", diffusers.__version__, "0.35 or later, where guiders begin")
-        scale = float(numbers("guidance_scale", guidance_scale, "a finite number", np.isfinite))
-        times, strong = (each.tolist() for each in _table(timesteps, strengths))
+        scale = number("guidance_scale", guidance_scale, "a finite number", np.isfinite)
+        times, strong = _table(timesteps, strengths)
         # Undecorated, or the stock's own arguments, start and stop among them, would be in the configuration too.
         super().__init__.__wrapped__(self, scale, guidance_rescale)
         table = {"guidance_scale": scale, "timesteps": times, "strengths": strong}
@@ -77,16 +76,15 @@ class GuidanceByNoise(_STOCK or object):  # type: ignore[misc]
         if not enabled:
             self.disable()
 
-    def weight(self, timestep: float) -> float:
-        """The weight w at a timestep."""
-        config = self.config
-        excess: float = config.guidance_scale - 1.0
-        return 1.0 + excess * _strength(timestep, config.timesteps, config.strengths)
+    def weight(self, timestep: Any) -> float:
+        """The weight w at a timestep, a number or a tensor."""
+        excess: float = self.config.guidance_scale - 1.0
+        return 1.0 + excess * _strength(timestep, self.config.timesteps, self.config.strengths)
 
     def set_state(self, step: int, num_inference_steps: int, timestep: torch.Tensor) -> None:
         """What a pipeline says before each call: the weight of its timestep is that of the next prediction."""
         super().set_state(0, 1, timestep)  # every step is inside of what the stock guider counts
-        self.guidance_scale = self.weight(float(torch.as_tensor(timestep).reshape(-1)[0]))
+        self.guidance_scale = self.weight(timestep)
 
     def forward(self, pred_cond: torch.Tensor, pred_uncond: torch.Tensor | None = None) -> Any:
         """The guided prediction. Between calls the guider asks for both: the next prompt may be encoded then."""
@@ -112,7 +110,7 @@ def guide_by_noise(
 
     Other calls of the network are left alone. Raises InputError for another pipeline, and for a table that is none.
 
-    >>> with guide_by_noise("SDXL", [300.0, 700.0]): # doctest: +ELLIPSIS
+    >>> with guide_by_noise("SDXL", [300.0, 700.0]):  # doctest: +ELLIPSIS
     ...     pass
     Traceback (most recent call last):
         ...
@@ -122,50 +120,49 @@ def guide_by_noise(
     if kind not in _NETWORKS:
         raise InputError("pipeline", f"a {kind}", f"one of {', '.join(_NETWORKS)}")
     part, first = _NETWORKS[kind]
-    times, strong = _table(timesteps, strengths)
+    table = _table(timesteps, strengths)
     strength = 1.0  # of the call in progress
 
     def before(network: Any, args: tuple[Any, ...], told: dict[str, Any]) -> Any:
         nonlocal strength
         state, timestep = [*args, *(told[key] for key in ("hidden_states", "timestep") if key in told)][:2]
-        strength = 1.0
-        if _doubled(pipeline, state, told.get("class_labels")):
-            strength = _strength(float(torch.as_tensor(timestep).reshape(-1)[0]), times, strong)
-        return (args, told) if strength else (_half(args, len(state), first), _half(told, len(state), first))
+        strength = _strength(timestep, *table) if _doubled(pipeline, state, told.get("class_labels")) else 1.0
+        return (args, told) if strength else _half((args, told), len(state), first)
 
     def after(network: Any, args: Any, told: Any, output: Any) -> Any:
-        said = output[0]
         if strength == 1.0:
             return output
-        c, u = (said, said) if strength == 0.0 else said.chunk(2) if first else said.chunk(2)[::-1]
-        both = [c, c - strength * (c - u)] if strength else [c, c]
-        joined = torch.cat(both if first else both[::-1])
+        said = output[0]
+        c, u = (said, said) if strength == 0.0 else said.chunk(2)[:: 1 if first else -1]
+        joined = torch.cat([c, c - strength * (c - u)][:: 1 if first else -1])
         return (joined, *output[1:]) if isinstance(output, tuple) else type(output)(sample=joined)
 
     network = getattr(pipeline, part)
-    with ExitStack() as hooks:
-        hooks.callback(network.register_forward_pre_hook(before, with_kwargs=True).remove)
-        hooks.callback(network.register_forward_hook(after, with_kwargs=True).remove)
+    hooks = [network.register_forward_pre_hook(before, with_kwargs=True)]
+    hooks.append(network.register_forward_hook(after, with_kwargs=True))
+    try:
         yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
-def _table(timesteps: Sequence[float], strengths: Sequence[float] | None) -> Any:
+def _table(timesteps: Sequence[float], strengths: Sequence[float] | None) -> tuple[list[float], list[float]]:
     """Timesteps, increasing, and their strengths; InputError for what is no table."""
-    expected = "at least two finite numbers, increasing or decreasing"
-    times = numbers("timesteps", timesteps, expected, np.isfinite)
-    steps = np.diff(times) if times.ndim == 1 and len(times) > 1 else np.zeros(1)
-    if not (np.all(steps > 0.0) or np.all(steps < 0.0)):
-        raise InputError("timesteps", timesteps, expected)
-    given = np.ones(len(times)) if strengths is None else strengths
-    strong = numbers("strengths", given, f"{len(times)} finite numbers, one for each timestep", np.isfinite)
+    times = numbers("timesteps", timesteps, "at least two different finite numbers", np.isfinite)
+    if times.ndim != 1 or len(np.unique(times)) < max(2, len(times)):
+        raise InputError("timesteps", timesteps, "at least two different finite numbers")
+    expected, given = f"{len(times)} finite numbers", np.ones(len(times)) if strengths is None else strengths
+    strong = numbers("strengths", given, expected, np.isfinite)
     if strong.shape != times.shape:
-        raise InputError("strengths", strengths, f"{len(times)} finite numbers, one for each timestep")
-    order = slice(None, None, 1 if steps[0] > 0.0 else -1)
-    return times[order], strong[order]
+        raise InputError("strengths", strengths, expected)
+    order = np.argsort(times)
+    return times[order].tolist(), strong[order].tolist()
 
 
-def _strength(timestep: float, timesteps: Any, strengths: Any) -> float:
-    return float(np.interp(timestep, timesteps, strengths, 0.0, 0.0))
+def _strength(timestep: Any, timesteps: Sequence[float], strengths: Sequence[float]) -> float:
+    told = float(torch.as_tensor(timestep).reshape(-1)[0])  # the same for all of a batch
+    return float(np.interp(told, timesteps, strengths, 0.0, 0.0))
 
 
 def _doubled(pipeline: Any, state: torch.Tensor, labels: torch.Tensor | None) -> bool:
@@ -173,9 +170,7 @@ def _doubled(pipeline: Any, state: torch.Tensor, labels: torch.Tensor | None) ->
     half = len(state) // 2
     if len(state) % 2 or not torch.equal(state[:half], state[half:]):
         return False
-    if labels is None:
-        return bool(pipeline.do_classifier_free_guidance)
-    return bool((labels[half:] == _NULL_OF_DIT).all())
+    return bool(pipeline.do_classifier_free_guidance if labels is None else (labels[half:] == _NULL_OF_DIT).all())
 
 
 def _half(told: Any, batch: int, first: bool) -> Any:

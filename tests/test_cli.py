@@ -656,11 +656,11 @@ def test_guide_says_the_interval_of_a_profile_in_all_units(saved, capsys):
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     scheduler.set_timesteps(20)
     inside, row = interval.steps(scheduler).nonzero()[0] + 1, said["schedulers"]["Stable Diffusion 3, Euler"]
-    assert (row["first"], row["last"], row["calls"]) == (inside[0], inside[-1], 20)
-    assert (row["start"], row["stop"]) == interval.fractions(scheduler)
+    assert (row["inside"], row["calls"]) == ([inside[0], inside[-1]], 20)
+    assert tuple(row["fractions"]) == interval.fractions(scheduler)
     assert row["timesteps"] == interval.timesteps(scheduler)
     heun = said["schedulers"]["Stable Diffusion, Heun"]
-    assert (heun["calls"], heun["start"]) == (39, None)  # no fraction of steps is right there
+    assert (heun["calls"], heun["fractions"]) == (39, None)  # no fraction of steps is right there
     assert cli.main(["guide", str(folder)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("0|1: the central 80% of the production") and "another: the central 80%" in printed

@@ -219,7 +219,7 @@ def test_a_modular_pipeline_is_saved_and_loaded_with_its_guider(tmp_path):
     [
         ([1.0], None, "timesteps is"),
         ([1.0, 1.0], None, "timesteps is"),
-        ([1.0, 3.0, 2.0], None, "timesteps is"),
+        ([1.0, 2.0, 1.0], None, "timesteps is"),
         ([1.0, np.inf], None, "timesteps is"),
         ([[1.0, 2.0]], None, "timesteps is"),
         ("all", None, "timesteps is all"),

@@ -1,7 +1,8 @@
 """An interval and a grid of noise levels, in the units of a diffusers scheduler.
 
 A network is told its noise as a timestep, and `companion.models.schedules` knows the timestep of a log-snr. So an
-interval of log-snr is an interval of timesteps, whatever the solver, its order and its number of steps.
+interval of log-snr is an interval of timesteps, whatever the solver, its order and its number of steps. Diffusers is
+imported when it is first needed: a profile does not wait for it.
 """
 
 from contextlib import suppress
@@ -19,14 +20,26 @@ from companion.forward import noise_of
 
 __all__ = ["Interval", "on_common_schedulers", "scheduler_grid", "timesteps_of"]
 
+_LATENT = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+_COMMON: dict[str, tuple[str, dict[str, Any]]] = {
+    "Stable Diffusion, DDIM": ("DDIMScheduler", _LATENT),
+    "Stable Diffusion XL, Euler": ("EulerDiscreteScheduler", {**_LATENT, "timestep_spacing": "leading"}),
+    "Stable Diffusion, DPM-Solver++": ("DPMSolverMultistepScheduler", {**_LATENT, "use_karras_sigmas": True}),
+    "Stable Diffusion, Heun": ("HeunDiscreteScheduler", _LATENT),
+    "DiT, DDIM": ("DDIMScheduler", {}),
+    "Stable Diffusion 3, Euler": ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
+}
+# With these a scheduler makes its own grid of the one that it is given.
+_OWN = ("karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas", "flow_sigmas", "dynamic_shifting")
+
 
 @dataclass(frozen=True)
 class Interval:
     """The log-snr from `first`, the most noise, to `last`, the least; both belong to it.
 
-    Raises InputError unless both are finite and `first` is below `last`. Where a method takes a diffusers scheduler, it
-    raises InputError for one that `companion.models.schedules` does not know, and for a network that was trained on
-    none of the interval; an end that it was not trained on is moved to the last noise that it was.
+    Raises InputError unless both are finite and `first` is below `last`. What takes a diffusers scheduler raises it for
+    one that `companion.models.schedules` does not know, and for a network that was trained on nothing of the interval;
+    an end that it was not trained on is moved to the last noise that it was.
 
     >>> import diffusers
     >>> scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -42,9 +55,10 @@ class Interval:
     last: float
 
     def __post_init__(self) -> None:
-        ends = numbers("interval", (self.first, self.last), "two finite log-snr, the first below the last", np.isfinite)
+        expected = "two finite log-snr, the first below the last"
+        ends = numbers("interval", (self.first, self.last), expected, np.isfinite)
         if not ends[0] < ends[1]:
-            raise InputError("interval", (self.first, self.last), "two finite log-snr, the first below the last")
+            raise InputError("interval", (self.first, self.last), expected)
 
     @property
     def sigma(self) -> tuple[float, float]:
@@ -54,7 +68,7 @@ class Interval:
 
     def timesteps(self, scheduler: Any) -> list[float]:
         """The least and the largest timestep inside, for a network that was trained with this scheduler."""
-        from companion.models.schedules import schedule_of  # here, so that a profile waits for no diffusers
+        from companion.models.schedules import schedule_of
 
         schedule = schedule_of(scheduler)
         lowest, highest = schedule.log_snr_range
@@ -74,14 +88,13 @@ class Interval:
     def fractions(self, scheduler: Any) -> tuple[float, float]:
         """`start` and `stop` of diffusers' own guiders, which act from step int(start n) to before step int(stop n).
 
-        In halves of a step, which that rounding takes to the step meant: k / n falls short of k in some binary
-        fractions. (0, 0) where no step lies inside. A solver that asks its network twice a step counts calls where its
-        guider counts steps, and no fraction is right for both: `companion.guiders.GuidanceByNoise` is.
+        They lie half a step off, because int(k / n * n) is k - 1 for some k and n; (0, 0) where no step lies inside. A
+        solver that asks its network twice a step counts calls where its guider counts steps, and no fraction is right
+        for both: `companion.guiders.GuidanceByNoise` is.
         """
-        inside = np.flatnonzero(self.steps(scheduler))
+        inside, count = np.flatnonzero(self.steps(scheduler)), len(scheduler.timesteps)
         if len(inside) == 0:
             return 0.0, 0.0
-        count = len(scheduler.timesteps)
         return float(inside[0] + 0.5) / count, min(float(inside[-1] + 1.5) / count, 1.0)
 
 
@@ -91,7 +104,7 @@ def timesteps_of(scheduler: Any, log_snr: ArrayLike) -> list[float]:
     Raises InputError for log-snr that it was not trained on, and as `companion.models.schedules.schedule_of`.
 
     >>> import diffusers
-    >>> timesteps_of(diffusers.FlowMatchEulerDiscreteScheduler(), [-2.0, 0.0]) # doctest: +ELLIPSIS
+    >>> timesteps_of(diffusers.FlowMatchEulerDiscreteScheduler(), [-2.0, 0.0])  # doctest: +ELLIPSIS
     [731.05..., 500.0]
     """
     from companion.models.schedules import schedule_of
@@ -100,56 +113,14 @@ def timesteps_of(scheduler: Any, log_snr: ArrayLike) -> list[float]:
     return found
 
 
-_LATENT = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
-_COMMON: dict[str, tuple[str, dict[str, Any]]] = {
-    "Stable Diffusion 1, 2, DDIM": ("DDIMScheduler", _LATENT),
-    "Stable Diffusion XL, Euler": ("EulerDiscreteScheduler", {**_LATENT, "timestep_spacing": "leading"}),
-    "Stable Diffusion, DPM-Solver++": ("DPMSolverMultistepScheduler", {**_LATENT, "use_karras_sigmas": True}),
-    "Stable Diffusion, Heun": ("HeunDiscreteScheduler", _LATENT),
-    "DiT, DDIM": ("DDIMScheduler", {}),
-    "Stable Diffusion 3, Euler": ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
-}
-
-
-def on_common_schedulers(interval: Interval, steps: int) -> dict[str, dict[str, Any]]:
-    """What an interval is under the schedulers that common pipelines have, for a number of steps: plain numbers.
-
-    By the scheduler's name, `timesteps`, the number of `calls` of the network, the `first` and the `last` of them that
-    lie inside, from 1 (None where none does), and `start` and `stop` (`Interval.fractions`; None for a solver of second
-    order). Nothing for a schedule that the interval does not meet. Raises InputError for steps not from 1 to 1000.
-
-    >>> on_common_schedulers(Interval(-2.0, 1.0), 20)["Stable Diffusion 3, Euler"]["last"]
-    16
-    """
-    import diffusers
-
-    steps, found = whole_number("steps", steps, 1, 1000), dict[str, dict[str, Any]]()
-    for name, (kind, options) in _COMMON.items():
-        with catch_warnings():
-            simplefilter("ignore", DeprecationWarning)  # of how some schedulers make an array of a tensor
-            scheduler = getattr(diffusers, kind)(**options)
-            scheduler.set_timesteps(steps)
-        with suppress(InputError):  # the interval does not meet this schedule
-            told, inside = interval.timesteps(scheduler), np.flatnonzero(interval.steps(scheduler)) + 1
-            ends = {"first": int(inside[0]), "last": int(inside[-1])} if len(inside) else {"first": None, "last": None}
-            start, stop = interval.fractions(scheduler) if scheduler.order == 1 else (None, None)
-            found[name] = {"timesteps": told, "calls": len(scheduler.timesteps), **ends, "start": start, "stop": stop}
-    return found
-
-
-# What makes its own grid of what it is given, or of the number of steps.
-_OWN_GRIDS = ("karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas", "flow_sigmas", "dynamic_shifting")
-
-
 def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
     """A grid of log-snr (steps,), increasing, as the argument of a pipeline, or of `set_timesteps`, that asks for it.
 
     `sigmas` for EulerDiscreteScheduler, in its frame x_0 + sigma eps and with the last zero, which it asks for, and for
     FlowMatchEulerDiscreteScheduler, which adds the zero and moves a given sigma to shift sigma / (1 + (shift - 1)
-    sigma), so that the inverse is given; whole `timesteps` for others.
-    Raises InputError for a scheduler that takes no grid, as DDIM and PNDM, or that makes its own of one (Karras' noise
-    levels, dynamic shifting), for log-snr that do not increase, that the network was not trained on, or two of which
-    are one timestep.
+    sigma), so that the inverse is given; whole `timesteps` for others. Raises InputError for a scheduler that takes no
+    grid, as DDIM and PNDM, or that makes its own of one (Karras' noise levels, dynamic shifting), for log-snr that do
+    not increase or that the network was not trained on, and where two of them are one timestep.
 
     >>> import diffusers
     >>> scheduler_grid(diffusers.EulerDiscreteScheduler(), [-2.0, 0.0])
@@ -164,9 +135,9 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
     if levels.ndim != 1 or not np.all(np.diff(levels) > 0.0):
         raise InputError("log_snr", log_snr, "log-snr that increase")
     told = np.array(timesteps_of(scheduler, levels))
-    own = next((key for key in [*(f"use_{each}" for each in _OWN_GRIDS), "shift_terminal"] if config.get(key)), None)
-    if own:
-        raise InputError(own, config[own], f"nothing: {kind} would make its own grid of the one it is given")
+    for key in (*(f"use_{each}" for each in _OWN), "shift_terminal"):
+        if config.get(key):
+            raise InputError(key, config[key], f"nothing: {kind} would make its own grid of the one it is given")
     if kind == "EulerDiscreteScheduler":
         return {"sigmas": np.append(noise_of(levels), 0.0)}
     if kind == "FlowMatchEulerDiscreteScheduler":
@@ -177,4 +148,32 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
     whole = told.round()
     if not np.all(np.diff(whole) < 0.0):
         raise InputError("log_snr", f"a grid of {len(levels)} steps", "fewer: two of them are one timestep")
-    return {"timesteps": whole.astype(np.int64)}
+    return {"timesteps": whole}
+
+
+def on_common_schedulers(interval: Interval, steps: int) -> dict[str, dict[str, Any]]:
+    """What an interval is under the schedulers of common pipelines that meet it, for a number of steps: plain numbers.
+
+    By name, `timesteps`, the number of `calls` of the network, the first and the last of them `inside`, from 1, or
+    None, and `fractions`, None for a solver of second order. Raises InputError for steps not from 1 to 1000.
+
+    >>> on_common_schedulers(Interval(-2.0, 1.0), 20)["Stable Diffusion 3, Euler"]["inside"]
+    [11, 16]
+    """
+    import diffusers
+
+    steps, found = whole_number("steps", steps, 1, 1000), dict[str, dict[str, Any]]()
+    for name, (kind, options) in _COMMON.items():
+        with catch_warnings():
+            simplefilter("ignore", DeprecationWarning)  # of how some schedulers make an array of a tensor
+            scheduler = getattr(diffusers, kind)(**options)
+            scheduler.set_timesteps(steps)
+        with suppress(InputError):  # the interval does not meet this schedule
+            inside = np.flatnonzero(interval.steps(scheduler)) + 1
+            found[name] = {
+                "timesteps": interval.timesteps(scheduler),
+                "calls": len(scheduler.timesteps),
+                "inside": inside[[0, -1]].tolist() if len(inside) else None,
+                "fractions": interval.fractions(scheduler) if scheduler.order == 1 else None,
+            }
+    return found
