@@ -94,6 +94,30 @@ def test_several_partitions_come_from_one_run_as_from_python(tmp_path, capsys):
     ]
 
 
+def test_guided_paths_are_asked_for_as_in_python(tmp_path, capsys):
+    asked = ["--partition", "3|8", "--guidance", "3", "--interval", "-2.5,0.5", "--samples", "16", "--levels", "8"]
+    assert cli.main(["profile", *asked, "--out", str(tmp_path)]) == 0
+    output, found = capsys.readouterr().out, Profile.load(tmp_path / "profile.json")
+    rule = companion.guided(load("digits"), 3.0, (-2.5, 0.5))
+    same = profile(rule, "3|8", tmp_path, samples=16, levels=8)
+    assert same.as_dict() == found.as_dict() and found.quantity == "cross entropy"
+    assert output.startswith("3|8, guided by 3 at -2.5 to 0.5 in digits") and (tmp_path / "profile.png").is_file()
+    assert cli.main(["profile", "--partition", "3|8", "--samples", "16", "--levels", "8", "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "guidance is None, expected {'weight': 3.0, 'interval': [-2.5, 0.5]}" in line
+
+
+def test_a_model_without_a_null_class_is_not_guided(tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(Path(companion.__file__).parent / "models" / "weights" / "digits", folder)
+    said = json.loads((folder / "companion.json").read_text()) if (folder / "companion.json").exists() else {}
+    (folder / "companion.json").write_text(json.dumps(said | {"has_null": False, "classes": [*map(str, range(11))]}))
+    asked = ["--model", str(folder), "--partition", "3|8", "--guidance", "2", "--out", str(tmp_path / "out")]
+    assert main([*SMALL, *asked]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected one with an unconditional branch" in line and not (tmp_path / "out").exists()
+
+
 def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
     folder = save_tiny("stable diffusion", tmp_path / "model")
     prompts = ["--prompt", "a cab", "--prompt", "a bad"]
@@ -126,6 +150,10 @@ def test_a_pipelines_classes_are_its_prompts(tmp_path, capsys):
         (["--partition", "3|8", "--samples", "3"], "samples is 3, expected a whole number of at least 4"),
         (["--partition", "3|8", "--model", "nowhere"], "nowhere"),
         (["--partition", "3|8", "--prompt", "a cab"], "prompts is "),
+        (["--partition", "3|8", "--guidance", "nan"], "weight is nan, expected a finite number"),
+        (["--partition", "3|8", "--interval", "-2.5,0.5"], "--interval is -2.5,0.5, expected --guidance, a weight"),
+        (["--partition", "3|8", "--guidance", "3", "--interval", "-.5,-2.5"], "interval is (-0.5, -2.5), expected two"),
+        (["--partition", "3|8", "--guidance", "3", "--interval", "-12,0"], "in the model's range, -10.118 to 9.210"),
         (["--partition", "3|8", "--device", "cuda:99"], "device is cuda:99, expected a device"),
         (["--partition", "3|8", "--device", "moon"], "device is moon, expected a device"),
         (["--partition", "3|8", "--device", "meta"], "device is meta, expected a device"),
@@ -147,6 +175,7 @@ def test_bad_input_is_one_line_and_no_file(tmp_path, capsys, arguments, expected
         ([], "COMMAND"),
         ([*SMALL], "--partition"),
         ([*SMALL, "--partition", "3|8", "--levels", "few"], "--levels: invalid int value: 'few'"),
+        ([*SMALL, "--partition", "3|8", "--interval", "-2.5"], "-2.5 is no pair of log-snr, such as -2.5,0.5"),
         ([*SMALL, "--partition", "3|8", "--method", "best"], "'best' (choose from"),
         (["train", "digits", "--fast"], "--fast"),
     ],
