@@ -68,20 +68,20 @@ def test_two_equal_classes_are_the_binary_integral(dimension, weight):
     np.testing.assert_allclose(mixture.production(LEVELS), per_log_snr, atol=1e-10, rtol=0.0)
 
 
-def test_point_and_wide_class_against_adaptive_quadrature():
-    mixture = isotropic_mixture([[0.0], [0.5]], [0.0, 1.0], [0.3, 0.7])
+@pytest.mark.parametrize("width", [0.0, 0.02])
+def test_narrow_and_wide_class_against_adaptive_quadrature(width):
+    mixture = isotropic_mixture([[0.0], [0.5]], [width, 1.0], [0.3, 0.7])
     for level in (-4.0, 0.0, 4.0, 8.0):
         sigma = float(noise_of(level))
-        bells = stats.norm([0.0, 0.5], np.sqrt(np.array([0.0, 1.0]) ** 2 + sigma**2))
+        narrow, wide = np.hypot([width, 1.0], sigma)
+        bells = stats.norm([0.0, 0.5], [narrow, wide])
 
         def integrand(x, bells=bells):
             joint = np.array([0.3, 0.7]) * bells.pdf(x)
             share = joint / joint.sum()
             return -joint.sum() * (share * np.log(np.maximum(share, 1e-300))).sum()
 
-        pieces = np.unique(
-            np.r_[np.linspace(-9.0, 9.0, 13) * sigma, np.linspace(-9.0, 10.0, 13) * np.hypot(1.0, sigma)]
-        )
+        pieces = np.unique(np.r_[np.linspace(-9.0, 9.0, 13) * narrow, np.linspace(-9.0, 10.0, 13) * wide])
         ends = list(itertools.pairwise(pieces))
         truth = sum(integrate.quad(integrand, a, b, epsabs=1e-13)[0] for a, b in ends)
         assert float(mixture.entropy(level)) == pytest.approx(truth, abs=1e-9)

@@ -380,6 +380,7 @@ REFUSED = {
     "few timesteps": ({**PNDM, "num_train_timesteps": 10}, r"at log-snr 2\.24 at the last of 10 timesteps"),
     "no timesteps": ({**PNDM, "num_train_timesteps": 0}, "num_train_timesteps is 0"),
     "half a timestep": ({**PNDM, "num_train_timesteps": 10.5}, r"num_train_timesteps is 10\.5"),
+    "a timestep too many": ({**FLOW, "num_train_timesteps": 100_001}, "num_train_timesteps is 100001"),
     "timesteps without end": ({**PNDM, "num_train_timesteps": 10**12}, "num_train_timesteps is 1000000000000"),
     "timesteps unsaid": ({**PNDM, "num_train_timesteps": None}, "num_train_timesteps is None"),
     "no betas": ({**PNDM, "trained_betas": []}, r"trained_betas is of shape \(0,\)"),
@@ -403,6 +404,10 @@ def test_schedules_that_have_no_place_are_refused(name):
     config, said = REFUSED[name]
     with pytest.raises(InputError, match=said):
         schedule_of(config)
+
+
+def test_as_many_timesteps_as_are_allowed():
+    assert len(schedule_of({**FLOW, "num_train_timesteps": 100_000}).clock) == 99_999  # the last has no signal
 
 
 def test_whole_timesteps_are_the_nearest():
