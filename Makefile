@@ -10,7 +10,7 @@ test:          ## lint, types, unit tests, every chapter, the pages and their ch
 kernels:       ## the tests of networks under other processors' arithmetic, one thread and two; KERNEL=oldest-1 alone
 	@sh tools/run.sh kernels $(KERNEL)
 
-diffusers:     ## the tests of adapters and guiders under the oldest and the newest diffusers; VERSION=0.42.1 alone
+diffusers:     ## the tests of adapters and guiders under the oldest and the newest diffusers; VERSION=oldest alone
 	@sh tools/run.sh diffusers $(VERSION)
 
 editions:      ## write the Colab edition of every chapter from its text

@@ -128,7 +128,7 @@ def make_diffusers(version: str = "", *beside: str) -> None:
         # Elsewhere than in this folder, whose settings for the lock leave out what torch's CUDA build needs.
         settings = ["--directory", tempfile.gettempdir(), "--quiet", "--python", str(environment)]
         settings += ["--resolution", resolution]
-        pinned = [f"diffusers=={version}", *beside] if version else []
+        pinned = [] if name in ("oldest", "newest") else [f"diffusers=={name}", *beside]
         if _python("-m", "uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)) or _python(
             "-m", "uv", "pip", "install", *settings, *asked, *pinned
         ):

@@ -29,6 +29,7 @@ _COMMON: dict[str, tuple[str, dict[str, Any]]] = {
     "DiT, DDIM": ("DDIMScheduler", {}),
     "Stable Diffusion 3, Euler": ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
 }
+_SIGMAS = ("EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler")
 # With these a scheduler makes its own grid of the one that it is given.
 _OWN = ("karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas", "flow_sigmas", "dynamic_shifting")
 
@@ -134,17 +135,17 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
     levels = numbers("log_snr", log_snr, "log-snr that increase", np.isfinite)
     if levels.ndim != 1 or not np.all(np.diff(levels) > 0.0):
         raise InputError("log_snr", log_snr, "log-snr that increase")
-    told = np.array(timesteps_of(scheduler, levels))
+    if kind not in _SIGMAS and "timesteps" not in signature(scheduler.set_timesteps).parameters:
+        raise InputError("scheduler", kind, "one that takes noise levels, as Euler's does")
     for key in (*(f"use_{each}" for each in _OWN), "shift_terminal"):
         if config.get(key):
             raise InputError(key, config[key], f"nothing: {kind} would make its own grid of the one it is given")
-    if kind == "EulerDiscreteScheduler":
+    told = np.array(timesteps_of(scheduler, levels))
+    if kind == _SIGMAS[0]:
         return {"sigmas": np.append(noise_of(levels), 0.0)}
-    if kind == "FlowMatchEulerDiscreteScheduler":
+    if kind == _SIGMAS[1]:
         moved, shift = told / config.num_train_timesteps, config.shift
         return {"sigmas": moved / (shift - (shift - 1.0) * moved)}
-    if "timesteps" not in signature(scheduler.set_timesteps).parameters:
-        raise InputError("scheduler", kind, "one that takes noise levels, as Euler's does")
     whole = told.round()
     if not np.all(np.diff(whole) < 0.0):
         raise InputError("log_snr", f"a grid of {len(levels)} steps", "fewer: two of them are one timestep")
