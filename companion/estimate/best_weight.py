@@ -14,6 +14,7 @@ from companion.estimate.noise import check_seed, path_noise
 from companion.estimate.paths import check_levels, predict
 from companion.estimate.plan import BLOCK, Data
 from companion.forward import noise_of
+from companion.guidance import unguided
 
 __all__ = ["BestWeight", "best_weight"]
 
@@ -41,8 +42,8 @@ def best_weight(model: Denoiser, data: Data, log_snr: ArrayLike, seed: int = 0) 
     The means are over real samples x_0 with their classes c, noised by the exact chain to each log-snr (levels,), which
     increases; D_0 is the model's null branch. A model whose branches are posterior means of the data's law has w* = 1.
     Errors are those of a ratio of means, over the samples; the gain is less their square, so that chance gains nothing.
-    Raises InputError for a model without a null branch, data that are not of its shape and classes, fewer than two
-    samples, branches that agree on all samples, and as `check_levels`, `check_seed` and `predict` do.
+    Raises InputError for a model without a null branch or guided already, data that are not of its shape and classes,
+    fewer than two samples, branches that agree on all samples, and as `check_levels`, `check_seed` and `predict` do.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.5)
@@ -51,7 +52,7 @@ def best_weight(model: Denoiser, data: Data, log_snr: ArrayLike, seed: int = 0) 
     True
     """
     levels, classes = check_levels(model, log_snr), len(model.classes)
-    if not model.has_null:
+    if not unguided(model).has_null:
         raise InputError("the null branch", "asked for", "a model with a null class")
     if data.samples.shape[1:] != model.shape or len(data.samples) < 2:
         shape = f"at least two samples of shape {model.shape}"

@@ -98,13 +98,35 @@ def log_density(start: Tensor, log_det: Tensor, sigma: float) -> Tensor:
     return log_det - 0.5 * (start / sigma).square().sum(dim=1) - dimension * math.log(sigma * math.sqrt(2.0 * math.pi))
 
 
+def states_of(
+    law: GaussianMixture, condition: int | None, sigma: float = 0.0, nodes: int = 150
+) -> tuple[Tensor, Tensor]:
+    """States (n, d) of a class of a mixture, or of the whole, noised to `sigma`, and weights (n,) that make E_p a sum.
+
+    Around each component lies a trapezoidal rule with `nodes` steps along each axis, in one dimension or two.
+
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> x, weights = states_of(isotropic_mixture([[-1.0], [1.0]], 0.3), None, 0.4)
+    >>> round(float(weights @ x[:, 0] ** 2), 9)                                          # 1 + 0.3^2 + 0.4^2
+    1.25
+    """
+    units, shares = map(torch.from_numpy, normal_rule(nodes, law.shape[0]))
+    everything = torch.arange(len(law.means))
+    components = everything if condition is None else everything[law.component_classes == condition]
+    states = []
+    for c in components.tolist():
+        offset = units * law.deviations[c].hypot(units.new_tensor(sigma))
+        states.append(law.means[c] + (offset if law.axes is None else offset @ law.axes[c].T))
+    weights = law.component_weights[components]
+    return torch.cat(states), torch.outer(weights / weights.sum(), shares).ravel()
+
+
 def divergence(
     law: GaussianMixture, condition: int | None, log_q: Callable[[Tensor], Tensor], sigma: float = 0.0, nodes: int = 150
 ) -> float:
     """KL(p || q) = E_p [log p - log q] in nats, p a class of a mixture, or the whole, noised to level `sigma`.
 
-    `log_q` takes states (n, d) to (n,). The mean is a sum over `nodes` trapezoids along each axis of each component, in
-    one dimension or two.
+    `log_q` takes states (n, d) to (n,); the mean is the sum over `states_of`.
 
     >>> from companion.exact.mixtures import isotropic_mixture
     >>> pair = isotropic_mixture([[-1.0], [1.0]], 1.0)
@@ -112,16 +134,8 @@ def divergence(
     >>> round(divergence(pair, 0, moved), 9)
     2.0
     """
-    units, shares = map(torch.from_numpy, normal_rule(nodes, law.shape[0]))
-    components = range(len(law.means)) if condition is None else torch.nonzero(law.component_classes == condition)
-    total, weight = 0.0, 0.0
-    for c in map(int, components):
-        offset = units * torch.hypot(law.deviations[c], torch.tensor(sigma, dtype=units.dtype))
-        x = law.means[c] + (offset if law.axes is None else offset @ law.axes[c].T)
-        surplus = law.log_density(x, x.new_full((len(x),), sigma), condition) - log_q(x)
-        total += float(law.component_weights[c]) * float(shares @ surplus)
-        weight += float(law.component_weights[c])
-    return total / weight
+    x, weights = states_of(law, condition, sigma, nodes)
+    return float(weights @ (law.log_density(x, x.new_full((len(x),), sigma), condition) - log_q(x)))
 
 
 def _taken(step: Step, denoise: Denoise, sigma: float, following: float, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from companion.errors import InputError
 from companion.estimate.best_weight import best_weight
 from companion.estimate.plan import Data
 from companion.exact.mixtures import isotropic_mixture
+from companion.guidance import guided
 
 THREE = isotropic_mixture([[-2.0, 0.0], [0.0, 1.0], [3.0, 0.0]], [0.5, 1.0, 0.5], [0.5, 0.3, 0.2])
 LEVELS = np.linspace(-4.0, 2.0, 4)
@@ -106,6 +107,7 @@ def test_bad_input():
     without_null = FunctionDenoiser(lambda x, sigma, z: x, (2,), ("a", "b", "c"), dtype=torch.float64)
     alike = defective(lambda x, sigma, z: 0.5 * x)
     for model, given, levels, said in [
+        (guided(THREE, 2.0), data, LEVELS, "guided"),
         (without_null, data, LEVELS, "the null branch is asked for"),
         (THREE, Data(data.samples[:, :1], data.labels), LEVELS, r"samples of data is of shape \(10, 1\)"),
         (THREE, Data(data.samples[:1], data.labels[:1]), LEVELS, "at least two samples"),
