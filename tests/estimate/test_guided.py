@@ -22,6 +22,7 @@ from companion.estimate.plan import DEFAULT, PUBLISHED, Data
 from companion.estimate.result import Profile
 from companion.estimate.run import Run
 from derivations.guidance.half_levels import cross_entropy, half_level, posterior_entropy
+from derivations.guidance.many_classes import cross_entropy_of_paths
 
 PAIR = companion.isotropic_mixture([[-1.0], [1.0]], 0.0)  # kappa = 4 snr
 MEANS, WIDTHS = np.array([-1.5, 0.0, 1.2]), np.array([0.3, 0.6, 0.2])
@@ -119,6 +120,18 @@ def test_curves_are_those_of_the_backward_equation(model, asked, sides, weight, 
             assert abs(at - truth) < 4.0 * se + 1.5e-3
     assert found.certificate["agreement"].verdict != "fails"
     assert [found.certificate[name].verdict for name in ("null branch", "calibration")] == ["not measured"] * 2
+
+
+def test_of_ten_classes_each_path_is_guided_towards_its_own():
+    """At the true prior the paths of class 0 are as surprised at "0|others" as paths that the chapter draws otherwise,
+    within 4 standard errors of both and 2e-3 for the steps of either. Ten points one apart: kappa is the snr."""
+    model, grid = companion.isotropic_mixture(np.sqrt(0.5) * np.eye(10), 0.0), np.linspace(-7.0, 0.7, 40)
+    run = Run(companion.guided(model, 2.0), "0|others", log_snr=grid, samples=1500, block=1500, prior="true")
+    (measured,) = gather(run.plan, [measure_block(run.model, run.plan, 0)])
+    own, kappa = measured.entropy_of_path[measured.stratum == 0][:, -1], np.exp(0.7)
+    drawn = cross_entropy_of_paths(np.linspace(0.0, kappa, 61)[1:], 2.0, 10, 10_000, np.random.default_rng(0))
+    error = np.hypot(own.std() / np.sqrt(len(own)), drawn.standard_error[-1])
+    assert abs(own.mean() - drawn.cross_entropy[-1]) < 4.0 * error + 2e-3
 
 
 def test_the_error_of_the_steps_falls_by_four_where_their_number_doubles_and_edges_cost_no_more():
