@@ -16,11 +16,14 @@ from scipy.special import expit, logsumexp
 
 import companion
 from companion.denoiser import FunctionDenoiser
+from companion.entropy import NULL
 from companion.errors import InputError
-from companion.estimate.measure import gather, measure_block
+from companion.estimate.measure import gather, integral, measure_block
+from companion.estimate.paths import Paths, trajectories
 from companion.estimate.plan import DEFAULT, PUBLISHED, Data
 from companion.estimate.result import Profile
 from companion.estimate.run import Run
+from companion.guidance import Guidance
 from derivations.guidance.half_levels import cross_entropy, half_level, posterior_entropy
 from derivations.guidance.many_classes import cross_entropy_of_paths
 
@@ -192,15 +195,52 @@ def _counting(asked):
     return FunctionDenoiser(function, (1,), PAIR.classes, has_null=True, dtype=torch.float64, digest="pair")
 
 
-@pytest.mark.parametrize(("asked", "of_null"), [("0|1", 0), ("0|null", 1)])
-def test_the_null_is_asked_once_more_where_a_level_is_guided(asked, of_null):
+@pytest.mark.parametrize(
+    ("asked", "interval", "nulls"),
+    [
+        ("0|1", (-2.0, 2.0), [-2.0, 0.0]),
+        (
+            "0|1",
+            None,
+            [-4.0, -4.0, -2.0, 0.0, 2.0],
+        ),  # the start from nothing is guided as the first level
+        ("0|null", (-2.0, 2.0), [-4.0, -4.0, -2.0, 0.0, 2.0]),
+    ],
+)
+def test_the_null_is_asked_once_more_where_a_level_is_guided(asked, interval, nulls):
     calls, levels = [], np.array([-4.0, -2.0, 0.0, 2.0])
-    model = _counting(calls)
-    run = Run(companion.guided(model, 3.0, (-2.0, 2.0)), asked, log_snr=levels, samples=10)
+    run = Run(companion.guided(_counting(calls), 3.0, interval), asked, log_snr=levels, samples=10)
     measure_block(run.model, run.plan, 0)
-    nulls = [round(level, 6) for level, null, _ in calls if null]
-    assert nulls == ([-4.0, -4.0, -2.0, 0.0, 2.0] if of_null else [-2.0, 0.0])
+    assert [round(level, 6) for level, null, _ in calls if null] == nulls
     assert sum(count for *_, count in calls) == run.plan.evaluations == run.evaluations
+
+
+def test_the_drift_is_not_predicted_across_an_edge():
+    """dy - dB is u dsnr at the two levels where guidance sets in and ends, and E dsnr elsewhere, to rounding; y from
+    the prediction of class 0, which is affine in x, and dB from the same paths without guidance."""
+    paths = Paths((0, 1, NULL), [0, 1, 1], np.linspace(-3.0, 3.0, 9), 3, from_nothing=False, predicted=True)
+    rule = Guidance(np.zeros(1), np.full(1, 4.0), (-0.75, 1.5))
+    moved = []
+    for some, weight in ((paths, np.ones(9)), (replace(paths, guidance=rule), rule.weight(paths.log_snr))):
+        run = trajectories(UNEQUAL, some)
+        d, snr, step = run.predictions[..., 0], run.snr[:, None], run.dsnr[:, None]
+        y = snr * (-0.5 + (d[:, 0] + 0.5) * (0.16 + 1.0 / snr) / 0.16)
+        u = d[:, 2] + torch.from_numpy(weight)[:, None] * (d[:, [0, 1, 1], [0, 1, 2]] - d[:, 2])
+        share = 0.5 * step[:-2] / step[1:-1]
+        if some is not paths:
+            share[[each - 1 for each in rule.jumps(paths.log_snr)]] = 0.0
+        drift = torch.cat([u[:1], u[1:-1] + share * (u[1:-1] - u[:-2])])
+        moved.append(y.diff(dim=0) - step[:-1] * drift)
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-9, atol=1e-9)
+
+
+def test_the_production_is_integrated_on_either_side_of_its_jumps():
+    """A parabola with two jumps, to rounding but for the two steps that lead to them, which know their left ends."""
+    levels = np.concatenate([np.linspace(-4.0, -2.01, 9), np.linspace(-2.0, 0.99, 12), np.linspace(1.0, 3.0, 7)])
+    plan = Run(companion.guided(PAIR, 3.0, (-2.0, 1.0)), "0|1", log_snr=levels, samples=4).plan
+    values = (levels**2 + 5.0 * ((levels >= -2.0) & (levels < 1.0)))[None]
+    assert integral(values, plan)[0] == pytest.approx((3.0**3 + 4.0**3) / 3.0 + 15.0, abs=1e-3)
+    assert plan.jumps == [9, 21]
 
 
 def test_paths_of_the_null_branch_are_not_guided_and_the_floor_is_not_judged_beside_it():
