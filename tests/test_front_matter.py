@@ -169,7 +169,12 @@ def numbers_of(cell: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("page", "last"), [("equations_of_the_paper.md", 111), ("equations_of_information_dynamics.md", 100)]
+    ("page", "last"),
+    [
+        ("equations_of_the_paper.md", 111),
+        ("equations_of_information_dynamics.md", 100),
+        ("equations_of_separability.md", 70),
+    ],
 )
 def test_every_equation_of_a_paper_has_one_line(page, last):
     rows = [row for row in rows_of(text_of(page)) if len(row) == 4]

@@ -81,7 +81,7 @@ def test_prop_joint_rate_is_the_distance_of_the_scores():
     assert abs(values.mean() - joint.information_rate(q)) < 4.0 * values.std() / np.sqrt(len(x))
 
 
-def test_thm_guided_determinant():
+def test_thm_joint_determinant():
     """Determinants of the propagated root against Liouville's, three conditions, three noises, three weights."""
     for conditions, noise in PAPER:
         joint = example(25, conditions, noise, seed=0)
@@ -90,7 +90,7 @@ def test_thm_guided_determinant():
             assert law_of(joint, weight).log_determinant == pytest.approx(expected, abs=CLOSE)
 
 
-def test_thm_guided_determinant_needs_the_root():
+def test_thm_joint_determinant_needs_the_root():
     """Integrated as a covariance, the determinant of the same law is off by more than a nat at a tolerance of 1e-8."""
     joint = example(25, 5, 1.0, seed=0)
     exact = joint.log_determinant - 12.0 * joint.information()
@@ -106,7 +106,7 @@ def test_no_guidance_gives_the_law_back():
         np.testing.assert_allclose(same.gain, joint.gain, atol=1e-8)
 
 
-def test_thm_guided_information():
+def test_thm_joint_information():
     """I_w = w I_0 + what the marginal gained; its slope per I_0 for the paper's dimensions and three noises."""
     weights = [1.0, 2.0, 7.0]
     for conditions, noise in PAPER:
@@ -121,7 +121,7 @@ def test_thm_guided_information():
         assert np.all((slopes > 0.95) & (slopes < 1.10))
 
 
-def test_thm_guided_information_of_known_numbers():
+def test_thm_joint_information_of_known_numbers():
     """Numbers of an independent prototype, two decimals."""
     five, fifteen = example(25, 5, 1.0, seed=0), example(25, 15, 1.0, seed=0)
     flow = [law_of(five, weight).information() for weight in (1.0, 2.0, 4.0, 7.0)]
@@ -132,7 +132,7 @@ def test_thm_guided_information_of_known_numbers():
     assert law_of(five, 7.0).information(0.1) == pytest.approx(11.7, abs=0.06)
 
 
-def test_cor_guided_slope_tends_to_the_information():
+def test_cor_joint_growth_of_matrices():
     """The steps of I_w come ever closer to I_0, and the marginal stays bounded away from singular."""
     joint = random_joint(6, 2, 0.8, seed=4)
     weights = np.array([10.0, 11.0, 40.0, 41.0, 160.0, 161.0])
@@ -143,7 +143,7 @@ def test_cor_guided_slope_tends_to_the_information():
     assert np.all(np.ptp(sizes, axis=0) < 0.5 * sizes[-1])
 
 
-def test_thm_guided_line():
+def test_thm_joint_line():
     """Closed forms against propagated matrices where covariances commute: three directions, one of them unseen."""
     joint = commuting([0.5, 1.0, 2.0])
     nats = 0.5 * np.log1p(np.array([0.5, 1.0, 2.0]) ** -2)
@@ -157,7 +157,7 @@ def test_thm_guided_line():
             np.testing.assert_allclose(np.sort(stretched), np.sort(stretch(nats, weight, churn)), atol=CLOSE)
 
 
-def test_thm_guided_line_is_a_hypergeometric_function():
+def test_thm_joint_line_is_a_hypergeometric_function():
     nats, weight = np.array([0.05, 1.0, 3.0]), 6.5
     shared = -np.expm1(-2.0 * nats)
     for churn in (0.1, 0.5, 1.0):
@@ -168,7 +168,7 @@ def test_thm_guided_line_is_a_hypergeometric_function():
         np.testing.assert_allclose(stretch(nats, weight, churn), slope, rtol=1e-9)
 
 
-def test_cor_guided_growth():
+def test_cor_joint_growth():
     """Without noise a unit of w adds I_0; with any of it, a factor of e in w adds half a nat for each direction."""
     nats = 0.7
     steps = np.diff(guided_information(nats, [300.0, 301.0]))
@@ -183,7 +183,7 @@ def test_cor_guided_growth():
     assert grown == pytest.approx(2.0 * 0.5 * np.log(3.0), rel=0.05)  # two directions
 
 
-def test_prop_guided_relation():
+def test_prop_joint_relation():
     """Strong guidance undoes the channel without its noise: x = y/a, spread over more than the data."""
     joint = observed([[1.0]], [[0.8]], 0.6)
     law = guided(joint, 200.0)
@@ -192,7 +192,7 @@ def test_prop_guided_relation():
     assert guided(joint, 200.0, 1.0).gain[0, 0] == pytest.approx(1.0 / 0.8, rel=1e-9)  # of order rho^w
 
 
-def test_prop_guided_floor():
+def test_prop_joint_floor():
     """Seen in noise of a tenth, the information changes by less than 5% from w = 4 to 15; d_Y = 5 stops first."""
     share = []
     for conditions in (5, 15):
@@ -202,10 +202,16 @@ def test_prop_guided_floor():
         assert np.abs(seen[1:] / seen[1] - 1.0).max() < 0.05
         assert laws[-1].information() > 14.0 * joint.information()
         share.append(seen[0] / seen[1])
+        for law in laws:
+            signal = np.linalg.eigvalsh(law.gain @ law.condition @ law.gain.T)
+            assert law.information(0.1) <= 0.5 * np.log1p(np.maximum(signal, 0.0) / 0.01).sum()
     assert share[0] > share[1] + 0.05
+    pair = observed([[1.0]], [[0.8]], 0.6)
+    limit = 0.5 * np.log1p(1.5625 / 0.01)  # u / (1 - rho) is 1 + 0.36/0.64
+    assert guided(pair, 400.0).information(0.1) == pytest.approx(limit, abs=5e-3)  # of order 1/w
 
 
-def test_prop_guided_floor_is_not_in_the_samples():
+def test_prop_joint_floor_is_not_in_the_samples():
     """Coarse steps and finite samples do not make the growth stop: covariances of 20000 samples find it."""
     joint = example(25, 5, 1.0, seed=0)
     exact = law_of(joint, 7.0).information()
