@@ -70,27 +70,31 @@ def posterior_entropy(
     return _mean(binary_entropy, kappa, weight, sampler, prior, interval)
 
 
-def half_level(weight: float, sampler: Sampler = "sde", quantity: Quantity = "cross entropy") -> float:
-    """The kappa at which a quantity on guided paths is half of log 2, for two classes equally probable beforehand.
+def half_level(
+    weight: float, sampler: Sampler = "sde", quantity: Quantity = "cross entropy", prior: float = 0.5
+) -> float:
+    """The kappa at which a quantity on guided paths is half of what it is at kappa = 0.
 
     To 1e-9, by the Laplace transform for the "sde" and forward for the "ode". Raises InputError for a weight that is
-    not above 1/2 and at most 10, another sampler, or another quantity. Source: none.
+    not above 1/2 and at most 10, another sampler, another quantity, or a prior that is not between 0.05 and 0.95.
+    Source: none.
 
     >>> round(half_level(4.0), 6), round(half_level(4.0, "ode"), 6)
     (0.63256, 0.578728)
     """
     w = number("weight", weight, "a number above 1/2 and at most 10", lambda each: (each > 0.5) & (each <= 10.0))
+    expected = "a probability between 0.05 and 0.95"
+    start = float(logit(number("prior", prior, expected, lambda each: (each >= 0.05) & (each <= 0.95))))
     if quantity not in ("cross entropy", "posterior entropy"):
         raise InputError("quantity", quantity, '"cross entropy" or "posterior entropy"')
     check_sampler(sampler)
     function = surprise if quantity == "cross entropy" else binary_entropy
+    half = 0.5 * float(function(np.array(start)))
 
     def above_half(kappa: float) -> float:
         if sampler == "sde":
-            found = float(resolvent.expectation(function, kappa, w))
-        else:
-            found = float(flow.expectation(function, [kappa], w)[0])
-        return found - 0.5 * float(np.log(2.0))
+            return float(resolvent.expectation(function, kappa, w, start)) - half
+        return float(flow.expectation(function, [kappa], w, start)[0]) - half
 
     return float(brentq(above_half, 0.1, 100.0, xtol=1e-11))
 

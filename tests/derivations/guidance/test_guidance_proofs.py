@@ -105,8 +105,9 @@ def test_prop_guided_slopes(weight):
             expected = -(2.0 * weight - 1.0) * (1.0 - prior) ** 2 / 2.0
             # Differences from both steps, extrapolated: what is left is of the order weight^2 step^2.
             assert 2.0 * first[0] - first[1] == pytest.approx(expected, rel=1e-3)
-    first = (posterior_entropy([step, 2.0 * step], weight) - math.log(2.0)) / np.array([step, 2.0 * step])
-    assert 2.0 * first[0] - first[1] == pytest.approx(-0.125, rel=1e-3)
+    for sampler in ("sde", "ode"):
+        first = (posterior_entropy([step, 2.0 * step], weight, sampler) - math.log(2.0)) / np.array([step, 2.0 * step])
+        assert 2.0 * first[0] - first[1] == pytest.approx(-0.125, rel=1e-3)
     law = guided_law([0.99, 1.0, 1.01], weight)
     slope = np.diff(law.expectation(surprise)[::2]).item() / 0.02
     doubt = law.expectation(lambda L: expit(-L) ** 2)[1]

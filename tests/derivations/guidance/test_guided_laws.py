@@ -12,6 +12,7 @@ from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
+from companion.guidance import guided
 from derivations.guidance import flow, half_levels, resolvent
 from derivations.guidance.fokker_planck import guided_law
 from derivations.guidance.half_levels import cross_entropy, half_level, posterior_entropy, surprise
@@ -22,7 +23,7 @@ WEIGHTS = (0.7, 2.0, 7.0)
 HALF = 0.5 * math.log(2.0)
 
 
-def test_no_guidance_leaves_the_class_entropy():
+def test_eq_guided_measures_are_the_class_entropy_without_guidance():
     kappa = np.array([0.1, 1.0, 4.0])
     truth = two_gaussians.entropy(kappa)
     for sampler in ("sde", "ode"):
@@ -41,7 +42,7 @@ def test_weight_zero_samples_the_mixture():
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
-def test_two_routes_to_the_stochastic_law(weight):
+def test_eq_guided_hypergeometric_by_two_routes(weight):
     """Fokker-Planck on a circle against hypergeometric functions: nothing in common but the equation."""
     kappa = np.array([0.1, 0.4, 1.0, 3.0])
     for start in (0.0, -1.2):
@@ -83,20 +84,22 @@ def test_half_levels_by_two_routes(sampler, quantity):
         assert value == pytest.approx(HALF, abs=2e-8)
 
 
-def test_guided_paths_of_points_and_of_wide_classes_have_one_law():
+def test_eq_guided_denoiser_draws_paths_of_one_law_for_points_and_wide_classes():
     """Steps of the reverse diffusion of real mixtures, other dimensions and widths, against the law in kappa."""
     generator, count, weight = torch.Generator().manual_seed(0), 4000, 3.0
     for s, direction in ((0.0, [1.0]), (0.7, [0.6, 0.0, 0.8])):
         half = 1.5 * torch.tensor([direction], dtype=torch.float64)
         mixture = isotropic_mixture(torch.cat([half, -half]), s)
+        rule, own = guided(mixture, weight), torch.zeros(count, dtype=torch.long)
         snr = np.geomspace(1e-4, 1.2, 250)
         y = math.sqrt(snr[0]) * torch.randn(count, len(direction), generator=generator, dtype=torch.float64)
         for before, after in pairwise(snr):
             sigma = torch.full((count,), before**-0.5, dtype=torch.float64)
-            null, own = (mixture(y / before, sigma, k) for k in (None, torch.zeros(count, dtype=torch.long)))
             noise = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-            y = y + (after - before) * (null + weight * (own - null)) + math.sqrt(after - before) * noise
+            y = y + (after - before) * rule(y / before, sigma, own) + math.sqrt(after - before) * noise
         sigma = torch.full((count,), snr[-1] ** -0.5, dtype=torch.float64)
+        whole, of_class = (mixture(y / snr[-1], sigma, z) for z in (None, own))
+        assert torch.allclose(rule(y / snr[-1], sigma, own), whole + weight * (of_class - whole), atol=1e-12)
         found = surprise(torch.logit(mixture.posterior(y / snr[-1], sigma)[:, 0].exp()).numpy())
         kappa = two_gaussians.control_parameter(1.0, snr[-1] ** -0.5, 3.0, s)
         exact = cross_entropy([float(kappa)], weight).item()
