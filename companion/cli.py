@@ -181,7 +181,9 @@ def _profile(arguments: argparse.Namespace) -> None:
 
         def announce(cost: "Cost") -> None:
             nonlocal bar
-            print(("at least " if arguments.tolerance else "") + cost.said_of(model.name), file=sys.stderr)
+            # The null branch is asked where levels are guided, and the pilot places them.
+            about = "at least " if arguments.tolerance else "" if asked is model else "about "
+            print(about + cost.said_of(model.name), file=sys.stderr)
             label = textwrap.shorten(", ".join(arguments.partition), 40, placeholder="...")
             bar = shown.enter_context(tqdm(total=cost.left, unit=" evaluations", desc=label, leave=False))
 

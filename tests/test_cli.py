@@ -97,7 +97,8 @@ def test_several_partitions_come_from_one_run_as_from_python(tmp_path, capsys):
 def test_guided_paths_are_asked_for_as_in_python(tmp_path, capsys):
     asked = ["--partition", "3|8", "--guidance", "3", "--interval", "-2.5,0.5", "--samples", "16", "--levels", "8"]
     assert cli.main(["profile", *asked, "--out", str(tmp_path)]) == 0
-    output, found = capsys.readouterr().out, Profile.load(tmp_path / "profile.json")
+    (output, errors), found = capsys.readouterr(), Profile.load(tmp_path / "profile.json")
+    assert errors.startswith("about ")
     rule = companion.guided(load("digits"), 3.0, (-2.5, 0.5))
     same = profile(rule, "3|8", tmp_path, samples=16, levels=8)
     assert same.as_dict() == found.as_dict() and found.quantity == "cross entropy"
