@@ -124,9 +124,7 @@ def refuse_distilled(name: str, scheduler: str, config: Mapping[str, Any], pipel
             raise InputError("model", judged, _NO_POSTERIOR_MEAN)
 
 
-def load_network(
-    kind: Any, folder: Path, dtype: torch.dtype, device: str | torch.device = "cpu", allow_pickle: bool = False
-) -> Any:
+def load_network(kind: Any, folder: Path, *, dtype: torch.dtype, device: str | torch.device, allow_pickle: bool) -> Any:
     """A network of class `kind` from the folder that `save_pretrained` wrote, in eval mode, its weights frozen.
 
     Raises InputError for weights missing, truncated, pickled (unless `allow_pickle`), not finite or of another network.

@@ -22,6 +22,12 @@ def test_two_gaussians_are_the_binary_integral():
     np.testing.assert_allclose(production_on_line(log_affinity, rate), by_kappa, rtol=0.0, atol=ROUNDING)
 
 
+def test_what_is_cut_off_is_below_rounding():
+    # Beyond 11 lies e^(-11 pi) / pi of R = 1/2, 1.6e-16; beyond 10 it would be 3.6e-15.
+    equal = np.zeros(len(LINE), dtype=complex)
+    assert abs(float(production_on_line(equal, 0.5 * np.ones_like(equal))) - 0.125) < 1e-15
+
+
 @pytest.mark.parametrize("omega", [0.0, 0.7, 2.0])
 def test_transform_of_the_kernel(omega):
     def kernel(log_odds):

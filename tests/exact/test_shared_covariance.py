@@ -104,6 +104,8 @@ def test_nothing_and_everything_is_known_at_the_ends():
     ("change", "message"),
     [
         ({"kappa": [[0.0, 1.0]]}, "kappa is of shape"),
+        ({"kappa": [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0]]}, "kappa is of shape"),
+        ({"kappa": [[0.0]]}, "kappa is of shape"),
         ({"kappa": [[0.0, 1.0], [2.0, 0.0]]}, "symmetric"),
         ({"kappa": [[1.0, 1.0], [1.0, 1.0]]}, "zero on the diagonal"),
         ({"kappa": [[0.0, np.nan], [np.nan, 0.0]]}, "finite squared"),
