@@ -23,6 +23,5 @@ from .models.checks import examine as examine
 from .models.load import load as load
 from .models.steps import Interval as Interval
 from .models.steps import scheduler_grid as scheduler_grid
-from .models.steps import timesteps_of as timesteps_of
 
 __version__: str

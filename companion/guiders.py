@@ -10,7 +10,7 @@ Kynkaanniemi et al. 2024 for the interval). `strength` is linear between the tim
 timesteps with strength 1 are an interval; at a guidance_scale of 2 strengths are any weights less one.
 
 Timesteps are plain numbers: `Profile.interval(...).timesteps(scheduler)` hands out those of an interval, and
-`timesteps_of(scheduler, log_snr)` those of a table.
+`companion.models.schedules.schedule_of(scheduler).timestep(log_snr)` those of a table.
 """
 
 import warnings
@@ -63,7 +63,6 @@ class GuidanceByNoise(_STOCK or object):  # type: ignore[misc]
         timesteps: Sequence[float] = (0.0, 1000.0),
         strengths: Sequence[float] | None = None,
         guidance_rescale: float = 0.0,
-        enabled: bool = True,
     ):
         if _STOCK is None:
             raise InputError("diffusers", diffusers.__version__, "0.35 or later, where guiders begin")
@@ -72,9 +71,7 @@ class GuidanceByNoise(_STOCK or object):  # type: ignore[misc]
         # Undecorated, or the stock's own arguments, start and stop among them, would be in the configuration too.
         super().__init__.__wrapped__(self, scale, guidance_rescale)
         table = {"guidance_scale": scale, "timesteps": times, "strengths": strong}
-        self.register_to_config(**table, guidance_rescale=guidance_rescale, enabled=enabled)
-        if not enabled:
-            self.disable()
+        self.register_to_config(**table, guidance_rescale=guidance_rescale)
 
     def weight(self, timestep: Any) -> float:
         """The weight w at a timestep, a number or a tensor."""
@@ -138,13 +135,12 @@ def guide_by_noise(
         return (joined, *output[1:]) if isinstance(output, tuple) else type(output)(sample=joined)
 
     network = getattr(pipeline, part)
-    hooks = [network.register_forward_pre_hook(before, with_kwargs=True)]
-    hooks.append(network.register_forward_hook(after, with_kwargs=True))
-    try:
+    # Each hook is a context that removes it.
+    with (
+        network.register_forward_pre_hook(before, with_kwargs=True),
+        network.register_forward_hook(after, with_kwargs=True),
+    ):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _table(timesteps: Sequence[float], strengths: Sequence[float] | None) -> tuple[list[float], list[float]]:

@@ -191,7 +191,7 @@ def test_the_guider_is_plain_numbers_and_is_kept_with_a_pipeline(tmp_path):
     guider.save_pretrained(tmp_path / "guider")
     stored = json.loads((tmp_path / "guider" / "guider_config.json").read_text())
     expected = {"timesteps": [100.0, 300.0, 700.0], "strengths": [0.5, 1.0, 0.25], "guidance_scale": 3.0}
-    expected |= {"guidance_rescale": 0.1, "enabled": True}
+    expected |= {"guidance_rescale": 0.1}
     assert {key: value for key, value in stored.items() if not key.startswith("_")} == expected
     again = GuidanceByNoise.from_pretrained(tmp_path / "guider")
     assert again.config == guider.config

@@ -1,8 +1,8 @@
 """An interval and a grid of noise levels, in the units of a diffusers scheduler.
 
 A network is told its noise as a timestep, and `companion.models.schedules` knows the timestep of a log-snr. So an
-interval of log-snr is an interval of timesteps, whatever the solver, its order and its number of steps. Diffusers is
-imported when it is first needed: a profile does not wait for it.
+interval of log-snr is an interval of timesteps, whatever the solver, its order and its number of steps. That module is
+imported where it is needed: a profile does not wait for diffusers.
 """
 
 from contextlib import suppress
@@ -18,7 +18,7 @@ from companion.arguments import Array, numbers, whole_number
 from companion.errors import InputError
 from companion.forward import noise_of
 
-__all__ = ["Interval", "on_common_schedulers", "scheduler_grid", "timesteps_of"]
+__all__ = ["Interval", "on_common_schedulers", "scheduler_grid"]
 
 _LATENT = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 _COMMON: dict[str, tuple[str, dict[str, Any]]] = {
@@ -91,27 +91,12 @@ class Interval:
 
         They lie half a step off, because int(k / n * n) is k - 1 for some k and n; (0, 0) where no step lies inside. A
         solver that asks its network twice a step counts calls where its guider counts steps, and no fraction is right
-        for both: `companion.guiders.GuidanceByNoise` is.
+        for both: `companion.GuidanceByNoise` is.
         """
         inside, count = np.flatnonzero(self.steps(scheduler)), len(scheduler.timesteps)
         if len(inside) == 0:
             return 0.0, 0.0
         return float(inside[0] + 0.5) / count, min(float(inside[-1] + 1.5) / count, 1.0)
-
-
-def timesteps_of(scheduler: Any, log_snr: ArrayLike) -> list[float]:
-    """What a network that was trained with a diffusers scheduler is told at log-snr (levels,), as plain numbers.
-
-    Raises InputError for log-snr that it was not trained on, and as `companion.models.schedules.schedule_of`.
-
-    >>> import diffusers
-    >>> timesteps_of(diffusers.FlowMatchEulerDiscreteScheduler(), [-2.0, 0.0])  # doctest: +ELLIPSIS
-    [731.05..., 500.0]
-    """
-    from companion.models.schedules import schedule_of
-
-    found: list[float] = schedule_of(scheduler).timestep(np.ravel(log_snr)).tolist()
-    return found
 
 
 def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
@@ -131,6 +116,8 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
         ...
     companion.errors.InputError: scheduler is DDIMScheduler, expected one that takes noise levels, as Euler's does
     """
+    from companion.models.schedules import schedule_of
+
     kind, config = type(scheduler).__name__, scheduler.config
     levels = numbers("log_snr", log_snr, "log-snr that increase", np.isfinite)
     if levels.ndim != 1 or not np.all(np.diff(levels) > 0.0):
@@ -140,7 +127,7 @@ def scheduler_grid(scheduler: Any, log_snr: ArrayLike) -> dict[str, Array]:
     for key in (*(f"use_{each}" for each in _OWN), "shift_terminal"):
         if config.get(key):
             raise InputError(key, config[key], f"nothing: {kind} would make its own grid of the one it is given")
-    told = np.array(timesteps_of(scheduler, levels))
+    told = schedule_of(scheduler).timestep(levels)
     if kind == _SIGMAS[0]:
         return {"sigmas": np.append(noise_of(levels), 0.0)}
     if kind == _SIGMAS[1]:
@@ -171,10 +158,7 @@ def on_common_schedulers(interval: Interval, steps: int) -> dict[str, dict[str, 
             scheduler.set_timesteps(steps)
         with suppress(InputError):  # the interval does not meet this schedule
             inside = np.flatnonzero(interval.steps(scheduler)) + 1
-            found[name] = {
-                "timesteps": interval.timesteps(scheduler),
-                "calls": len(scheduler.timesteps),
-                "inside": inside[[0, -1]].tolist() if len(inside) else None,
-                "fractions": interval.fractions(scheduler) if scheduler.order == 1 else None,
-            }
+            told = {"timesteps": interval.timesteps(scheduler), "calls": len(scheduler.timesteps)}
+            told |= {"inside": inside[[0, -1]].tolist() if len(inside) else None}
+            found[name] = {**told, "fractions": interval.fractions(scheduler) if scheduler.order == 1 else None}
     return found

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.errors import InputError
-from companion.models.steps import Interval, scheduler_grid, timesteps_of
+from companion.models.schedules import schedule_of
+from companion.models.steps import Interval, scheduler_grid
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside the schedulers
 
@@ -105,7 +106,8 @@ def test_a_scheduler_steps_through_the_grid_that_it_is_given(name, levels):
         np.testing.assert_allclose(found, levels, atol=0.02)
     else:
         np.testing.assert_allclose(found, levels, atol=2e-5)  # sigma in float32, nearly 1 at the noise of a flow
-    np.testing.assert_allclose(timesteps_of(scheduler, found), timesteps_of(scheduler, levels), atol=0.51)
+    asked, told = (schedule_of(scheduler).timestep(each) for each in (levels, found))
+    np.testing.assert_allclose(told, asked, atol=0.51)
 
 
 @pytest.mark.parametrize(
