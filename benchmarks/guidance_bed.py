@@ -81,7 +81,7 @@ def line() -> tuple[dict[str, Any], int]:
 
 
 def plane() -> tuple[dict[str, Any], int]:
-    return bed(PLANE, [each for each in defects(PLANE) if each.name in IN_A_PLANE], nodes=14, searched=8)
+    return bed(PLANE, [each for each in defects(PLANE) if each.name in IN_A_PLANE], nodes=12, searched=7)
 
 
 PARTS: dict[str, Callable[[], tuple[dict[str, Any], int]]] = {"line": line, "plane": plane}

