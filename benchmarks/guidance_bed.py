@@ -1,11 +1,9 @@
 """Measures what rules of guidance draw from models with a known defect, for the chapter "When guidance helps".
 
-    python benchmarks/guidance_bed.py             both worlds
-    python benchmarks/guidance_bed.py line        classes on a line, ten defects: minutes on one thread
-    python benchmarks/guidance_bed.py plane       classes in a plane, three of them
+    python benchmarks/guidance_bed.py line        classes on a line, ten defects
 
-Each part writes derivations/when_guidance_helps/results/PART.json, with its origin. Nothing is drawn by chance but the
-samples on which one of the rules measures its weight. What the chapter claims of it is tested in
+writes derivations/when_guidance_helps/results/line.json, with its origin: four minutes of one thread. Nothing is drawn
+by chance but the samples on which one of the rules measures its weight. What the chapter claims of it is tested in
 tests/derivations/when_guidance_helps/test_bed_results.py.
 """
 
@@ -20,33 +18,32 @@ import torch
 from benchmarks.harness import rounded, run_parts
 from companion.estimate.best_weight import best_weight
 from companion.estimate.plan import Data
-from companion.exact.mixtures import GaussianMixture
 from derivations.kit.measured import FOLDER
 from derivations.when_guidance_helps import rules
-from derivations.when_guidance_helps.defects import LINE, PLANE, Branch, Defect, defects
+from derivations.when_guidance_helps.defects import LINE, Branch, defects
 
 RULES = ("none", "constant", "window", "interval", "w*", "w* measured", "feedback")
 SAMPLES, SEED = 2000, 0
-IN_A_PLANE = ("leak of 20%", "weak at some noise", "pulled to the middle")
 
 
-def bed(truth: GaussianMixture, chosen: list[Defect], nodes: int, searched: int) -> tuple[dict[str, Any], int]:
-    """The divergences of every rule for every defect; `nodes` are those of the divergence, and of the search."""
+def line() -> tuple[dict[str, Any], int]:
+    """The divergences of every rule for every defect of the classes on a line."""
+    truth = LINE
     window = rules.window(truth)
     samples, labels = truth.sample(SAMPLES, torch.Generator().manual_seed(SEED))
     data = Data(samples, labels.numpy())
     columns: dict[str, list[Any]] = {}
-    asked = partial(rules.sampled, truth=truth, nodes=nodes)
-    for defect in chosen:
+    asked = partial(rules.sampled, truth=truth)
+    for defect in defects(truth):
         model = defect.model
-        constant, windowed = (rules.search_weight(defect, *ends, nodes=nodes) for ends in ((), window))
+        constant, windowed = (rules.search_weight(defect, *ends) for ends in ((), window))
         # All levels and the window are intervals too: where the grid misses what their searches found, those are taken.
-        intervals = rules.search_interval(defect, searched, nodes), constant, windowed
+        intervals = rules.search_interval(defect), constant, windowed
         missed = [asked(rules.by_interval(model, each), jumps=rules.jumps_of(each)) for each in intervals]
         interval = intervals[missed.index(min(missed))]
-        exact, spread = rules.denoising(model, truth, rules.LEVELS, nodes)
+        exact, spread = rules.denoising(model, truth, rules.LEVELS)
         measured = best_weight(model, data, rules.LEVELS, SEED)
-        leak = rules.best_leak(defect, nodes)
+        leak = rules.best_leak(defect)
         drawn: dict[str, tuple[Branch, tuple[float, ...]]] = {"none": (model, ())}
         for name, found in (("constant", constant), ("window", windowed), ("interval", interval)):
             drawn[name] = rules.by_interval(model, found), rules.jumps_of(found)
@@ -56,7 +53,7 @@ def bed(truth: GaussianMixture, chosen: list[Defect], nodes: int, searched: int)
         row = {
             "defects": defect.name,
             "sampled": [asked(rule, jumps=jumps) for rule, jumps in drawn.values()],
-            "along_paths": [rules.along_paths(rule, truth, jumps, nodes) for rule, jumps in drawn.values()],
+            "along_paths": [rules.along_paths(rule, truth, jumps) for rule, jumps in drawn.values()],
             "constant": constant.weight,
             "window_weight": windowed.weight,
             "interval": [interval.weight, interval.first, interval.last],
@@ -76,15 +73,7 @@ def bed(truth: GaussianMixture, chosen: list[Defect], nodes: int, searched: int)
     return told | columns, 0
 
 
-def line() -> tuple[dict[str, Any], int]:
-    return bed(LINE, list(defects(LINE)), nodes=60, searched=20)
-
-
-def plane() -> tuple[dict[str, Any], int]:
-    return bed(PLANE, [each for each in defects(PLANE) if each.name in IN_A_PLANE], nodes=12, searched=7)
-
-
-PARTS: dict[str, Callable[[], tuple[dict[str, Any], int]]] = {"line": line, "plane": plane}
+PARTS: dict[str, Callable[[], tuple[dict[str, Any], int]]] = {"line": line}
 RESULTS = FOLDER / "when_guidance_helps" / "results"
 
 
