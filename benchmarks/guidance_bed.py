@@ -28,20 +28,19 @@ SAMPLES, SEED = 2000, 0
 
 def line() -> tuple[dict[str, Any], int]:
     """The divergences of every rule for every defect of the classes on a line."""
-    truth = LINE
-    window = rules.window(truth)
-    samples, labels = truth.sample(SAMPLES, torch.Generator().manual_seed(SEED))
+    window = rules.window(LINE)
+    samples, labels = LINE.sample(SAMPLES, torch.Generator().manual_seed(SEED))
     data = Data(samples, labels.numpy())
     columns: dict[str, list[Any]] = {}
-    asked = partial(rules.sampled, truth=truth)
-    for defect in defects(truth):
+    asked = partial(rules.sampled, truth=LINE)
+    for defect in defects(LINE):
         model = defect.model
         constant, windowed = (rules.search_weight(defect, *ends) for ends in ((), window))
         # All levels and the window are intervals too: where the grid misses what their searches found, those are taken.
         intervals = rules.search_interval(defect), constant, windowed
         missed = [asked(rules.by_interval(model, each), jumps=rules.jumps_of(each)) for each in intervals]
         interval = intervals[missed.index(min(missed))]
-        exact, spread = rules.denoising(model, truth, rules.LEVELS)
+        exact, spread = rules.denoising(model, LINE, rules.LEVELS)
         measured = best_weight(model, data, rules.LEVELS, SEED)
         leak = rules.best_leak(defect)
         drawn: dict[str, tuple[Branch, tuple[float, ...]]] = {"none": (model, ())}
@@ -53,7 +52,7 @@ def line() -> tuple[dict[str, Any], int]:
         row = {
             "defects": defect.name,
             "sampled": [asked(rule, jumps=jumps) for rule, jumps in drawn.values()],
-            "along_paths": [rules.along_paths(rule, truth, jumps) for rule, jumps in drawn.values()],
+            "along_paths": [rules.along_paths(rule, LINE, jumps) for rule, jumps in drawn.values()],
             "constant": constant.weight,
             "window_weight": windowed.weight,
             "interval": [interval.weight, interval.first, interval.last],
@@ -66,9 +65,7 @@ def line() -> tuple[dict[str, Any], int]:
         assert tuple(drawn) == RULES
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
-        print(
-            defect.name, *(f"{name} {value:.5f}" for name, value in zip(RULES, row["sampled"], strict=True)), flush=True
-        )
+        print(defect.name, *(f"{value:.5f}" for value in row["sampled"]), flush=True)
     told = {"rules": list(RULES), "log_snr": rules.LEVELS, "window": window, "samples": SAMPLES}
     return told | columns, 0
 

@@ -40,7 +40,7 @@ def law_of_flow(denoise, sigma):
 
 @pytest.mark.parametrize("law", [LINE, PLANE])
 def test_the_flow_of_a_law_draws_the_law(law):
-    """Pure noise at 1e4 is the law up to (2 / 1e4)^2 nats; 132 steps of fourth order, or 17 nodes an axis, leave 1e-7."""
+    """Pure noise at 1e4 is the law up to (2 / 1e4)^2 nats; 132 steps, or 17 nodes an axis, leave 1e-7."""
     sigma, nodes = levels(132), 150 if law is LINE else 16
     assert abs(divergence(law, None, law_of_flow(whole(law), sigma), END, nodes)) < 1e-6
 
