@@ -45,8 +45,9 @@ def guided_law(
     """The law of the log-odds of the guiding class, guided by `weight` where kappa is inside `interval`, else by 1.
 
     `start` is the prior log-odds. Means of smooth functions that grow no faster than L are good to about 1e-8, or
-    1e-7 beyond kappa = 10; densities, from a hundredth of the last kappa on. Raises InputError for a start farther than
-    10 from zero, and as `stretches` does. Source: ES appendix B for the paths; the equation, none.
+    1e-7 beyond kappa = 10, from 0.4 of the last kappa on, or from kappa = 0.1: earlier laws are narrow for the grid and
+    want a list of their own. Raises InputError for a start farther than 10 from zero, and as `stretches` does.
+    Source: ES appendix B for the paths; the equation, none.
 
     >>> law = guided_law([1.0, 4.0], 2.0)
     >>> law.expectation(lambda log_odds: np.logaddexp(0.0, -log_odds)).round(8)

@@ -112,7 +112,11 @@ def _mean(
     start = float(logit(number("prior", prior, expected, lambda each: (each >= 1e-4) & (each <= 1.0 - 1e-4))))
     if sampler == "ode":
         return flow.expectation(function, kappa, weight, start, interval)
-    return guided_law(kappa, weight, start, interval).expectation(function)
+    law = guided_law(kappa, weight, start, interval)
+    means, early = law.expectation(function), (law.kappa > 0.0) & (law.kappa < 0.4 * min(law.kappa[-1], 0.25))
+    if early.any():  # on the grid of a later kappa their law is still narrow
+        means[early] = _mean(function, law.kappa[early], weight, sampler, prior, interval)
+    return means
 
 
 def check_sampler(sampler: str) -> None:

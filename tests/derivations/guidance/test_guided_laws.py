@@ -34,6 +34,15 @@ def test_eq_guided_measures_are_the_class_entropy_without_guidance():
     assert half_level(1.0) == pytest.approx(half_level(1.0, quantity="posterior entropy"), abs=1e-8)
 
 
+def test_levels_far_apart_are_each_as_good_as_alone():
+    kappa = np.array([0.001, 0.003, 0.01, 0.05, 0.1, 0.3, 9.0])
+    np.testing.assert_allclose(cross_entropy(kappa, 1.0), two_gaussians.entropy(kappa), atol=1e-8)
+    alone = [cross_entropy([each], 7.0).item() for each in kappa]
+    np.testing.assert_allclose(cross_entropy(kappa, 7.0), alone, atol=1e-8)
+    # The slope at the start is -(2 w - 1) / 8; what is left is of the second order in 13/8 of 0.001.
+    assert alone[0] == pytest.approx(np.log(2.0) - 13.0 / 8.0 * 0.001, abs=3e-6)
+
+
 def test_weight_zero_samples_the_mixture():
     """A path without its class is one of the mixture: both signs of L, and the entropy is the class entropy."""
     law = guided_law([1.0, 4.0], 0.0)
