@@ -302,6 +302,7 @@ def test_another_prediction_type_stops_a_run_unless_it_is_trusted(tmp_path, caps
     errors = capsys.readouterr().err
     assert errors.startswith("companion: error: last level is ") and errors.count("\n") == 1
     assert "prediction_type" in errors
+    assert 'trust "last level" to go on without' in errors
     assert not out.exists()
     assert main([*asked, "--trust", "last level"]) == 0
 

@@ -114,11 +114,11 @@ class Run:
         if len(asked) > 1 and needed == {NULL, *range(len(model.classes))}:
             asked.append(partition(model, [NULL], "all"))
         grid = check_levels(model, default_levels(model, self.levels) if self.log_snr is None else self.log_snr)
-        placed = self.log_snr is None and self.method.placed
-        if rule is not None and not placed and np.all(rule.weight(grid) == 1.0):
-            rule = None
         how = self.samples, self.seed, self.method, self.block
         plan = Plan(tuple(asked), grid, *how, data=self.data, guidance=rule)
+        placed = self.log_snr is None and self.method.placed
+        if rule is not None and not placed and np.all(rule.weight(grid) == 1.0):
+            plan = replace(plan, guidance=None)
         if placed:
             few = min(pilot_samples(plan), plan.samples)
             pilot = replace(plan, log_snr=default_levels(model, PILOT_LEVELS), samples=few, stream=1)  # other noise

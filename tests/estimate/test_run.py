@@ -156,6 +156,21 @@ def test_out_of_memory_loses_nothing(tmp_path):
         expected_cost(model, asked.plan, asked.pilot)
 
 
+@pytest.mark.parametrize(("first", "second"), [(10, 25), (25, 10)])
+def test_blocks_of_another_size_are_used(tmp_path, first, second):
+    """Two blocks are gone; of the other size only their paths are asked for, in whole blocks."""
+    pair, options, counted = partition(THREE, [0], [2]), {"log_snr": [-2.0, 0.0, 2.0], "samples": 50}, []
+    profile(THREE, pair, **options, block=first, out=tmp_path)
+    left = sorted((tmp_path / "blocks").iterdir())[: 50 // first // 2]
+    for path in (set((tmp_path / "blocks").iterdir()) - set(left)) | {tmp_path / "profile.json"}:
+        path.unlink()
+    found = profile(THREE, pair, **options, block=second, progress=counted.append, out=tmp_path)
+    kept = first * len(left) // second * second  # of the second size as many whole ones as the first hold
+    assert sum(counted) == (50 - kept) * 2 * 4  # branches; the start and three levels
+    whole = profile(THREE, pair, **options, block=second)
+    np.testing.assert_allclose(found.entropy, whole.entropy, rtol=1e-12)  # the same paths in other batches
+
+
 CHANGES = {
     "model.digest": lambda: (replace_model(digest="0123456789abcdef"), ASKED, OPTIONS),
     "model.dtype": lambda: (replace_model(dtype=torch.float32), ASKED, OPTIONS),
