@@ -187,10 +187,12 @@ def test_null_branch_and_seed():
 
 
 @pytest.mark.parametrize(
-    "data", [torch.zeros(3, 1), torch.zeros(0, 2), torch.full((3, 2), torch.nan)], ids=["shape", "empty", "nan"]
+    "data",
+    [torch.zeros(3, 1), torch.zeros(3, 3), torch.zeros(0, 2), torch.full((3, 2), torch.nan)],
+    ids=["narrow", "wide", "empty", "nan"],
 )
 def test_bad_data_is_named(data):
-    with pytest.raises(InputError, match=r"finite samples of shape \(2,\)"):
+    with pytest.raises(InputError, match=r"expected finite samples of shape \(2,\)"):
         log_likelihoods(THREE, data, LEVELS)
 
 
