@@ -33,7 +33,6 @@ from derivations.kit.sampling import deterministic, start
 from derivations.time_grids.grids import GRIDS, grid, sample_rate, sampling_divergence
 
 STEPS = (8, 12, 24)
-COUNTS = {"labelled": STEPS, "null": (8, 12)}
 FEW = (8, 12)  # between the ends that suit EDM best, where more steps reach the floor
 EDM_ENDS = (-2.0 * np.log(80.0), -2.0 * np.log(0.002))  # the noise levels of Karras et al. 2022
 SAMPLES = 1000
@@ -103,7 +102,7 @@ def measured_digits() -> tuple[dict, int]:
     model = load("digits")
     run = Digits(model)
     result: dict = {"model": model.name, "model_digest": model.digest, "samples": SAMPLES, "seeds": SEEDS}
-    result |= {"grids": GRIDS, "counts": COUNTS, "many": MANY, "range": model.log_snr_range}
+    result |= {"grids": GRIDS, "counts": STEPS, "many": MANY, "range": model.log_snr_range}
     result |= {"log_snr": run.log_snr, "production": run.production, "rate": run.rate}
     for branch in OTHERS:
         many = {seed: run.many(branch, seed) for seed in (REFERENCE, *OTHERS[branch])}
@@ -111,7 +110,7 @@ def measured_digits() -> tuple[dict, int]:
         tried = [run.distance(run.few(branch, TRIAL, "EDM", 8, ends), many[REFERENCE]) for ends in TRIED]
         best = TRIED[int(np.argmin(tried))]
         said = {"floor": floor, "tried_ends": TRIED, "edm_at_tried_ends": tried, "best_ends": best}
-        said["of_range"] = run.rows(branch, many, GRIDS, COUNTS[branch], model.log_snr_range)
+        said["of_range"] = run.rows(branch, many, GRIDS, STEPS, model.log_snr_range)
         said["at_best_ends"] = run.rows(branch, many, GRIDS[::4] + GRIDS[1:2], FEW, best)
         result[branch] = said
     return result | {"seconds": round(run.seconds)}, run.evaluations  # those of runs that were stopped too
