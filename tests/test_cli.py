@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import warnings
@@ -629,13 +630,18 @@ def test_what_a_launcher_left_behind_changes_nothing(tmp_path, finished, capsys,
     assert capsys.readouterr().out.startswith(Profile.load(out / "profile.json").summary())
 
 
-def test_processes_that_do_not_come_are_said(capsys, monkeypatch):
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_processes_that_do_not_come_are_said(tmp_path, capsys, monkeypatch, number):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in {"RANK": number, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
     monkeypatch.setattr("companion.estimate.processes._PATIENCE", timedelta(seconds=1))
-    assert cli.main(["profile", "--partition", "3|8"]) == 2
+    assert cli.main([*ASKED, str(tmp_path)]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("companion: error: WORLD_SIZE is 2, expected so many processes that meet at 127.0.0.1:9; ")
+    expected = f"so many processes that meet at 127.0.0.1:{port}; "
+    assert line.startswith(f"companion: error: WORLD_SIZE is 2, expected {expected}")
 
 
 def test_accelerate_that_started_one_of_two_is_said(capsys, monkeypatch):

@@ -1,5 +1,7 @@
 """Bands against the truth: how often they hold it, over runs that benchmarks/band_coverage.py counts in thousands."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -262,3 +264,11 @@ def test_the_widest_place_of_the_band():
     _, error = weighted_mean(values, measured)
     np.testing.assert_allclose(error, np.sqrt(0.02 / 4.0) * np.array([1.0, 2.0]))
     assert widest(measured, 0.5) == pytest.approx(0.5 * error[1], rel=1e-6)
+
+
+def test_the_band_of_a_cross_entropy_may_pass_log_two():
+    values = 0.65 + 0.1 * np.array([[2.0], [-2.0]] * 2)
+    measured = by_hand(values, [0, 0, 1, 1], [0.5, 0.5])
+    error = float(weighted_mean(values, measured)[1][0])
+    assert widest(measured, 1.0) == pytest.approx(0.5 * (error + np.log(2.0) - 0.65), rel=1e-6)
+    assert widest(replace(measured, posterior_of_path=values), 1.0) == pytest.approx(error, rel=1e-6)
