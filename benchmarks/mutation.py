@@ -4,7 +4,8 @@ tests and after `python -m uv pip install --group mutation`.
 A slip is one change that cosmic-ray makes: an operator, a number, a comparison, a condition, a loop without turns, a
 decorator left out. Annotations, protocols, formatted text and what a `raise` says compute nothing and are left alone;
 `is` and the operators of whole numbers are exchanged among themselves. From each module of forward, guidance, exact,
-models and estimate a seeded sample is drawn that depends on that module alone; rare kinds are drawn more often than they occur.
+models and estimate a seeded sample is drawn that depends on that module alone; rare kinds are drawn more often than
+they occur.
 
 Everything happens in clones of HEAD in a temporary folder: this checkout is not touched, and what is not committed is
 not tried. First all tests run once under coverage, which tells the tests that run a line, and their seconds. Then each
