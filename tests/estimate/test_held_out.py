@@ -164,6 +164,9 @@ def test_drawn_samples_are_those_of_their_branches():
     found = drawn_samples(points, partition(points, [0, 2], [1]), BLOCK + 50)
     assert len(found.labels) == BLOCK + 50 and set(found.labels.tolist()) == {0, 1, 2}
     np.testing.assert_allclose(found.samples, points.means[torch.from_numpy(found.labels)], atol=1e-12)
+    of_two = isotropic_mixture([[-3.0], [-1.0], [1.0], [3.0]], 0.0, component_classes=[0, 0, 1, 1])
+    found = drawn_samples(of_two, partition(of_two, [0], [1]), 8)  # few paths, all of whose levels come at once
+    assert {*found.samples.flatten().round(decimals=9).tolist()} <= {-3.0, -1.0, 1.0, 3.0}
     unequal = isotropic_mixture([[-1.0], [2.0]], [0.5, 1.5])
     found = drawn_samples(unequal, partition(unequal, [0], [1]), 2 * BLOCK + 100, seed=1, levels=64)
     values = found.samples[:, 0].numpy()
