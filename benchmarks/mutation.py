@@ -16,9 +16,9 @@ counts as refused. At the end the tests that refused a slip run once more in suc
 pass.
 
 An hour on two cores is expected. A run that was broken off goes on where it was, and a later one tries what is new and
-what survived; what is known of slips and tests lies in _build/mutation. Writes benchmarks/results/mutation.json, and
-ends with status 1 while a survivor is not proved equivalent, by an entry of benchmarks/mutation_equivalent.json. With
-modules named (companion/forward.py) it tries these and writes nothing.
+what survived without a proof; what is known of slips and tests lies in _build/mutation. Writes
+benchmarks/results/mutation.json, and ends with status 1 while a survivor is not proved equivalent, by an entry of
+benchmarks/mutation_equivalent.json. With modules named (companion/forward.py) it tries these and writes nothing.
 """
 
 import argparse
@@ -103,9 +103,12 @@ def main() -> int:
             _ = [getattr(library, each) for each in CLASSES if name == "diffusers"]
         gc.freeze()  # a fork's collector does not walk through what the libraries made
         covered = cover(tree, files)
-        left = [slip for slip in slips if not slip.known.exists() or read(slip.known)["verdict"] == "survived"]
+        proofs = proved()
+        known = {slip: read(slip.known) for slip in slips if slip.known.exists()}
+        refused = {slip for slip, result in known.items() if result["verdict"] != "survived"}
+        left = [slip for slip in slips if slip not in refused and not (slip in known and key(known[slip]) in proofs)]
         random.Random(SEED).shuffle(left)  # no worker has all of a slow module
-        print(f"{len(slips)} slips, {len(slips) - len(left)} of them known to be refused", flush=True)
+        print(f"{len(slips)} slips, {len(slips) - len(left)} of them known", flush=True)
         with multiprocessing.get_context("fork").Pool(WORKERS, enter, [temporary]) as pool:
             for slip, result in pool.imap_unordered(tried, ((slip, ways(slip, covered, tree)) for slip in left)):
                 write(slip.known, result)
@@ -349,15 +352,24 @@ def tried(task: tuple[Slip, list[tuple[Chosen, float]]]) -> tuple[Slip, dict[str
     return slip, what | {"verdict": verdict, "by": by, "seconds": round(time.monotonic() - started, 1)}
 
 
+def key(slip: dict[str, Any]) -> tuple[str, str, str]:
+    return slip["file"], slip["before"].strip(), slip["after"].strip()
+
+
+def proved() -> dict[tuple[str, str, str], str]:
+    """The slips that change nothing, and why."""
+    return {key(each): each["why"] for each in read(EQUIVALENT)}
+
+
 def report(results: list[dict[str, Any]], shipped: bool) -> int:
     """Prints each module's count and each survivor, and writes both if all modules were asked."""
-    proofs = {(each["file"], each["before"], each["after"]): each["why"] for each in read(EQUIVALENT)}
+    proofs = proved()
     counts = dict[str, Counter[str]]()
     for each in results:
         counts.setdefault(each["file"], Counter())[each["verdict"]] += 1
     survivors = [
         {key: each[key] for key in ("file", "line", "operator", "before", "after")}
-        | {"equivalent": proofs.get((each["file"], each["before"].strip(), each["after"].strip()), "")}
+        | {"equivalent": proofs.get(key(each), "")}
         for each in results
         if each["verdict"] == "survived"
     ]
