@@ -54,6 +54,14 @@ def test_the_first_does_and_all_know():
         assert isinstance(each, Together) and str(each).endswith("(process 0)")
 
 
+def test_each_process_has_a_device_of_its_machine(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    found = [Processes(local, 8, local).device("cuda") for local in range(6)]
+    assert found == ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:0", "cuda:1"]
+    assert Processes(5, 8, 5).device("cuda:0") == "cuda:1"
+    assert (ALONE.device("cuda:2"), Processes(5, 8, 5).device("cpu")) == ("cuda:2", "cpu")
+
+
 def test_alone_an_error_is_as_it_is():
     with pytest.raises(ValueError, match="no such luck"):
         ALONE.together(lambda: failing(1))
