@@ -248,3 +248,15 @@ def test_a_model_that_knows_snr_zero_is_asked_there():
     np.testing.assert_array_equal(run.predictions[0, :, :, 0], pair.means.expand(2, 1000))
     # The model's own state there is unit noise, whatever the top level is: 1000 squares of mean 1 and variance 2.
     assert all(abs(float(noise.square().mean()) - 1.0) < 4.0 * np.sqrt(2.0 / 1000) for noise in asked)
+
+
+def test_what_a_person_may_judge_is_advised_to_be_trusted():
+    def far_off(x, sigma, condition):
+        return x + 1.0 + condition[:, None]  # x is left with more than all its noise at the last level
+
+    model = FunctionDenoiser(far_off, shape=(4,), classes=("a", "b"))
+    with pytest.raises(InputError, match=r'trust "(first|last) level" to go on without'):
+        check_model(model, (0, 1), np.array([-8.0, 0.0, 8.0]), trust=())
+    with pytest.raises(InputError, match="labels that move D") as refused:
+        check_model(replace(model, function=lambda x, sigma, condition: 0.0 * x), (0, 1), np.array([-8.0, 0.0, 8.0]))
+    assert "to go on without" not in str(refused.value)

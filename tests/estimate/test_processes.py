@@ -1,11 +1,26 @@
 """What processes that share a run tell each other, two of them as threads that meet at a barrier."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
 
-from companion.estimate.processes import ALONE, Processes, Together
+from companion.errors import InputError
+from companion.estimate.processes import ALONE, Processes, Together, launched
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_others_that_do_not_come_are_waited_for(monkeypatch, number):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"RANK": number, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("companion.estimate.processes._PATIENCE", timedelta(seconds=1))
+    with pytest.raises(InputError, match=f"WORLD_SIZE is 2, expected so many processes that meet at 127.0.0.1:{port}"):
+        launched()
 
 
 def in_two(work):

@@ -140,6 +140,8 @@ def test_a_distilled_pipeline_that_is_loaded_is_refused_too(tmp_path):
 BROKEN = {
     "another pipeline": (lambda folder: edit(folder / "model_index.json", _class_name="PixArtPipeline"), (), "PixArt"),
     "no index": (lambda folder: (folder / "model_index.json").unlink(), (), "UNet2DConditionModel, expected a UNet"),
+    "a library alone": (lambda folder: edit(folder / "model_index.json", vae=["diffusers"]), (), "the name of a class"),
+    "a class by number": (lambda folder: edit(folder / "model_index.json", vae=["x", 3]), (), "the name of a class"),
     "no prompts": (lambda folder: None, (), "at least two different texts"),
     "one prompt": (lambda folder: None, ("a cat",), "at least two different texts"),
     "the same prompt": (lambda folder: None, ("a cat", "a cat"), "at least two different texts"),

@@ -118,8 +118,6 @@ SIZES = {
     "a number": ("unet/config.json", {"freq_shift": True}, "freq_shift is True, expected a number"),
     "NaN": ("unet/config.json", {"norm_eps": float("nan")}, "NaN is no number"),
     "tokenizer": ("model_index.json", {"tokenizer": ["transformers", "NoTokenizer"]}, "a pipeline that can be read"),
-    "a library alone": ("model_index.json", {"vae": ["diffusers"]}, "a library and the name of a class of it"),
-    "a class by number": ("model_index.json", {"vae": ["diffusers", 3]}, "a library and the name of a class of it"),
     "encoder": ("model_index.json", {"text_encoder": ["transformers", "GPT2Model"]}, "expected one of CLIPTextModel"),
 }
 
