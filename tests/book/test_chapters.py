@@ -83,7 +83,8 @@ def test_an_import_from_another_chapter_is_noticed():
 @built
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_the_chapter_ran(page):
-    cases = [case for case in ElementTree.parse(REPORT).iter("testcase") if page.source.stem in str(case.attrib)]
+    name = re.compile(rf"\b{page.source.stem}\b")  # one chapter's name may hold another's
+    cases = [case for case in ElementTree.parse(REPORT).iter("testcase") if name.search(str(case.attrib))]
     assert len(cases) == 1, "it ran exactly once"
     assert not [child.get("message") for child in cases[0] if child.tag in ("failure", "error", "skipped")]
 

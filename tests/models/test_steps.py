@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from companion.errors import InputError
 from companion.models.schedules import schedule_of
-from companion.models.steps import Interval, scheduler_grid
+from companion.models.steps import Interval, on_common_schedulers, scheduler_grid
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside the schedulers
 
@@ -119,6 +119,7 @@ def test_a_scheduler_steps_through_the_grid_that_it_is_given(name, levels):
         ("Euler, Karras", [-1.0, 1.0], "use_karras_sigmas is True"),
         ("flow, dynamic", [-1.0, 1.0], "use_dynamic_shifting"),
         ("Euler", [1.0, -1.0], "log-snr that increase"),
+        ("Euler", [[-1.0, 0.0], [0.0, 1.0]], "log-snr that increase"),
         ("Euler", [-9.0, 1.0], "log-snr is -9, expected .* what the network was trained on"),
         ("Heun", [0.0, 1e-3], "fewer: two of them are one timestep"),
         ("of its own", [-1.0, 1.0], "scheduler is ScoreSdeVeScheduler"),
@@ -127,6 +128,18 @@ def test_a_scheduler_steps_through_the_grid_that_it_is_given(name, levels):
 def test_a_grid_that_would_not_be_stepped_through_is_refused(name, levels, named):
     with pytest.raises(InputError, match=named):
         scheduler_grid(made(name), levels)
+
+
+def test_common_schedulers_step_as_their_pipelines_do():
+    """The noise of DPM-Solver++ is Karras' there, which puts other steps inside than a scheduler without it would."""
+    told = on_common_schedulers(Interval(-2.0, 1.0), 20)["Stable Diffusion, DPM-Solver++"]["inside"]
+    found = {}
+    for karras in (True, False):
+        scheduler = diffusers.DPMSolverMultistepScheduler(**LATENT, steps_offset=1, use_karras_sigmas=karras)
+        scheduler.set_timesteps(20)
+        levels = own_log_snr(scheduler)
+        found[karras] = (np.flatnonzero((levels >= -2.0) & (levels <= 1.0)) + 1)[[0, -1]].tolist()
+    assert told == found[True] != found[False]
 
 
 @pytest.mark.parametrize("ends", [(1.0, -1.0), (0.0, 0.0), (np.nan, 1.0), (-np.inf, 1.0), ("a", 1.0)])
