@@ -18,7 +18,9 @@ def test_a_result_says_where_it_comes_from(name):
     assert {"python", "torch"} <= set(result["versions"])
     # Where nothing is drawn there is neither a seed nor a count of evaluations.
     assert (result["seed"], result["evaluations"]) == (None, None) or result["seed"] == 0 <= result["evaluations"]
-    assert result.get("model_digest", load("digits").digest) == load("digits").digest
+    shipped = load("digits").digest
+    other = name in ("guided_digits/stopped", "guided_digits/mislabelled")  # of networks that their script trains
+    assert (result.get("model_digest", shipped) == shipped) is not other
 
 
 def test_the_results_are_small():
