@@ -18,7 +18,8 @@ from companion.arguments import Array, composed, number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 
-__all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "cross_entropy", "log_odds", "partition"]
+__all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "cross_entropy", "log_odds", "neural_entropy_rate"]
+__all__ += ["partition"]
 
 NULL = -1
 _COMPLEMENTS = ("others", "all", "null")
@@ -57,6 +58,23 @@ def cross_entropy(log_odds: ArrayLike, share: ArrayLike) -> Array:
     """
     odds, of_first = np.asarray(log_odds, dtype=np.float64), np.asarray(share, dtype=np.float64)
     return of_first * np.logaddexp(0.0, -odds) + (1.0 - of_first) * np.logaddexp(0.0, odds)
+
+
+def neural_entropy_rate(prediction: torch.Tensor, x: torch.Tensor, log_snr: float) -> torch.Tensor:
+    """What an entropy-matching network stores per unit of log-snr at states x, in nats, for a VP process:
+
+        (g^2 / 2) |e|^2 dt = (snr / 2) |D - alpha^2 x|^2 d log-snr,    alpha^2 = snr / (1 + snr),    e = s + alpha x.
+
+    `prediction` D and `x` are (batch, *shape), x in the variance-exploding frame, where the VP state is alpha x with
+    the score s and the equilibrium N(0, I); returns (batch,). Its mean over noised data, integrated over log-snr, is
+    the neural entropy, which grows with the last log-snr for data on a surface. Source: SI 3, 4, 11.
+
+    >>> x = torch.tensor([[0.3], [-2.0]], dtype=torch.float64)
+    >>> neural_entropy_rate(0.5 * x, x, 0.0).tolist()     # data N(0, 1) are the equilibrium: nothing to store
+    [0.0, 0.0]
+    """
+    snr = np.exp(log_snr)
+    return 0.5 * snr * (prediction - snr / (1.0 + snr) * x).flatten(1).square().sum(dim=1)
 
 
 @dataclass(frozen=True)
