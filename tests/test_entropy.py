@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from companion.denoiser import FunctionDenoiser
-from companion.entropy import NULL, Partition, partition
+from companion.entropy import NULL, Partition, neural_entropy_rate, partition
 from companion.errors import InputError
 from companion.exact.mixtures import isotropic_mixture
 
@@ -129,3 +130,18 @@ def test_names_where_numbers_belong_are_pointed_to_the_text():
         InputError, match=r"first is \['cat'\], expected classes by their numbers, .* names go into text"
     ):
         partition(THREE, ["cat"], ["dog"])
+
+
+@pytest.mark.parametrize("log_snr", [-3.0, 0.0, 2.5])
+@pytest.mark.parametrize("variance", [0.0, 0.2, 1.0, 9.0])
+def test_the_rate_of_a_gaussian_is_its_distance_from_the_equilibrium(variance, log_snr):
+    """In VP the state's variance is S = alpha^2 v + 1 - alpha^2, and the rate (1 - alpha^2) (S + 1/S - 2) / 2."""
+    snr = np.exp(log_snr)
+    signal = snr / (1.0 + snr)
+    spread = np.sqrt(variance + 1.0 / snr)
+    # Three points with the weights of a Gauss-Hermite rule are exact for a square.
+    x = torch.tensor([[-np.sqrt(3.0)], [0.0], [np.sqrt(3.0)]], dtype=torch.float64) * spread
+    rates = neural_entropy_rate(variance / spread**2 * x, x, log_snr).numpy()
+    state = signal * variance + 1.0 - signal
+    expected = 0.5 * (1.0 - signal) * (state + 1.0 / state - 2.0)
+    assert np.dot([1.0, 4.0, 1.0], rates) / 6.0 == pytest.approx(expected, rel=1e-12, abs=1e-14)
