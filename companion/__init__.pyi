@@ -5,6 +5,8 @@ from .entropy import partition as partition
 from .errors import InputError as InputError
 from .estimate.bracket import bracket as bracket
 from .estimate.held_out import calibration as calibration
+from .estimate.information import Information as Information
+from .estimate.information import mutual_information as mutual_information
 from .estimate.result import Profile as Profile
 from .estimate.result import time_grid as time_grid
 from .estimate.run import profile as profile

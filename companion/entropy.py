@@ -18,8 +18,8 @@ from companion.arguments import Array, composed, number, numbers, probabilities
 from companion.denoiser import Denoiser
 from companion.errors import InputError
 
-__all__ = ["NULL", "Partition", "binary_entropy", "classes_first", "cross_entropy", "log_odds", "neural_entropy_rate"]
-__all__ += ["partition"]
+__all__ = ["NULL", "Classes", "Partition", "binary_entropy", "classes_first", "cross_entropy", "log_odds"]
+__all__ += ["neural_entropy_rate", "partition"]
 
 NULL = -1
 _COMPLEMENTS = ("others", "all", "null")
@@ -138,6 +138,51 @@ class Partition:
         a, b = (dict(enumerate(self.whole)) if NULL in side else side for side in (self.first, self.second))
         open_classes = [(self.prior * a[k], (1.0 - self.prior) * b[k]) for k in sorted(a.keys() & b.keys())]
         return float(sum((p + q) * binary_entropy(np.log(p / q)) for p, q in open_classes))
+
+
+@dataclass(frozen=True)
+class Classes(Partition):
+    """Which of all classes? The question in its two halves, `first` and `second`, weighted by the classes' `whole`.
+
+    `questions` asks it as a balanced tree of partitions, and by the chain rule of entropy loses nothing:
+
+        H(Y | X) = sum over partitions of P(class in it) H(its side | X, class in it),
+
+    and of each path -log p(class | path) is the sum of the surprises of those partitions that its class is in.
+
+    >>> four = Classes.of((0.25, 0.25, 0.25, 0.25))
+    >>> [each.label for each in four.questions], round(float(four.entropy / np.log(2.0)), 9)
+    (['0,1|2,3', '0|1', '2|3'], 2.0)
+    """
+
+    @staticmethod
+    def of(weights: Sequence[float]) -> "Classes":
+        """The question about classes of these probabilities."""
+        root = _halves(range(len(weights)), weights)
+        return Classes("all classes", root.first, root.second, root.prior, tuple(weights))
+
+    @property
+    def questions(self) -> list[Partition]:
+        """The partitions of the tree, each of one group of classes into two halves, with their probabilities."""
+        groups, found = [list(range(len(self.whole)))], []
+        for group in groups:
+            if len(group) > 1:
+                found.append(_halves(group, self.whole))
+                groups += [list(found[-1].first), list(found[-1].second)]
+        return found
+
+    @property
+    def entropy(self) -> float:
+        """H(Y) = -sum_k w_k log w_k, in nats."""
+        return float(-np.dot(self.whole, np.log(self.whole)))
+
+
+def _halves(group: Sequence[int], weights: Sequence[float]) -> Partition:
+    sides = group[: len(group) // 2], group[len(group) // 2 :]
+    shares = [sum(weights[k] for k in side) for side in sides]
+    first, second = ({k: weights[k] / share for k in side} for side, share in zip(sides, shares, strict=True))
+    label = "|".join(",".join(map(str, side)) for side in sides)
+    return Partition(label, first, second, shares[0] / sum(shares), tuple(weights))
 
 
 def log_odds(partition: Partition, branches: Sequence[int], log_likelihood: Array) -> Array:

@@ -253,7 +253,7 @@ def _described(model: Denoiser, plan: Plan, pilot: Plan | None) -> Described:
     """What a run is, as JSON gives it back. A pilot places the levels of all paths, so that its samples count."""
     named = {"name": model.name, "digest": model.digest, "shape": model.shape}
     described = {
-        "format": "companion run 4",
+        "format": "companion run 5",
         "model": {**named, "dtype": str(model.dtype), "device": model.device.type},
         "guidance": None if plan.guidance is None else plan.guidance.as_dict(),
         "partitions": [asdict(each) for each in plan.partitions],

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from companion.arguments import Array
-from companion.entropy import NULL, binary_entropy, cross_entropy
+from companion.entropy import NULL, Classes, binary_entropy, cross_entropy
 from companion.estimate.confidence import simultaneous_factor, weighted_mean
 from companion.estimate.measure import Measurement, integral
 from companion.estimate.plan import Plan
@@ -145,7 +145,8 @@ def _agreement(plan: Plan, measured: Measurement) -> Check:
 
 def _null_branch(measured: Measurement, beside: Sequence[Measurement]) -> Check:
     """The Jensen-Shannon divergence of the paths' two laws: log 2 - H of the question which of the two it is."""
-    if NULL not in measured.partition.branches:
+    every = isinstance(measured.partition, Classes)
+    if NULL not in measured.partition.branches and not (every and len(beside) > 1):
         return Check("null branch", None, None, LIMIT, None, "not asked: this partition does without it")
     meaning = 'the null branch is not the mixture of the classes: use "all"'
     for each in (measured, *beside):
@@ -161,5 +162,8 @@ def _calibration(plan: Plan, measured: Measurement) -> Check:
     if plan.data is None:
         return Check(name, None, None, LIMIT_OF_CHANCE, None, "give labelled data that the model has not seen")
     share = (plan.weights(partition)[0] / measured.weights)[measured.stratum][:, None]  # p(first side | stratum)
+    surprise, entropy = cross_entropy(odds, share), binary_entropy(odds)
+    if isinstance(partition, Classes):
+        surprise, entropy = cross_entropy(odds, 1.0), measured.entropy_of_path
     meaning = "the posterior of these data is wrong: train better, or believe the model of its own samples only"
-    return _anywhere(name, cross_entropy(odds, share) - binary_entropy(odds), measured, meaning, LIMIT_OF_CHANCE)
+    return _anywhere(name, surprise - entropy, measured, meaning, LIMIT_OF_CHANCE)

@@ -117,6 +117,6 @@ def widest(measured: Measurement, factor: float) -> float:
     """Half of the band of `factor` standard errors around the entropy, where it is widest, in nats."""
     values = measured.entropy_of_path
     skew = skewness(values, measured)
-    most = _MOST if measured.posterior_of_path is None else np.inf
+    most = max(_MOST, measured.partition.entropy) if measured.posterior_of_path is None else np.inf
     lower, upper = limits(*weighted_mean(values, measured), skew, factor, measured.partition.floor, most)
     return 0.5 * float(np.max(upper - lower))

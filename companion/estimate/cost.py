@@ -125,17 +125,17 @@ def _duration(seconds: float) -> str:
 def states_in_memory(plan: Plan, dimension: int) -> int:
     """The bytes that a block's states and the results of all paths take, what the network itself needs not counted.
 
-    In float64, of each path of a block: eight numbers for each of its own, noise drawn ahead twice over, and ten for
+    In float64, of each path of a block: nine numbers for each of its own, noise drawn ahead twice over, and ten for
     every branch asked: D at this level and the one before, the drifts, and their distances from the path's. Of each
     path of the run: eight numbers for every level and partition, and as many again while they are joined.
 
     >>> from companion.entropy import Partition
     >>> pair = (Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5),)
     >>> [states_in_memory(Plan(pair, np.linspace(-8.0, 8.0, 64), n), 4096) // 2**20 for n in (150, 1500)]
-    [141, 152]
+    [145, 157]
     """
     paths, branches = min(plan.block, plan.samples), len(plan.asked)
-    numbers = paths * ((8 + 10 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))
+    numbers = paths * ((9 + 10 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))
     results = 2 * 8 * plan.samples * len(plan.log_snr) * len(plan.partitions)
     return 8 * (numbers + results)
 

@@ -30,7 +30,7 @@ so that a step to level k is weighed by 1 / H_k in the sum; H_m is left to the r
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -42,7 +42,7 @@ from torch import Tensor
 
 from companion.arguments import Array
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, Partition, binary_entropy
+from companion.entropy import NULL, Classes, Partition, binary_entropy, cross_entropy, neural_entropy_rate
 from companion.estimate.paths import Levels, Paths, Progress, by_levels, check_levels, check_model
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Indices, Method, Plan
 
@@ -60,7 +60,7 @@ class Record:
 
     The values are those of `Measurement`, before controls; `posterior` has no levels, (paths, 0), but on guided paths.
     `foreseen` and `drawn` are what the step that leads to a level adds to the two controls; without controls they have
-    no levels, (paths, 0).
+    no levels, (paths, 0). `rates` (paths, levels, 3 or 5) are those of `Tree`, and of a partition none, (paths, 0).
     """
 
     path: Indices
@@ -73,6 +73,7 @@ class Record:
     posterior: Array
     foreseen: Array
     drawn: Array
+    rates: Array
 
     @staticmethod
     def concatenate(records: Sequence["Record"]) -> "Record":
@@ -148,7 +149,8 @@ class Question:
         if self.plan.controlled:  # at a level, what the step that leads there adds
             values = _Values(*values[:-2], *(torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:]))
         start = int(self.plan.from_nothing)  # where nothing is known there is no level
-        return Record(self.path, self.stratum, *(each[start:].T.contiguous().cpu().numpy() for each in values))
+        arrays = (each[start:].T.contiguous().cpu().numpy() for each in values)
+        return Record(self.path, self.stratum, *arrays, rates=np.empty((len(self.path), 0)))
 
     def _picked(self, values: Tensor) -> Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""
@@ -209,6 +211,50 @@ class Question:
         return foreseen, of_own - (posterior * by_branch).sum(dim=2)
 
 
+class Tree:
+    """The question which of all classes, asked of a block's paths as the partitions of its tree (`Classes`).
+
+    The values of a path are the sums over the partitions that its class is in, and `log_odds` are those of its class
+    against all others, so that their cross entropy is -log p(class | path). `rates`, per unit of log-snr, are, with e
+    the `neural_entropy_rate`, D_y of the path's class, the mixture D = sum_z p(z | path) D_z, the null branch's D_0,
+
+        e(D_y),    e(D),    (snr / 2) |D_y - D|^2,    and where there is one    e(D_0),    (snr / 2) |D_y - D_0|^2.
+    """
+
+    def __init__(self, partition: Classes, plan: Plan, number: int, device: torch.device):
+        self.parts = [Question(each, plan, number, device) for each in partition.questions]
+        self.log_prior = torch.log(torch.tensor(partition.whole, dtype=torch.float64, device=device))
+        self.rates, self.nulls = list[Tensor](), len(plan.branches) - len(partition.whole)
+
+    def see(self, levels: Levels) -> None:
+        """Keeps the values of the next levels."""
+        for part in self.parts:
+            part.see(levels)
+        rows, own = self.parts[0].rows[:, 0], self.parts[0].own[:, 0]
+        count, gaps, x = len(self.log_prior), levels.gaps[:, rows], levels.states[:, rows]
+        of_class, ahead = levels.predictions[:, own, rows].flatten(2), gaps[:, torch.arange(len(rows)), own]
+        posterior = (levels.averaged[:, rows, :count] + self.log_prior).softmax(dim=-1)
+        mixture, rates = (posterior[:, :, None, :] @ gaps[:, :, :count])[:, :, 0, :], list[Tensor]()
+        for apart in [torch.zeros_like(ahead), mixture - ahead] + [gaps[:, :, -1] - ahead] * self.nulls:
+            each = zip(of_class + apart, x, levels.log_snr.tolist(), strict=True)
+            rates += [torch.stack([neural_entropy_rate(*at_level) for at_level in each])]
+            rates += [0.5 * levels.snr[:, None] * apart.square().sum(dim=2)]
+        self.rates.append(torch.stack([rates[0], *rates[2:]], dim=2))
+
+    def record(self) -> Record:
+        """All values, paths first."""
+        rates = torch.cat(self.rates)[int(self.parts[0].plan.from_nothing) :].transpose(0, 1).cpu().numpy()
+        total, surprise = self.parts[0].record(), np.zeros(rates.shape[:2])
+        for part in self.parts:
+            record, rows = part.record(), np.searchsorted(total.path, part.path)
+            surprise[rows] += cross_entropy(record.log_odds, part.of_first.cpu().numpy()[:, None])
+            if part is not self.parts[0]:
+                for name in ("entropy", "production", "rough_production", "two_steps", "foreseen", "drawn"):
+                    vars(total)[name][rows] += vars(record)[name]
+        surprise = np.maximum(surprise, 1e-300)
+        return replace(total, rates=rates, log_odds=-surprise - np.log(-np.expm1(-surprise)))
+
+
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """What one partition's paths say at every level; `Profile` is what is made of it.
@@ -233,6 +279,7 @@ class Measurement:
     stratum: Indices
     weights: Array
     posterior_of_path: Array | None = None
+    rates_of_path: Array | None = None
 
 
 def measure(
@@ -265,9 +312,12 @@ def measure(
 
 def measure_block(model: Denoiser, plan: Plan, number: int, progress: Progress = None) -> list[Record]:
     """One block of a plan: what it gave for each partition. No loop over levels waits for the model's device."""
-    questions: list[Question] = []
+    questions: list[Question | Tree] = []
     for levels in by_levels(model, Paths.of_block(plan, number), progress=progress):
-        questions = questions or [Question(each, plan, number, levels.snr.device) for each in plan.partitions]
+        asked = plan, number, levels.snr.device
+        questions = questions or [
+            (Tree(each, *asked) if isinstance(each, Classes) else Question(each, *asked)) for each in plan.partitions
+        ]
         for question in questions:
             question.see(levels)
     return [question.record() for question in questions]
@@ -300,7 +350,7 @@ def _measured(plan: Plan, partition: Partition, record: Record) -> Measurement:
         entropy, production, *rest = _controlled(np.stack(three), weighed, stratum, weights)
         posterior = rest[0] if rest else None
     of_path = entropy, production, record.rough_production, record.two_steps, imbalance, record.log_odds
-    return Measurement(partition, plan.log_snr, *of_path, stratum, weights, posterior)
+    return Measurement(partition, plan.log_snr, *of_path, stratum, weights, posterior, record.rates)
 
 
 def integral(values: Array, plan: Plan, rule: Callable[..., Array] = simpson) -> Array:

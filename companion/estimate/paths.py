@@ -94,9 +94,10 @@ class Levels:
 
     Levels are the first axis; tensors are float64 on the model's device. `log_snr` is minus infinity for the start from
     nothing, `dsnr` the length of the step. `held`, `averaged` and `coarse` (levels, paths, branches) are the ratios of
-    each branch to the path's own drift u, `predictions` (levels, branches, paths, *shape) the D, `gaps` (levels, paths,
-    branches, dimension) the D_z - u, `finite` whether their squares are numbers, `step_gaps` the E_z - u and `noise`
-    (levels, paths, branches) the (E_z - u) . dB. After the last level `dsnr` and `noise` are zero.
+    each branch to the path's own drift u, `states` (levels, paths, dimension) the x, `predictions` (levels, branches,
+    paths, *shape) the D, `gaps` (levels, paths, branches, dimension) the D_z - u, `finite` whether their squares are
+    numbers, `step_gaps` the E_z - u and `noise` (levels, paths, branches) the (E_z - u) . dB. After the last level
+    `dsnr` and `noise` are zero.
     """
 
     log_snr: Array
@@ -105,6 +106,7 @@ class Levels:
     held: Tensor
     averaged: Tensor
     coarse: Tensor
+    states: Tensor
     predictions: Tensor
     gaps: Tensor
     finite: Tensor
@@ -154,7 +156,7 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
     # All at once, before the paths begin: a number sent later would make the device wait.
     snr_there, _, step_there, share_there, _, smooth_there = torch.from_numpy(table).to(device)
     step_before, finite = torch.nn.functional.pad(step_there, (1, 0)), list[Tensor]()
-    for now, predictions, drift, increment in _walk(model, paths, table, device, together, progress):
+    for now, states, predictions, drift, increment in _walk(model, paths, table, device, together, progress):
         # Paths before branches also in memory, because most of what follows is summed path by path.
         gaps = torch.empty_like(predictions.transpose(1, 2), memory_format=torch.contiguous_format)
         torch.sub(predictions.transpose(1, 2), drift[:, :, None], out=gaps)
@@ -181,7 +183,7 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
         last_averaged, held_next = averaged[-1], held[-1]
         finite.append(torch.isfinite(spread).flatten(1).all(dim=1))
         ratios = held[:-1], averaged, averaged - torch.stack(lags)
-        answers = predictions.reshape(*predictions.shape[:3], *model.shape), gaps, finite[-1], step_gaps, noise
+        answers = states, predictions.reshape(*predictions.shape[:3], *model.shape), gaps, finite[-1], step_gaps, noise
         yield Levels(grid[now], snr_there[now], step_there[now], *ratios, *answers)
     wrong = grid[~torch.cat(finite).cpu().numpy()]
     if len(wrong) > 0:
@@ -190,8 +192,8 @@ def by_levels(model: Denoiser, paths: Paths, together: int = 0, progress: Progre
 
 def _walk(
     model: Denoiser, paths: Paths, table: Array, device: torch.device, together: int, progress: Progress
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Levels, their D (levels, branches, paths, dimension), and u and dB of their steps (levels, paths, dimension)."""
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
+    """Levels, x and D (levels, branches, paths, dimension) there, u and dB of the steps (levels, paths, dimension)."""
     (snr, sigma, steps, shares, weights, _), branches, clean = table.tolist(), paths.branches, paths.data
     owner = torch.as_tensor(np.asarray(paths.owner, dtype=np.int64)).to(device)
     count, rows, dimension = len(owner), torch.arange(len(owner), device=device), int(np.prod(model.shape))
@@ -210,8 +212,9 @@ def _walk(
     for start in range(0, len(snr), together):
         now = range(len(snr))[start : start + together]
         predictions = y.new_empty(len(now), len(branches), *y.shape)
-        drifts, increments = y.new_empty(len(now), *y.shape), y.new_zeros(len(now), *y.shape)
-        for k, prediction, drift, increment in zip(now, predictions, drifts, increments, strict=True):
+        states, drifts, increments = y.new_zeros(3, len(now), *y.shape)
+        for k, state, prediction, drift, increment in zip(now, states, predictions, drifts, increments, strict=True):
+            state.copy_(x)
             predict(model, branches, x, sigma[k], prediction)
             drift.copy_(prediction[owner, rows] if clean is None else clean)
             more = weights[k] != 1.0 and NULL not in branches
@@ -225,7 +228,7 @@ def _walk(
                 led = drift if shares[k] == 0.0 else torch.lerp(drift_before, drift, 1.0 + shares[k])
                 y = y.add(led, alpha=steps[k]) + increment
                 x, drift_before = y / snr[k + 1], drift
-        yield slice(now.start, now.stop), predictions, drifts, increments
+        yield slice(now.start, now.stop), states, predictions, drifts, increments
 
 
 def _after(first: Tensor, values: Tensor) -> Tensor:

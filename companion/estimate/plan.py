@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import Array, number, numbers, whole_number
-from companion.entropy import NULL, Partition, classes_first
+from companion.entropy import NULL, Classes, Partition, classes_first
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
 from companion.guidance import Guidance
@@ -115,7 +115,7 @@ class Plan:
         # Plain numbers, which JSON can hold: a run is not lost for a numpy integer when it is saved.
         vars(self).update(seed=check_seed(self.seed), block=whole_number("block", self.block, 1))
         branches = sorted({branch for each in self.partitions for branch in each.branches}, key=classes_first)
-        alone = len(self.partitions) == 1
+        alone = len(self.partitions) == 1 and not isinstance(self.partitions[0], Classes)
         shares = self.partitions[0].shares if alone else [1.0 / len(branches)] * len(branches)
         two_each = int(np.ceil(np.round(2.0 / min(shares), 9)))
         fewest, stratum = (4, "side") if alone and self.by_side is not False else (two_each, "branch")

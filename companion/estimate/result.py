@@ -147,7 +147,7 @@ class Profile:
     def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
         """The lower and upper end of the 95% band of the entropy (`limits`), at each level or at all levels at once."""
         factor = self.simultaneous if simultaneous else self.pointwise
-        most = np.log(2.0) if self.guidance is None else np.inf
+        most = max(np.log(2.0), self.prior_entropy) if self.guidance is None else np.inf
         return confidence.limits(self.entropy, self.entropy_se, self.entropy_skew, factor, self.floor, most)
 
     def interval(self, share: float = 0.8) -> Interval:

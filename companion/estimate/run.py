@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from companion.arguments import number
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, Partition, partition
+from companion.entropy import NULL, Classes, Partition, partition
 from companion.errors import InputError
 from companion.estimate.blocks import Folder, Memory, result_paths
 from companion.estimate.confidence import simultaneous_factor, widest
@@ -30,7 +30,7 @@ from companion.estimate.result import Profile, assemble
 from companion.guidance import Guided
 from companion.models.checks import JUDGED
 
-__all__ = ["LEVELS", "Run", "profile", "profiles", "run"]
+__all__ = ["LEVELS", "Run", "carried_out", "profile", "profiles", "run"]
 
 LEVELS = 128
 
@@ -111,7 +111,9 @@ class Run:
         count, pilot = len(asked), None
         # Null branch or mixture of all classes: asked beside several that need all of these branches anyway.
         needed = {branch for each in asked for branch in each.branches}
-        if len(asked) > 1 and needed == {NULL, *range(len(model.classes))}:
+        every = model.has_null and any(isinstance(each, Classes) for each in asked)
+        needed |= {NULL} if every else set()
+        if (every or len(asked) > 1) and needed == {NULL, *range(len(model.classes))}:
             asked.append(partition(model, [NULL], "all"))
         grid = check_levels(model, default_levels(model, self.levels) if self.log_snr is None else self.log_snr)
         how = self.samples, self.seed, self.method, self.block
@@ -181,26 +183,33 @@ def run(model: Denoiser, partitions: Asked, *options: Any, **named: Any) -> list
     [40, 60]
     """
     asked = Run(model, partitions, *options, **named)
+    return carried_out(asked, [] if asked.out is None else result_paths(Path(asked.out), asked.count))[0]
+
+
+def carried_out(asked: Run, results: Sequence[Path] = ()) -> tuple[list[Profile], list[Measurement]]:
+    """The profiles of a run, kept in the files `results` if any, and what they are made of; raises as `run` does.
+
+    Where the files are what this run gave when it was last asked so, only they are read, and there are no measurements.
+    """
     model, plan, pilot, processes = asked.model, asked.plan, asked.pilot, asked.processes
     if asked.out is None:
         check_model(model, plan.asked, plan.log_snr, asked.trust)
         if asked.announce is not None:
             asked.announce(expected_cost(model, plan, pilot))
         return _measured(asked, Memory(model, asked.progress))
-    out = Path(asked.out)
-    folder = Folder(out, model, plan, pilot, result_paths(out, asked.count), processes, asked.progress)
+    folder = Folder(Path(asked.out), model, plan, pilot, results, processes, asked.progress)
     how = {name: getattr(asked, name) for name in ("samples", "tolerance", "most", "block")}
-    if folder.finished(how):
-        return [Profile.load(result) for result in folder.results]
+    if results and folder.finished(how):
+        return [Profile.load(result) for result in results], []
     left = folder.missing
     if left > 0:
         check_model(model, plan.asked, plan.log_snr, asked.trust)
     with folder.alone():
         if left > 0 and asked.announce is not None:
             asked.announce(processes.together(lambda: expected_cost(model, plan, pilot, left, processes.count)))
-        found = _measured(asked, folder)
-        folder.finish(found, how)
-    return found
+        found, measured = _measured(asked, folder)
+        folder.finish(found[: len(results)], how)
+    return found, measured
 
 
 profiles = run  # by which name several are asked for
@@ -222,8 +231,8 @@ def profile(model: Denoiser, partition: Partition | str, *options: Any, **named:
     return run(model, partition, *options, **named)[0]
 
 
-def _measured(asked: Run, blocks: Memory | Folder) -> list[Profile]:
-    """The pilot, blocks of paths until there are enough, and what they say."""
+def _measured(asked: Run, blocks: Memory | Folder) -> tuple[list[Profile], list[Measurement]]:
+    """The pilot, blocks of paths until there are enough, and what they say, as profiles and measurements."""
     plan, pilot, records, sampling = asked.plan, asked.pilot, list[list[Record]](), ""
     if pilot is not None:
         found = gather(pilot, blocks.records(pilot, range(pilot.blocks)))
@@ -236,4 +245,5 @@ def _measured(asked: Run, blocks: Memory | Folder) -> list[Profile]:
     evaluations = plan.evaluations + (pilot.evaluations if pilot else 0)
     said = "; ".join(filter(None, (sampling, blocks.mixture)))
     wanted = measured[: asked.count]
-    return [assemble(asked.model, plan, each, evaluations, blocks.seconds, said, beside=measured) for each in wanted]
+    how = evaluations, blocks.seconds, said, measured
+    return [assemble(asked.model, plan, each, *how) for each in wanted], wanted

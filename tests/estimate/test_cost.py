@@ -86,14 +86,14 @@ def test_a_block_is_no_larger_than_the_run():
 
 @pytest.mark.parametrize("dimension", [3, 5000])
 def test_the_states_are_counted(dimension):
-    """A block's paths have 8 numbers of the state's size, 10 a branch, and noise drawn ahead, twice, for 4096 numbers
+    """A block's paths have 9 numbers of the state's size, 10 a branch, and noise drawn ahead, twice, for 4096 numbers
     or for all; each path of the run has 8 results a level and partition, twice. Eight bytes a number."""
     asked = (Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5), Partition("0|2", {0: 1.0}, {2: 1.0}, 0.5))
     plan = Plan(asked, np.arange(7.0), 90, block=20)
-    states = 20 * (8 * dimension + 3 * 10 * dimension + 2 * max(dimension, 4096))
+    states = 20 * (9 * dimension + 3 * 10 * dimension + 2 * max(dimension, 4096))
     assert states_in_memory(plan, dimension) == 8 * (states + 90 * 7 * 2 * 16)
     whole = replace(plan, block=200)  # more than there are paths
-    states = 90 * (8 * dimension + 3 * 10 * dimension + 2 * max(dimension, 4096))
+    states = 90 * (9 * dimension + 3 * 10 * dimension + 2 * max(dimension, 4096))
     assert states_in_memory(whole, dimension) == 8 * (states + 90 * 7 * 2 * 16)
 
 
