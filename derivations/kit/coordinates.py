@@ -70,6 +70,8 @@ def _field(name: str) -> Expr:
 velocity = Symbol("f")  # the drift, a vector field that depends on state and time
 any_density = _field("u")  # one density of the process
 its_entropy = _field(r"\eta")  # -u log u
+reference = _field("q")  # another density, which need not obey the equation
+push = Symbol("b")  # another vector field
 entropy_current = Symbol("J")  # J = f h - (g^2/2) grad h, a vector field
 entropy_density = _field("h")  # h = p H(Z | X = x) = -sum_i pi_i p_i log p(i | x)
 
@@ -169,11 +171,14 @@ class _Writer:
         self.joint = {n: Symbol(f"pi_{n}", positive=True) * self.functions[n] for n in self.members}
         self.total = sympy.Add(*self.joint.values())
         self.one = Function("u", positive=True)(*self.place, t)
-        self.drift = [Function(f"f_{axis}")(*self.place, t) for axis in self.place]
+        self.drift, self.push = (
+            [Function(f"{name}_{axis}")(*self.place, t) for axis in self.place] for name in ("f", "b")
+        )
         self.done: dict[tuple[Expr, tuple[tuple[Symbol, int], ...], int], Expr] = {}  # proofs repeat most of a step
         self.scalars: dict[Expr, Expr] = {
             mixture_density: self.total,
             any_density: self.one,
+            reference: Function("q", positive=True)(*self.place, t),
             its_entropy: -self.one * sympy.log(self.one),
             entropy_density: -sympy.Add(*(joint * sympy.log(joint / self.total) for joint in self.joint.values())),
         }
@@ -193,6 +198,8 @@ class _Writer:
             return self.scalars[expression]
         if expression == velocity:
             return self.drift[axis]
+        if expression == push:
+            return self.push[axis]
         if expression == entropy_current:
             return inner(velocity * entropy_density - diffusion**2 / 2 * Gradient(entropy_density), axis)
         if expression == mixture_score:
