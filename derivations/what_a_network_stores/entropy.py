@@ -18,7 +18,8 @@ from companion.denoiser import Denoiser
 from companion.entropy import neural_entropy_rate
 from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution, empirical_distribution
-from companion.forward import Process, noise_of
+from companion.exact.mixtures import GaussianMixture
+from companion.forward import Process, noise_of, ornstein_uhlenbeck
 
 
 def stored(
@@ -213,13 +214,15 @@ def stored_gaussian(covariance: ArrayLike, log_snr: ArrayLike) -> Array:
     0.223144
     """
     snr = np.exp(np.asarray(log_snr, dtype=np.float64))
-    variances = (1.0 + np.multiply.outer(snr, np.linalg.eigvalsh(covariance))) / (1.0 + snr)[..., None]
+    variances = (1.0 + np.multiply.outer(snr, np.linalg.eigvalsh(np.asarray(covariance, dtype=np.float64)))) / (
+        1.0 + snr
+    )[..., None]
     return np.asarray(0.5 * (variances - 1.0 - np.log(variances)).sum(axis=-1))
 
 
 @dataclass(frozen=True)
 class Controlled:
-    """A controlled process at one number, in nats: -log of its density, the bound of SI 27 on it, and the theorem's gap."""
+    """-log of a controlled process's density at one number, the bound of SI 27 on it, and the gap, in nats."""
 
     truth: float
     bound: float
@@ -270,3 +273,38 @@ def loss_weights(process: Process, log_snr: ArrayLike) -> dict[str, Array]:
     t = process.time(finite_levels(log_snr))
     g2, noise = process.diffusion(t), process.sigma(t) ** 2
     return {"likelihood": np.ones_like(g2), "scores alike": 2.0 / g2, "noise alike": 2.0 * noise / g2}
+
+
+def schematic_paths(
+    mixture: GaussianMixture, end: float, steps: int, count: int, seed: int
+) -> tuple[Array, Array, Array]:
+    """Paths (count, steps + 1) of one number over the noising time: noising, its reversal, and the control u = -b.
+
+    Euler steps of dX = -X ds + sqrt(2) dB from the mixture, of its exact reversal (SI 2), and of the generation
+    without a network, e = 0, which stays in the equilibrium (SI 4); the last two start from N(0, 1) at `end`.
+
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> [one.shape for one in schematic_paths(isotropic_mixture([[-1.0], [1.0]], 0.1), 2.0, 10, 3, seed=0)]
+    [(3, 11), (3, 11), (3, 11)]
+    """
+    draw, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    step, at = end / steps, np.linspace(0.0, end, steps + 1)
+    noising = [mixture.sample(count, generator)[0][:, 0].numpy()]
+    reverse = [draw.standard_normal(count)]
+    resting = [draw.standard_normal(count)]
+    for k in range(steps):
+        noise = np.sqrt(2.0 * step) * draw.standard_normal((3, count))
+        noising.append(noising[-1] * (1.0 - step) + noise[0])
+        x = reverse[-1]
+        seen = mixture.diffused(ornstein_uhlenbeck(), float(at[steps - k]))
+        score = seen.score(torch.from_numpy(x[:, None]), torch.zeros(count, dtype=torch.float64))[:, 0].numpy()
+        reverse.append(x + step * (x + 2.0 * score) + noise[1])
+        resting.append(resting[-1] * (1.0 - step) + noise[2])
+    return np.array(noising).T, np.array(reverse[::-1]).T, np.array(resting[::-1]).T
+
+
+def schematic_density(mixture: GaussianMixture, times: Array, places: Array) -> Array:
+    """The density (times, places) of a noised mixture on a line, each time's divided by its largest value."""
+    x, clean = torch.from_numpy(places[:, None]), torch.zeros(len(places), dtype=torch.float64)
+    found = [mixture.diffused(ornstein_uhlenbeck(), float(t)).log_density(x, clean).exp().numpy() for t in times]
+    return np.array([one / one.max() for one in found])

@@ -65,7 +65,7 @@ def _clock_world(seed: int) -> World:
 
 
 CLOCK = Worlds(_clock_world, (0,), (1,))
-LOCAL = Worlds(in_coordinates, (1, 2), (2, 2))
+LOCAL = Worlds(in_coordinates, (1, 1))
 NUMBERS = (jets(0), jets(1))
 
 
