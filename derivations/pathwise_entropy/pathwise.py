@@ -26,12 +26,12 @@ from companion.arguments import Array, finite_levels, number, numbers, whole_num
 from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution
-from companion.exact.landmarks import largest_variance
 from companion.exact.laws import class_entropy_of
 from companion.exact.mixtures import GaussianMixture
 from companion.exact.quadrature import mean_over_states, normal_rule, radius_rule
 from companion.exact.two_gaussians import entropy_of_normal, variance
 from companion.forward import noise_of
+from derivations.kit.landmarks import largest_variance
 
 # The trapezoidal rule over nine deviations to either side, in 400 steps: what it misses is far below rounding, except
 # for the posterior's poles, pi/sqrt(kappa) deviations off the line: exp(-2 pi^2/(0.045 sqrt(kappa)) - kappa/8).

@@ -12,9 +12,7 @@ from companion.estimate.held_out import calibration
 from companion.exact import (
     equidistant,
     gaussian_pairs,
-    landmarks,
     laws,
-    power_laws,
     reverse_paths,
     shared_covariance,
     speciation,
@@ -35,7 +33,7 @@ from companion.forward import (
 from derivations.forward_processes_are_clocks import simulation
 from derivations.gaussian_mixtures import bounds
 from derivations.general_classes import decision_times, isotropic_pairs, parity_classes
-from derivations.kit import independent_productions
+from derivations.kit import independent_productions, landmarks, power_laws
 from derivations.pathwise_entropy import pathwise
 from derivations.the_entropy_production_identity import (
     absorbing_boundary,

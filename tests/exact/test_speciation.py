@@ -11,7 +11,7 @@ from scipy import stats
 from companion.entropy import partition
 from companion.errors import InputError
 from companion.estimate.run import profile
-from companion.exact import landmarks, two_gaussians
+from companion.exact import two_gaussians
 from companion.exact.laws import monte_carlo_entropy, production_in_time
 from companion.exact.mixtures import isotropic_mixture
 from companion.exact.speciation import decision_time, entropy, half_maximum, kappa_decided, peak, production
@@ -25,6 +25,7 @@ from companion.forward import (
     scaled_linear,
     variance_exploding,
 )
+from derivations.kit import landmarks
 
 OU, VE = ornstein_uhlenbeck(), variance_exploding()
 PROCESSES = [OU, linear(), scaled_linear(), cosine(), VE, rectified_flow()]

@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy.optimize import brentq
 
-from companion.exact import landmarks
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import ornstein_uhlenbeck
 from derivations.fixed_points_and_branching import proofs
 from derivations.fixed_points_and_branching.branch_tree import branch_tree
 from derivations.fixed_points_and_branching.data_in_noise import point_set
 from derivations.fixed_points_and_branching.fixed_points import data_path, follow, relax
+from derivations.kit import landmarks
 from derivations.kit.identity import survivors
 
 IDENTITIES = {identity.label: identity for identity in proofs.identities()}

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from companion.errors import InputError
-from companion.exact import landmarks
 from derivations.fixed_points_and_branching.data_in_noise import point_set
 from derivations.fixed_points_and_branching.fixed_points import data_path, follow, relax
+from derivations.kit import landmarks
 
 ROUNDING = 1e-11  # a turn is a root of a series through states that are known to 1e-13
 

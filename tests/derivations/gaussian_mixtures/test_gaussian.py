@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.optimize import brentq
 
-from companion.exact import landmarks, two_gaussians
+from companion.exact import two_gaussians
 from companion.exact.laws import production_in_time
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, linear, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.gaussian_mixtures import proofs
+from derivations.kit import landmarks
 from derivations.kit.identity import survivors
 
 IDENTITIES = {identity.label: identity for identity in proofs.identities()}

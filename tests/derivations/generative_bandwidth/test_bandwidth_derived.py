@@ -11,13 +11,13 @@ from scipy.special import ive, ndtr
 
 from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import full_mixture, isotropic_mixture
-from companion.exact.power_laws import power_law
 from companion.forward import linear, noise_of, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.generative_bandwidth import bandwidth
 from derivations.generative_bandwidth import proofs as derived
 from derivations.kit.differences import slope
 from derivations.kit.identity import survivors
 from derivations.kit.language import Dot
+from derivations.kit.power_laws import power_law
 
 IDENTITIES = {identity.label: identity for identity in derived.identities()}
 

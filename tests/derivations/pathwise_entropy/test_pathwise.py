@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
-from companion.exact import gaussian_pairs, landmarks, two_gaussians
+from companion.exact import gaussian_pairs, two_gaussians
 from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import isotropic_mixture
+from derivations.kit import landmarks
 from derivations.pathwise_entropy import pathwise
 
 

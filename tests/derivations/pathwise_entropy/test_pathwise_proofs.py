@@ -8,10 +8,11 @@ import torch
 from scipy.special import expit
 
 from companion.entropy import binary_entropy
-from companion.exact import gaussian_pairs, landmarks, two_gaussians
+from companion.exact import gaussian_pairs, two_gaussians
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
 from companion.exact.reverse_paths import reverse_paths
 from companion.forward import ornstein_uhlenbeck, variance_exploding
+from derivations.kit import landmarks
 from derivations.kit.algebra import same_identity
 from derivations.kit.identity import survivors
 from derivations.pathwise_entropy import pathwise, proofs

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from companion.errors import InputError
-from companion.exact.power_laws import power_law
+from derivations.kit.power_laws import power_law
 
 
 @given(st.floats(-3.0, 3.0), st.floats(0.01, 100.0))

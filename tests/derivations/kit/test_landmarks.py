@@ -12,9 +12,10 @@ from scipy.optimize import brentq, minimize_scalar
 
 from companion.entropy import binary_entropy
 from companion.errors import InputError
-from companion.exact import landmarks, speciation, two_gaussians
+from companion.exact import speciation, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import ornstein_uhlenbeck, variance_exploding
+from derivations.kit import landmarks
 
 TWELVE_DIGITS = 1e-12
 
