@@ -10,6 +10,7 @@ per unit of log-snr.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,9 @@ def columns(name: str, mean: Mean) -> dict[str, Any]:
     return {name: mean.value, f"{name}_se": mean.error}
 
 
-def of_branch(read: Readings) -> dict[str, Any]:
-    found = columns("length", read.best_length())
-    for name in ("rate", "loss", "divergence", "excess"):
+def of_branch(read: Readings, names: Sequence[str] = ("rate", "loss")) -> dict[str, Any]:
+    found = columns("length", read.best_length()) if "excess" in names else {}
+    for name in names:
         found |= columns(name, mean_of(getattr(read, name)))
     for name in ("rate", "loss"):
         above = [between(LEVELS, getattr(read, name), first, LEVELS[-1]) for first in MARKS]
@@ -54,10 +55,12 @@ def of_branch(read: Readings) -> dict[str, Any]:
     return found
 
 
-def of_pair(pair: Pair) -> dict[str, Any]:
-    apart = columns("apart", mean_of(pair.apart))
+def of_pair(pair: Pair, names: Sequence[str] = ("rate", "loss")) -> dict[str, Any]:
+    apart = {"apart": mean_of(pair.apart).value}
     whole = columns("apart_total", mean_of(between(LEVELS, pair.apart, *LEVELS[[0, -1]])))
-    return {"conditional": of_branch(pair.conditional), "null": of_branch(pair.null)} | apart | whole
+    more = pair.conditional.rate - pair.null.rate
+    whole |= columns("more_total", mean_of(between(LEVELS, more, *LEVELS[[0, -1]])))
+    return {"conditional": of_branch(pair.conditional), "null": of_branch(pair.null, names)} | apart | whole
 
 
 def images() -> tuple[dict[str, Any], int]:
@@ -79,11 +82,11 @@ def images() -> tuple[dict[str, Any], int]:
             "held_out": (held_out.images, held_out.labels),
             "own": (own, labels),
         }
-        network = {name: of_pair(read_images(model, *each, LEVELS, progress=counted)) for name, each in sets.items()}
+        network = {
+            name: of_pair(read_images(model, *each, LEVELS, progress=counted), ("rate", "loss", "divergence", "excess"))
+            for name, each in sets.items()
+        }
     points = {name: of_pair(read_images(exact, *sets[name], LEVELS)) for name in ("training", "held_out")}
-    for each in points.values():
-        for branch in ("conditional", "null"):
-            each[branch] = {name: value for name, value in each[branch].items() if "divergence" not in name}
     generator = torch.Generator().manual_seed(0)
     entropy, error = monte_carlo_entropy(exact, LEVELS, STATES, generator)
     moments = {name: float(each[0].double().flatten(1).square().sum(dim=1).mean()) for name, each in sets.items()}
