@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from companion.arguments import Array, finite_levels, number, numbers, whole_number
 from companion.forward import Process
 
-__all__ = ["gaussian_rate", "idle_loss", "speed_of_clock", "total"]
+__all__ = ["gaussian_rate", "idle_loss", "speed_of_clock"]
 
 
 def idle_loss(dimension: int, second_moment: float, log_snr: ArrayLike) -> Array:
@@ -29,7 +29,8 @@ def idle_loss(dimension: int, second_moment: float, log_snr: ArrayLike) -> Array
     array([0. , 0.5, 1. ])
     """
     count = whole_number("dimension", dimension, least=1)
-    moment = _moment(second_moment)
+    expected = "a finite number of at least 0"
+    moment = number("second_moment", second_moment, expected, lambda m: (m >= 0.0) & np.isfinite(m))
     signal = _signal(log_snr)
     return np.asarray(0.5 * signal * (signal * count + (1.0 - signal) * moment))
 
@@ -52,23 +53,6 @@ def gaussian_rate(variances: ArrayLike, mean: ArrayLike, log_snr: ArrayLike) -> 
     return np.asarray(0.5 * (signal * (1.0 - signal) * square + signal**2 * along))
 
 
-def total(dimension: int, second_moment: float, information: ArrayLike, log_snr: ArrayLike) -> Array:
-    """The neural entropy of the exact network from log-snr minus infinity to `log_snr`, in nats.
-
-        S(lambda) = alpha^2 (E|x_0|^2 - d)/2 + (d/2) log(1 + snr) - I(X_0; X_lambda)
-
-    `information` is I(X_0; X_lambda), in nats; it broadcasts with `log_snr`. Errors are those of `idle_loss`.
-
-    >>> total(1, 1.0, 0.5 * np.log1p(np.exp(3.0)), 3.0).round(12).item()         # N(0, 1): nothing is stored
-    0.0
-    """
-    count = whole_number("dimension", dimension, least=1)
-    moment = _moment(second_moment)
-    nats = numbers("information", information, "finite numbers of at least 0", lambda i: (i >= 0.0) & np.isfinite(i))
-    levels = finite_levels(log_snr)
-    return np.asarray(0.5 * _signal(levels) * (moment - count) + 0.5 * count * np.logaddexp(0.0, levels) - nats)
-
-
 def speed_of_clock(process: Process, t: ArrayLike) -> Array:
     """How much log-snr passes per unit of a process's time, g^2 / sigma^2 = -dlambda/dt; shape of `t`.
 
@@ -80,11 +64,6 @@ def speed_of_clock(process: Process, t: ArrayLike) -> Array:
     """
     times = process.check_time(t)
     return np.asarray(process.diffusion(times) / process.sigma(times) ** 2)
-
-
-def _moment(second_moment: float) -> float:
-    expected = "a finite number of at least 0"
-    return number("second_moment", second_moment, expected, lambda m: (m >= 0.0) & np.isfinite(m))
 
 
 def _signal(log_snr: ArrayLike) -> Array:

@@ -2,7 +2,7 @@
 
 All of it is for a variance-preserving process, alpha^2 + sigma^2 = 1, whose states are x. The worlds:
 
-MIXTURE     a Gaussian mixture in the plane on a grid; total entropy and class entropy by differences in time
+MIXTURE     a Gaussian mixture in the plane on a grid; class entropy by differences in time
 GUESSED     the same, and another denoiser, which is a field like any other
 NORMAL      Gaussian data in three dimensions; the noise is what is left of the signal
 """
@@ -10,12 +10,11 @@ NORMAL      Gaussian data in three dimensions; the noise is what is left of the 
 from dataclasses import replace
 
 import numpy as np
-from sympy import Derivative, Expr, Function, IndexedBase, Rational, Symbol, log, symbols
+from sympy import Derivative, Expr, IndexedBase, Rational, Symbol, symbols
 
 from companion.arguments import Array
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import Process, linear, ornstein_uhlenbeck
-from derivations.kit.differences import slope
 from derivations.kit.identity import Identity, Proof
 from derivations.kit.language import (
     Dot,
@@ -38,12 +37,9 @@ from derivations.kit.language import (
 )
 from derivations.kit.worlds import World, Worlds, jets, on_mixture
 
-log_snr = Symbol("lambda", real=True)
-ambient, moment = symbols("d m_2", positive=True)  # dimension of the space; E|X_0|^2
+ambient, moment = symbols("d M", positive=True)  # dimension of the space; E|X_0|^2
 dimension, within = symbols(r"\mathcal{D} \mathcal{D}_{Z}", positive=True)  # at a noise level; the same given the class
 spread = Symbol(r"\operatorname{tr} \operatorname{Cov}(X_{0} \mid x)")  # a field over the states
-stored = Function("S")(log_snr)  # total entropy from no signal on
-information = Function("I", positive=True)(log_snr)  # of clean and of noisy sample
 guess = Symbol(r"\hat{D}")  # any other denoiser
 centre = Symbol("m")
 variance = IndexedBase("rho")  # the eigenvalues of a Gaussian's covariance
@@ -52,19 +48,6 @@ variance = IndexedBase("rho")  # the eigenvalues of a Gaussian's covariance
 def _mixture_world(process: Process, time: float) -> World:
     s, means, shares = 0.5, np.array([[-1.3, 0.2], [0.9, -0.8], [0.4, 1.5]]), np.array([0.5, 0.3, 0.2])
     world = on_mixture(isotropic_mixture(means.tolist(), s, shares.tolist()), process, time)
-    points, weights = world.values[state], world.weights
-
-    def divergence(at: float) -> float:
-        """KL of the states from N(0, 1), by the trapezoidal rule."""
-        signal, level = float(process.alpha(np.asarray(at))), float(process.sigma(np.asarray(at)))
-        v = (signal * s) ** 2 + level**2
-        squares = ((points[:, None] - signal * means) ** 2).sum(axis=-1)
-        density = np.exp(-0.5 * squares / v) @ shares / (2.0 * np.pi * v)
-        apart = np.log(np.maximum(density, 1e-300)) + 0.5 * (points**2).sum(axis=-1) + np.log(2.0 * np.pi)
-        return float(weights @ (density * apart))
-
-    rate = slope(divergence, time, 0.01 * time)
-    clock = slope(lambda at: process.log_snr(np.asarray(at)), time, 0.01 * time)
     signal, level = float(world.value(alpha)), float(world.value(sigma))
     each, weight = world.values[denoiser], world.values[posterior]
     of_class = 2.0 * s**2 * level**2 / ((signal * s) ** 2 + level**2)
@@ -72,16 +55,12 @@ def _mixture_world(process: Process, time: float) -> World:
     covariance = of_class + (weight * (each**2).sum(axis=-1, keepdims=True)).sum(axis=0)
     covariance = covariance - (mean**2).sum(axis=-1, keepdims=True)
     density = np.tensordot(shares, world.densities, axes=1)
-    entropy_of_states = -float(weights @ (density[:, 0] * np.log(np.maximum(density[:, 0], 1e-300))))
     known = {
         ambient: 2.0,
         moment: 2.0 * s**2 + float(shares @ (means**2).sum(axis=1)),
         spread: covariance,
-        dimension: (signal / level) ** 2 * (weights[:, None] * density * covariance).sum(),
+        dimension: (signal / level) ** 2 * (world.weights[:, None] * density * covariance).sum(),
         within: (signal / level) ** 2 * of_class,
-        stored: divergence(time),
-        information: entropy_of_states - np.log(2.0 * np.pi * np.e * level**2),
-        Derivative(stored, log_snr): rate / clock,
     }
     return replace(world, values={**world.values, **known})
 
@@ -127,14 +106,14 @@ def what_is_saved() -> Proof:
         * (E(Norm2(mixture_denoiser)) - 2 * alpha * E(Dot(mixture_denoiser, state)) + alpha**2 * E(Norm2(state))),
     )
     proof.then(
-        r"$D$ is the mean of $X_0$ given $x$: $\mathbb{E}\, D \cdot x = \mathbb{E}\, X_0 \cdot x = \alpha m_2$ and "
-        r"$\mathbb{E}|x|^2 = \alpha^2 m_2 + \sigma^2 d$",
+        r"$D$ is the mean of $X_0$ given $x$: $\mathbb{E}\, D \cdot x = \mathbb{E}\, X_0 \cdot x = \alpha M$ and "
+        r"$\mathbb{E}|x|^2 = \alpha^2 M + \sigma^2 d$",
         snr
         / 2
         * (E(Norm2(mixture_denoiser)) - 2 * alpha**2 * moment + alpha**2 * (alpha**2 * moment + sigma**2 * ambient)),
     )
     proof.then(
-        r"and $\mathbb{E}|D|^2 = m_2 - \mathbb{E} \operatorname{tr} \operatorname{Cov}(X_0 \mid x)$",
+        r"and $\mathbb{E}|D|^2 = M - \mathbb{E} \operatorname{tr} \operatorname{Cov}(X_0 \mid x)$",
         snr / 2 * ((1 - alpha**2) ** 2 * moment + alpha**2 * sigma**2 * ambient - E(spread)),
     )
     proof.then(
@@ -166,14 +145,7 @@ def of_a_gaussian() -> Proof:
 def identities() -> tuple[Identity, ...]:
     """The displayed equations."""
     return (
-        Identity("eq-neural-rate", (Derivative(stored, log_snr), rate), "SI 3, 11", MIXTURE),
         what_is_saved().identity("eq-neural-saved", "none"),
-        Identity(
-            "eq-neural-total",
-            (stored, alpha**2 / 2 * (moment - ambient) + ambient / 2 * log(1 + snr) - information),
-            "SI 6",
-            MIXTURE,
-        ),
         Identity(
             "eq-neural-excess",
             (

@@ -65,6 +65,22 @@ def test_thm_neural_saved_in_space():
     assert abs(found.value - idle_loss(3, moment, level)) < SURE * found.error < 0.1
 
 
+def test_eq_neural_pythagoras():
+    """On drawn clean and noisy samples the two sides' squares add up to the hypotenuse's: they are orthogonal."""
+    mixture = full_mixture([[0.0, 0.0], [2.0, 1.0]], [[[1.0, 0.4], [0.4, 0.5]], [[0.3, 0.0], [0.0, 0.3]]])
+    count, level = 50_000, 1.0
+    sigma, generator = float(noise_of(level)), torch.Generator().manual_seed(4)
+    clean, _ = mixture.sample(count, generator)
+    x = clean + sigma * torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+    snr, prediction = np.exp(level), mixture(x, torch.full((count,), sigma, dtype=torch.float64), None)
+    silent = snr / (1.0 + snr) * x  # alpha times the state of the process
+    hypotenuse, missed = (0.5 * snr * (clean - guess).square().sum(dim=1) for guess in (silent, prediction))
+    apart = mean_of((hypotenuse - missed - neural_entropy_rate(prediction, x, level)).numpy())
+    assert abs(apart.value) < SURE * apart.error < 0.1
+    moment = float(mixture.sample(400_000, generator)[0].square().sum(dim=1).mean())
+    assert float(hypotenuse.mean()) == pytest.approx(float(idle_loss(2, moment, level)), rel=0.03)
+
+
 def test_cor_neural_total():
     """The rate by quadrature, integrated from pure noise, is the closed form."""
     moment, levels = float(SHARES @ POINTS**2), np.linspace(-16.0, 6.0, 221)
