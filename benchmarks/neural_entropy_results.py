@@ -5,8 +5,8 @@
 
 They go to derivations/neural_entropy/results/ for the chapter on the neural entropy of a trained model. `images` noises
 training images, held-out images and images of the network's own and asks both denoisers; `paths` follows what the
-network's own reverse paths know of the class; `pixels` has their histograms as a denoiser, without a network. Rates are in nats
-per unit of log-snr.
+network's own reverse paths know of the class; `pixels` asks the histograms of single pixels. Rates are in nats per unit
+of log-snr.
 """
 
 import sys

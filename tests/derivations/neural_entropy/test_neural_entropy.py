@@ -10,8 +10,8 @@ from companion.errors import InputError
 from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import full_mixture
 from companion.forward import linear, noise_of, ornstein_uhlenbeck, scaled_linear
-from derivations.neural_entropy.closed_forms import gaussian_rate, idle_loss, speed_of_clock, total
-from derivations.neural_entropy.pixels import pixel_bandwidth, pixel_denoiser, pixel_entropy
+from derivations.neural_entropy.closed_forms import gaussian_rate, idle_loss, speed_of_clock
+from derivations.neural_entropy.pixels import pixel_denoiser
 from derivations.neural_entropy.readings import between, mean_of, own_images, read_images, read_own_paths
 
 # A mean of independent states is within four of its standard errors, but once in 16 000 times.
@@ -79,27 +79,6 @@ def test_eq_neural_pythagoras():
     assert abs(apart.value) < SURE * apart.error < 0.1
     moment = float(mixture.sample(400_000, generator)[0].square().sum(dim=1).mean())
     assert float(hypotenuse.mean()) == pytest.approx(float(idle_loss(2, moment, level)), rel=0.03)
-
-
-def test_cor_neural_total():
-    """The rate by quadrature, integrated from pure noise, is the closed form."""
-    moment, levels = float(SHARES @ POINTS**2), np.linspace(-16.0, 6.0, 221)
-    rates = [rate_by_quadrature(level) for level in levels]
-    prior = -float(SHARES @ np.log(SHARES))
-    for last in (120, 170, 220):
-        information = prior - float(on_line().entropy(levels[last]))
-        by_rule = np.trapezoid(rates[: last + 1], levels[: last + 1])
-        # Steps of a tenth leave 1e-4; below the first level lies 1e-7.
-        assert by_rule == pytest.approx(float(total(1, moment, information, levels[last])), abs=5e-4)
-
-
-def test_cor_neural_finite():
-    """A finite set: half a nat per dimension and log-snr, without end, less the entropy of the points."""
-    moment, prior = float(SHARES @ POINTS**2), -float(SHARES @ np.log(SHARES))
-    for level in (12.0, 20.0):
-        information = prior - float(on_line().entropy(level))
-        rest = float(total(1, moment, information, level)) - 0.5 * level
-        assert rest == pytest.approx(0.5 * (moment - 1.0) - prior, abs=2.0 * np.exp(-level) + 1e-9)
 
 
 def test_cor_neural_least():
@@ -171,27 +150,15 @@ def test_prop_neural_unseen():
         assert np.all(loss.value + SURE * loss.error > exact)
 
 
-def test_cor_neural_pixels():
-    """Single coordinates and total correlation at every level; in the end it is that of the clean values."""
-    points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [2.0, 1.0]], dtype=torch.float64)
-    law, levels = empirical_distribution(points), np.array([-20.0, 0.0, 3.0, 12.0])
-    single = pixel_bandwidth(points, levels)
-    assert pixel_entropy(points) == pytest.approx([1.5 * np.log(2.0), np.log(2.0)])
-    whole = np.log(4.0) - law.entropy(levels)
-    each = []
-    for values, share in (([0.0, 1.0, 2.0], [0.25, 0.5, 0.25]), ([0.0, 1.0], [0.5, 0.5])):
-        line = empirical_distribution(torch.tensor(values, dtype=torch.float64)[:, None], weights=share)
-        each.append(line.entropy(-100.0) - line.entropy(levels))
-    correlation = sum(each) - whole
-    assert np.all(np.diff(correlation) > -1e-9) and correlation[0] == pytest.approx(0.0, abs=1e-6)
-    assert correlation[-1] == pytest.approx(pixel_entropy(points).sum() - np.log(4.0), abs=1e-9)
-    # and it is what the sum of the single neural entropies lacks
-    moments = points.square().mean(dim=0).tolist()
-    single_totals = sum(total(1, m, np.maximum(i, 0.0), levels) for m, i in zip(moments, each, strict=True))
-    np.testing.assert_allclose(total(2, sum(moments), whole, levels) - single_totals, correlation, atol=1e-9)
-    grid = np.linspace(-14.0, 12.0, 261)
-    np.testing.assert_allclose(np.trapezoid(pixel_bandwidth(points, grid), grid), pixel_entropy(points), atol=1e-4)
-    assert np.all(single[:, -1] < 1e-9)
+def test_histograms_denoise_pixels_whose_values_they_know():
+    """Independent pixels: the histograms' denoiser is the exact one, but for the counts that are added."""
+    draw = torch.Generator().manual_seed(5)
+    images, labels = torch.randint(0, 3, (20_000, 4), generator=draw).double(), torch.arange(20_000) % 2
+    model = pixel_denoiser(images, labels, torch.arange(3.0))
+    levels = [-1.0, 2.0]
+    loss = mean_of(read_images(model, images, labels, levels).null.loss)
+    exact = 4.0 * empirical_distribution(torch.tensor([[0.0], [1.0], [2.0]])).production(levels)
+    assert np.all(np.abs(loss.value - exact) < SURE * loss.error)
 
 
 def test_prop_neural_label():
@@ -259,7 +226,6 @@ def test_own_paths_know_the_class_in_the_end():
     [
         (lambda: idle_loss(0, 1.0, 0.0), "dimension"),
         (lambda: idle_loss(2, float("nan"), 0.0), "second_moment"),
-        (lambda: total(2, 1.0, -1.0, 0.0), "information"),
         (lambda: gaussian_rate([-1.0], [0.0], 0.0), "variances"),
         (lambda: between(np.array([0.0, 1.0]), np.zeros(2), 0.0, 0.5), "first, last"),
         (lambda: read_images(on_line(), torch.zeros(3, 1), torch.zeros(2).long(), [0.0, 1.0]), "images, labels"),
