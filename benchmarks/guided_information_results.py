@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.harness import rounded, run_parts
-from derivations.guided_information.joint_gaussian import Joint, guided, random_joint
+from derivations.guided_information.joint_gaussian import guided
+from derivations.kit.joint_gaussian import Joint, random_joint
 from derivations.kit.measured import FOLDER
 
 DIMENSION, NOISE, EXAMPLE = 25, 1.0, 0

@@ -17,8 +17,9 @@ import numpy as np
 from scipy.integrate import quad
 from sympy import Derivative, Expr, Float, Function, Integral, Rational, Symbol, exp, lambdify, log
 
-from derivations.guided_information.joint_gaussian import guided, observed, random_joint
+from derivations.guided_information.joint_gaussian import guided
 from derivations.kit.identity import Identity, Proof
+from derivations.kit.joint_gaussian import observed, random_joint
 from derivations.kit.language import alpha, diffusion, sigma, t
 from derivations.kit.worlds import World, Worlds, along_the_process, jets
 

@@ -12,7 +12,8 @@ from scipy.integrate import solve_ivp
 from companion.arguments import Array, number, numbers
 from companion.errors import InputError
 from companion.forward import Process
-from derivations.guided_information.joint_gaussian import GuidedScore, Joint
+from derivations.guided_information.joint_gaussian import GuidedScore
+from derivations.kit.joint_gaussian import Joint
 
 
 def sampled(joint: Joint, weight: float, process: Process, times: ArrayLike) -> Joint:
@@ -25,7 +26,7 @@ def sampled(joint: Joint, weight: float, process: Process, times: ArrayLike) -> 
     `weight` less one.
 
     >>> from companion.forward import linear
-    >>> from derivations.guided_information.joint_gaussian import observed
+    >>> from derivations.kit.joint_gaussian import observed
     >>> law = sampled(observed([[1.0]], [[1.0]], 1.0), 1.0, linear(), np.linspace(1.0, 0.0, 1001))
     >>> round(law.information(), 3)                                                                 # log(2)/2 = 0.347
     0.344
@@ -73,7 +74,7 @@ def integrated_covariance(joint: Joint, weight: float, tolerance: float) -> floa
     An adaptive rule keeps small eigenvalues only to `tolerance` of the large ones. Raises InputError for a tolerance
     that is not between 1e-13 and 1.
 
-    >>> from derivations.guided_information.joint_gaussian import observed
+    >>> from derivations.kit.joint_gaussian import observed
     >>> round(integrated_covariance(observed([[1.0]], [[1.0]], 1.0), 3.0, 1e-10), 6)                   # -3 log 2
     -2.079442
     """

@@ -10,9 +10,10 @@ from scipy.special import hyp2f1
 
 from companion.errors import InputError
 from companion.forward import linear, ornstein_uhlenbeck
-from derivations.guided_information.joint_gaussian import Joint, guided, observed, random_joint
+from derivations.guided_information.joint_gaussian import guided
 from derivations.guided_information.one_dimension import guided_information, log_shrinkage, stretch
 from derivations.guided_information.readings import from_samples, integrated_covariance, sampled
+from derivations.kit.joint_gaussian import Joint, observed, random_joint
 
 # Propagated determinants are good to about 1e-9, see `guided`; the paths begin in noise that leaves 1e-9 nats to share.
 CLOSE = 1e-6

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from benchmarks import guided_information_results as script
-from derivations.guided_information.joint_gaussian import guided, random_joint
+from derivations.guided_information.joint_gaussian import guided
+from derivations.kit.joint_gaussian import random_joint
 from derivations.kit.measured import read
 
 
