@@ -28,7 +28,7 @@ def stored(eigenvalues: ArrayLike, log_snr: ArrayLike) -> Array:
     Source: SI 3, 50.
 
     >>> stored([1.0, 0.01], [-np.inf, 0.0, np.inf]).round(4).tolist()
-    [0.0, 0.0942, 1.8076]
+    [0.0, 0.0941, 1.8076]
     """
     values, levels = _spectrum("eigenvalues", eigenvalues), _levels(log_snr)[..., None]
     above = expit(levels) * (values - 1.0)  # v - 1
@@ -115,7 +115,7 @@ def effective_radius(eigenvalues: ArrayLike) -> float:
 
     Raises InputError for eigenvalues that are not positive. Source: none; SI's Figure 9 has an "effective size".
 
-    >>> effective_radius([1.0, 1e-4])
+    >>> round(effective_radius([1.0, 1e-4]), 12)
     0.1
     """
     return float(np.exp(0.5 * np.log(_spectrum("eigenvalues", eigenvalues)).mean()))
@@ -133,22 +133,49 @@ def flattened(dimension: int, kept: int, conditions: int, least: float, noise: f
     >>> np.linalg.eigvalsh(flattened(4, 2, 3, 1e-4, 1.0, seed=0).marginal)[:2].round(9).tolist()
     [0.0001, 0.0001]
     """
+    channel, turned, wide = _drawn(dimension, kept, conditions, seed)
+    thin = number("least", least, "a positive finite number", lambda value: (value > 0.0) & (value < np.inf))
+    covariance = (turned * np.concatenate([wide, np.full(len(turned) - len(wide), thin)])) @ turned.T
+    return observed(0.5 * (covariance + covariance.T), channel, noise)
+
+
+def information_when_flat(
+    dimension: int, kept: int, conditions: int, least: float, noise: float, seed: int
+) -> tuple[float, float]:
+    """The information of `flattened` in the limit of a vanishing `least`, and what it has above the limit, in nats.
+
+        I(0) = (1/2) log |W / noise^2|,    I(least) - I(0) = (1/2) log |1 + least A_0^T W^-1 A_0|
+
+    W is the covariance that Y would have in the limit, A_0 the channel's part on the flattened directions.
+    Arguments as for `flattened`. Source: none.
+
+    >>> limit, more = information_when_flat(6, 2, 3, 0.01, 1.0, seed=0)
+    >>> round(limit + more - flattened(6, 2, 3, 0.01, 1.0, seed=0).information(), 9) + 0.0
+    0.0
+    """
+    channel, turned, wide = _drawn(dimension, kept, conditions, seed)
+    along, across = channel @ turned[:, : len(wide)], channel @ turned[:, len(wide) :]
+    seen = (along * wide) @ along.T + noise**2 * np.eye(len(channel))
+    more = np.eye(across.shape[1]) + least * across.T @ np.linalg.solve(seen, across)
+    limit, gap = (float(np.linalg.slogdet(part)[1]) for part in (seen / noise**2, more))
+    return 0.5 * limit, 0.5 * gap
+
+
+def _drawn(dimension: int, kept: int, conditions: int, seed: int) -> tuple[Array, Array, Array]:
+    """The channel, the directions as columns, and the kept eigenvalues, which belong to the first of them."""
     d, d_y = whole_number("dimension", dimension, least=1), whole_number("conditions", conditions, least=1)
     k = whole_number("kept", kept, least=1, most=d)
-    thin = number("least", least, "a positive finite number", lambda value: (value > 0.0) & (value < np.inf))
     draw = np.random.default_rng(seed)
     channel = draw.standard_normal((d_y, d))
     turned = np.linalg.qr(draw.standard_normal((d, d)))[0]
-    wide = 0.1 + np.abs(draw.standard_normal(k)) / np.sqrt(k)
-    covariance = (turned * np.concatenate([wide, np.full(d - k, thin)])) @ turned.T
-    return observed(0.5 * (covariance + covariance.T), channel, noise)
+    return channel, turned, 0.1 + np.abs(draw.standard_normal(k)) / np.sqrt(k)
 
 
 def spectra(joint: Joint) -> tuple[Array, Array]:
     """The eigenvalues of Cov(X | Y) and of Cov X, each in rising order, (d,) both.
 
-    >>> [part.tolist() for part in spectra(observed([[1.0]], [[1.0]], 1.0))]
-    [[0.5000000000000001], [1.0]]
+    >>> [part.round(9).tolist() for part in spectra(observed([[1.0]], [[1.0]], 1.0))]
+    [[0.5], [1.0]]
     """
     inner, outer = (np.linalg.eigvalsh(matrix) for matrix in (joint.within, joint.marginal))
     return inner, outer
