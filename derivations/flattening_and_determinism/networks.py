@@ -118,7 +118,7 @@ def train(network: Velocity, sampler: Sampler, ends: tuple[float, float], steps:
         missed = (network(x, log_snr, torch.from_numpy(y).float()) - velocity).square().sum(dim=1)
         loss = 0.5 * (torch.sigmoid(log_snr) * missed).mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimiser.step()
         schedule.step()
@@ -153,10 +153,11 @@ def readings(
         def stored(velocity: Tensor) -> Tensor:
             """By the denoiser alpha x - sigma v, in the variance-exploding frame."""
             denoised = alpha2**0.5 * x.double() - sigma2**0.5 * velocity
-            return neural_entropy_rate(denoised, x.double() / alpha2**0.5, level)
+            return neural_entropy_rate(denoised, x.double() / float(alpha2**0.5), level)
 
         def missed(velocity: Tensor, other: Tensor) -> Tensor:
-            return 0.5 * alpha2 * (velocity - other).square().sum(dim=1)
+            squares: Tensor = (velocity - other).square().sum(dim=1)
+            return 0.5 * float(alpha2) * squares
 
         losses = missed(answers[0], true.double()) - missed(answers[1], true.double())
         means = [stored(answers[0]), stored(answers[1]), missed(answers[1], answers[0]), losses]

@@ -177,7 +177,8 @@ def spectra(joint: Joint) -> tuple[Array, Array]:
     >>> [part.round(9).tolist() for part in spectra(observed([[1.0]], [[1.0]], 1.0))]
     [[0.5], [1.0]]
     """
-    inner, outer = (np.linalg.eigvalsh(matrix) for matrix in (joint.within, joint.marginal))
+    inner = np.asarray(np.linalg.eigvalsh(joint.within), dtype=np.float64)
+    outer = np.asarray(np.linalg.eigvalsh(joint.marginal), dtype=np.float64)
     return inner, outer
 
 
