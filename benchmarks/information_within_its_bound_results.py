@@ -1,0 +1,183 @@
+"""Measures the information of image and digit by every route: what the chapter on the bound of information reads.
+
+    python benchmarks/information_within_its_bound_results.py               both: ten minutes on one thread
+    python benchmarks/information_within_its_bound_results.py digits        one of them: digits, stopped
+
+They go to derivations/information_within_its_bound/results/ as JSON, with their origin. "digits" is the shipped network
+on its own paths, on training and on held-out images. "stopped" are networks whose training was stopped early; they and
+finished paths are kept in a folder `information_within_its_bound` for temporary files, where a run that was stopped goes
+on. Their last row is the shipped network.
+"""
+
+import sys
+import tempfile
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+
+from benchmarks.harness import Parts, rounded, run_parts
+from companion.arguments import Array
+from companion.denoiser import Denoiser
+from companion.entropy import NULL, neural_entropy_rate
+from companion.estimate.noise import path_noise
+from companion.estimate.paths import Paths, by_levels, predict
+from companion.estimate.placement import default_levels
+from companion.forward import noise_of
+from companion.models.digits import Digits, held_out_digits, training_digits
+from companion.models.load import load
+from companion.models.training import Settings, train
+from derivations.information_within_its_bound.routes import Routes, routes
+from derivations.kit.fidelity import classifier
+from derivations.kit.measured import FOLDER
+
+LEVELS, KEPT_EVERY = 97, 3
+OWN_PATHS, TRAINING = 400, 360
+STOPPED, STOPPED_LEVELS, STOPPED_PATHS, DRAWN = (50, 150, 500), 49, 150, 500
+NAME = "information_within_its_bound"
+KEPT = Path(tempfile.gettempdir()) / NAME
+
+
+def digits() -> tuple[dict, int]:
+    """All routes of the shipped network on three kinds of paths, the neural entropies of held-out images, a classifier."""
+    model, held_out, training = load("digits"), held_out_digits(), training_digits()
+    levels, rows, evaluations = default_levels(model, LEVELS), {}, 0
+    owner = np.arange(OWN_PATHS) % 10
+    asked: dict[str, tuple[Array, torch.Tensor | None]] = {
+        "own": (owner, None),
+        "held_out": (held_out.labels.numpy(), held_out.images),
+        "training": (training.labels.numpy()[:TRAINING], training.images[:TRAINING]),
+    }
+    for name, (labels, images) in asked.items():
+        found = kept_routes(model, name, labels, levels, images)
+        rows[name] = summary(found, labels)
+        evaluations += 11 * (LEVELS + 1) * len(labels)
+    difference, error = neural_difference(model, held_out, levels)
+    surprise = cross_entropies(classifier().logits(held_out.images), held_out.labels.numpy())
+    return {
+        "model": model.name,
+        "model_digest": model.digest,
+        "log_snr": levels[::KEPT_EVERY],
+        "levels": LEVELS,
+        "paths": rows,
+        "neural": {"value": difference, "se": error},
+        "classifier": {"cross_entropy": surprise.mean(), "se": standard_error(surprise)},
+    }, evaluations + 2 * LEVELS * len(held_out.labels)
+
+
+def stopped() -> tuple[dict, int]:
+    """Information of the chain, of its end points and of held-out images, over the steps of training."""
+    columns = ("chain", "null", "data", "null_data", "end", "loss")
+    found: dict[str, list] = {"steps": [], **{name: [] for name in columns}, "digests": []}
+    held_out, evaluations = held_out_digits(), 0
+    labels, owner = held_out.labels.numpy(), np.arange(STOPPED_PATHS) % 10
+    for steps in (*STOPPED, None):
+        model = load("digits") if steps is None else trained(steps)
+        levels = default_levels(model, STOPPED_LEVELS)
+        own = kept_routes(model, f"own-{STOPPED_LEVELS}", owner, levels, None)
+        real = kept_routes(model, f"held_out-{STOPPED_LEVELS}", labels, levels, held_out.images)
+        row = {
+            "chain": np.log(10.0) - own.entropy[:, -1],
+            "null": own.integral(own.null)[:, -1],
+            "data": np.log(10.0) - real.surprise[:, -1],
+            "null_data": real.integral(real.null)[:, -1],
+            "end": np.log(10.0) - end_points(model, levels),
+            "loss": np.exp(levels[levels <= 0.0][-1]) * 2.0 * real.loss_own[:, 1:][:, levels <= 0.0][:, -1],
+        }
+        for name, values in row.items():
+            found[name].append([values.mean(), standard_error(values)])
+        found["steps"].append(Settings().steps if steps is None else steps)
+        found["digests"].append(model.digest)
+        evaluations += 11 * (STOPPED_LEVELS + 1) * (len(owner) + len(labels)) + (STOPPED_LEVELS + 1) * DRAWN
+        print(found["steps"][-1], {name: round(float(found[name][-1][0]), 3) for name in columns}, flush=True)
+    return {"log_snr": [levels[0], levels[-1]], "paths": STOPPED_PATHS, "drawn": DRAWN, **found}, evaluations
+
+
+def kept_routes(model: Denoiser, name: str, labels: Array, levels: Array, images: torch.Tensor | None) -> Routes:
+    """`routes`, from the folder of finished paths where they lie there."""
+    path = KEPT / f"{model.digest}-{name}.npz"
+    if not path.exists():
+        started = time.perf_counter()
+        found = routes(model, labels, levels, images, block=100)
+        KEPT.mkdir(exist_ok=True)
+        np.savez(path, **{each.name: getattr(found, each.name) for each in fields(found)})
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+    with np.load(path) as stored:
+        return Routes(**stored)
+
+
+def summary(found: Routes, labels: Array) -> dict[str, object]:
+    """Means and standard errors over paths: rates per unit of log-snr, their integrals, entropy and surprise."""
+    every = slice(1, None, KEPT_EVERY)
+    result: dict[str, object] = {"count": len(labels)}
+    for name in ("null", "mixture", "spread", "between"):
+        mean, error = found.per_log_snr(getattr(found, name))
+        result[f"{name}_rate"] = {"value": mean[::KEPT_EVERY], "se": error[::KEPT_EVERY]}
+    sums = {name: found.integral(getattr(found, name)) for name in ("null", "mixture", "spread", "between")}
+    sums["null_loss"] = found.integral(found.loss_null - found.loss_own)
+    sums["mixture_loss"] = found.integral(found.loss_mixture - found.loss_own)
+    sums |= {"entropy": found.entropy, "surprise": found.surprise}
+    for name, values in sums.items():
+        result[name] = {"value": values.mean(axis=0)[every], "se": standard_error(values)[every]}
+    return result
+
+
+def neural_difference(model: Denoiser, images: Digits, levels: Array) -> tuple[float, float]:
+    """Neural entropy with the label less that of the null branch, on noised images; and its standard error (SI 46)."""
+    clean, labels = images.images.flatten(1).double(), images.labels
+    noise = path_noise(1, range(len(clean)), clean.shape[1])
+    rates = []
+    for level in levels.tolist():
+        sigma = float(noise_of(level))
+        x = clean + sigma * torch.from_numpy(next(noise))
+        predictions = predict(model, (*range(10), NULL), x, sigma)
+        own, null = predictions[labels, torch.arange(len(x))], predictions[-1]
+        rates.append((neural_entropy_rate(own, x, level) - neural_entropy_rate(null, x, level)).numpy())
+    totals = np.trapezoid(np.stack(rates, axis=1), levels, axis=1)
+    return float(totals.mean()), float(standard_error(totals))
+
+
+def end_points(model: Denoiser, levels: Array) -> Array:
+    """The surprise of a classifier at the label of what the chain ends in: fitted and asked on different fifths of it."""
+    parts, labels = [], np.repeat(np.arange(10), DRAWN // 10)
+    for k in range(10):
+        for some in by_levels(model, Paths((k,), np.zeros(DRAWN // 10), levels, k + 1, predicted=True), together=1):
+            last = some.predictions[-1, 0]
+        parts.append(last.flatten(1).numpy())
+    ends = np.concatenate(parts)
+    fitted = LogisticRegression(C=0.1, max_iter=2000)
+    shares = cross_val_predict(fitted, ends, labels, cv=5, method="predict_proba")
+    return -np.log(shares[np.arange(len(labels)), labels])
+
+
+def trained(steps: int) -> Denoiser:
+    folder = KEPT / f"stopped-{steps}"
+    if not (folder / "companion.json").exists():
+        # The moving average forgets its start within the training.
+        train(training_digits(), folder, Settings(steps=steps, average=1.0 - 10.0 / steps), progress=False)
+    return load(str(folder))
+
+
+def cross_entropies(logits: Array, labels: Array) -> Array:
+    """-log p of the label, (count,), from logits (count, classes)."""
+    largest = logits.max(axis=1)
+    total = np.log(np.exp(logits - largest[:, None]).sum(axis=1)) + largest
+    surprise: Array = total - logits[np.arange(len(labels)), labels]
+    return surprise
+
+
+def standard_error(values: Array) -> Array:
+    error: Array = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return error
+
+
+PARTS: Parts = {"digits": digits, "stopped": stopped}
+
+
+if __name__ == "__main__":
+    packages = ("torch", "diffusers", "numpy", "scipy", "scikit-learn")
+    sys.exit(run_parts(f"{NAME}_results", __doc__ or "", PARTS, FOLDER / NAME / "results", packages, rounded))

@@ -1,0 +1,122 @@
+"""Every route to the information of label and data, from one set of paths of one model.
+
+Paths obey dy = u dsnr + dB in y = x / sigma^2, with u the denoiser D_Y of the path's own label (the model's own chain) or
+the clean sample x_0 (data, noised by the exact chain). With q(z | path) the accumulated posterior, Dbar = sum_z q D_z the
+mixture in its weights and D_0 the null branch, all routes are integrals over snr of half of squared distances of u, D_Y,
+Dbar and D_0, or means of -log q: `information_in` says which is which.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from companion.arguments import Array
+from companion.denoiser import Denoiser
+from companion.entropy import NULL
+from companion.estimate.paths import Paths, by_levels
+
+__all__ = ["Routes", "entropy_of", "routes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Routes:
+    """What each path says at each level; all are (paths, levels), in nats, or nats per unit of snr where they are rates.
+
+    `log_snr` (levels,) begins with minus infinity. `entropy` and `surprise` are those of the accumulated posterior:
+    its own entropy, and -log q(Y | path). Rates are halves of squared distances: `mixture` |D_Y - Dbar|^2, `null`
+    |D_Y - D_0|^2, `between` |Dbar - D_0|^2, the losses |u - D_Y|^2, |u - Dbar|^2 and |u - D_0|^2, and `spread` the mean of
+    |D_z - Dbar|^2 over the posterior in place of the label. Those of the null branch are None for a model without one.
+    """
+
+    log_snr: Array
+    entropy: Array
+    surprise: Array
+    spread: Array
+    mixture: Array
+    loss_own: Array
+    loss_mixture: Array
+    null: Array | None = None
+    between: Array | None = None
+    loss_null: Array | None = None
+
+    def integral(self, rate: Array) -> Array:
+        """The integral of a rate over snr from nothing up to each level, (paths, levels), by the trapezoidal rule.
+
+        The accumulated likelihoods are summed by the same rule.
+        """
+        steps = np.diff(np.exp(self.log_snr))
+        grown = np.cumsum(0.5 * steps * (rate[:, 1:] + rate[:, :-1]), axis=1)
+        return np.concatenate([np.zeros((len(rate), 1)), grown], axis=1)
+
+    def per_log_snr(self, rate: Array) -> tuple[Array, Array]:
+        """The mean of a rate per unit of log-snr and its standard error, at the finite levels."""
+        scaled = np.exp(self.log_snr[1:]) * rate[:, 1:]
+        return scaled.mean(axis=0), scaled.std(axis=0, ddof=1) / np.sqrt(len(scaled))
+
+
+def routes(
+    model: Denoiser,
+    labels: ArrayLike,
+    log_snr: ArrayLike,
+    data: torch.Tensor | None = None,
+    seed: int = 0,
+    block: int = 500,
+    held: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Routes:
+    """All routes along the model's own paths of the given `labels` (paths,), or of `data` with these labels.
+
+    `held` keeps every denoiser over a step: then the likelihoods are exactly those of the chain that is drawn, whatever
+    the denoisers are. Otherwise drifts are second order in the step. Raises InputError as `by_levels` does.
+
+    >>> from companion.exact.mixtures import isotropic_mixture
+    >>> pair = isotropic_mixture([[-1.0], [1.0]], 0.0)
+    >>> found = routes(pair, [0, 1] * 50, np.linspace(-6.0, 4.0, 50))
+    >>> bool(abs(found.mixture.shape[1] - 51) == 0 and found.entropy[:, -1].max() < 0.01)
+    True
+    """
+    owner, classes = np.asarray(labels, dtype=np.int64), len(model.classes)
+    branches = (*range(classes), NULL) if model.has_null else tuple(range(classes))
+    paths = Paths(branches, owner, log_snr, seed, predicted=not held, data=data)
+    log_weights = torch.from_numpy(np.log(np.asarray(model.weights)))
+    parts = []
+    for some in paths.blocks(block):
+        mine = torch.as_tensor(np.asarray(some.owner))
+        levels = [
+            _at_level(level, mine, log_weights, held) for level in by_levels(model, some, together=1, progress=progress)
+        ]
+        parts.append([np.stack(each, axis=1) for each in zip(*levels, strict=True)])
+    columns = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    levels = np.concatenate([[-np.inf], np.asarray(log_snr, dtype=np.float64)])
+    return Routes(levels, *columns)
+
+
+def _at_level(level, mine: torch.Tensor, log_weights: torch.Tensor, held: bool) -> list[Array]:
+    """The columns of `Routes` at one level."""
+    rows, classes = torch.arange(len(mine)), len(log_weights)
+    ratios = (level.held if held else level.averaged)[0, :, :classes]
+    log_posterior = torch.log_softmax(ratios + log_weights, dim=1)
+    gaps = level.gaps[0]  # of every D from u
+    own, mixture = gaps[rows, mine], torch.einsum("nz,nzd->nd", log_posterior.exp(), gaps[:, :classes])
+    pairs = [own - mixture, own, mixture]
+    if gaps.shape[1] > classes:
+        null = gaps[:, classes]
+        pairs += [own - null, mixture - null, null]
+    entropy = -(log_posterior.exp() * log_posterior.clamp_min(-1e300)).sum(dim=1)
+    halves = [0.5 * each.square().sum(dim=1) for each in pairs]
+    apart = (gaps[:, :classes] - mixture[:, None]).square().sum(dim=2)
+    spread = 0.5 * (log_posterior.exp() * apart).sum(dim=1)
+    return [each.numpy() for each in (entropy, -log_posterior[rows, mine], spread, *halves)]
+
+
+def entropy_of(weights: ArrayLike) -> float:
+    """The entropy of probabilities, in nats: - sum p log p.
+
+    >>> round(entropy_of([0.5, 0.5]), 6)
+    0.693147
+    """
+    p = np.asarray(weights, dtype=np.float64)
+    return float(-np.sum(p[p > 0.0] * np.log(p[p > 0.0])))
