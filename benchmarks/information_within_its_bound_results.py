@@ -3,10 +3,10 @@
     python benchmarks/information_within_its_bound_results.py               both: ten minutes on one thread
     python benchmarks/information_within_its_bound_results.py digits        one of them: digits, stopped
 
-They go to derivations/information_within_its_bound/results/ as JSON, with their origin. "digits" is the shipped network
-on its own paths, on training and on held-out images. "stopped" are networks whose training was stopped early; they and
-finished paths are kept in a folder `information_within_its_bound` for temporary files, where a run that was stopped goes
-on. Their last row is the shipped network.
+They go to derivations/information_within_its_bound/results/ as JSON, with their origin. "digits" is the shipped
+network on its own paths, on training and on held-out images. "stopped" are networks whose training was stopped early,
+and in the last row the shipped one. Networks and finished paths are kept in a folder `information_within_its_bound` for
+temporary files, and a run that was stopped goes on from there.
 """
 
 import sys
@@ -37,13 +37,13 @@ from derivations.kit.measured import FOLDER
 
 LEVELS, KEPT_EVERY = 97, 3
 OWN_PATHS, TRAINING = 400, 360
-STOPPED, STOPPED_LEVELS, STOPPED_PATHS, DRAWN = (50, 150, 500), 49, 150, 500
+STOPPED, STOPPED_LEVELS, STOPPED_PATHS, STOPPED_IMAGES, DRAWN = (50, 150, 500), 33, 100, 180, 500
 NAME = "information_within_its_bound"
 KEPT = Path(tempfile.gettempdir()) / NAME
 
 
 def digits() -> tuple[dict, int]:
-    """All routes of the shipped network on three kinds of paths, the neural entropies of held-out images, a classifier."""
+    """All routes on three kinds of paths of the shipped network; neural entropies and a classifier."""
     model, held_out, training = load("digits"), held_out_digits(), training_digits()
     levels, rows, evaluations = default_levels(model, LEVELS), {}, 0
     owner = np.arange(OWN_PATHS) % 10
@@ -74,12 +74,13 @@ def stopped() -> tuple[dict, int]:
     columns = ("chain", "null", "data", "null_data", "end", "loss")
     found: dict[str, list] = {"steps": [], **{name: [] for name in columns}, "digests": []}
     held_out, evaluations = held_out_digits(), 0
-    labels, owner = held_out.labels.numpy(), np.arange(STOPPED_PATHS) % 10
+    images, labels = held_out.images[:STOPPED_IMAGES], held_out.labels.numpy()[:STOPPED_IMAGES]
+    owner = np.arange(STOPPED_PATHS) % 10
     for steps in (*STOPPED, None):
         model = load("digits") if steps is None else trained(steps)
         levels = default_levels(model, STOPPED_LEVELS)
         own = kept_routes(model, f"own-{STOPPED_LEVELS}", owner, levels, None)
-        real = kept_routes(model, f"held_out-{STOPPED_LEVELS}", labels, levels, held_out.images)
+        real = kept_routes(model, f"held_out-{STOPPED_LEVELS}", labels, levels, images)
         row = {
             "chain": np.log(10.0) - own.entropy[:, -1],
             "null": own.integral(own.null)[:, -1],
@@ -94,7 +95,13 @@ def stopped() -> tuple[dict, int]:
         found["digests"].append(model.digest)
         evaluations += 11 * (STOPPED_LEVELS + 1) * (len(owner) + len(labels)) + (STOPPED_LEVELS + 1) * DRAWN
         print(found["steps"][-1], {name: round(float(found[name][-1][0]), 3) for name in columns}, flush=True)
-    return {"log_snr": [levels[0], levels[-1]], "paths": STOPPED_PATHS, "drawn": DRAWN, **found}, evaluations
+    return {
+        "log_snr": [levels[0], levels[-1]],
+        "paths": STOPPED_PATHS,
+        "images": STOPPED_IMAGES,
+        "drawn": DRAWN,
+        **found,
+    }, evaluations
 
 
 def kept_routes(model: Denoiser, name: str, labels: Array, levels: Array, images: torch.Tensor | None) -> Routes:
@@ -142,7 +149,7 @@ def neural_difference(model: Denoiser, images: Digits, levels: Array) -> tuple[f
 
 
 def end_points(model: Denoiser, levels: Array) -> Array:
-    """The surprise of a classifier at the label of what the chain ends in: fitted and asked on different fifths of it."""
+    """The surprise of a classifier at the labels of the chain's end points, fitted on other fifths of them."""
     parts, labels = [], np.repeat(np.arange(10), DRAWN // 10)
     for k in range(10):
         for some in by_levels(model, Paths((k,), np.zeros(DRAWN // 10), levels, k + 1, predicted=True), together=1):

@@ -58,7 +58,8 @@ def forgetful(push: float, until: float) -> FunctionDenoiser:
 def forgetful_information(push: float, until: float, log_snr: ArrayLike) -> tuple[Array, Array]:
     """What the path of `forgetful`, and what its state, knows of the class at each log-snr; nats, closed form.
 
-    Both are those of two points: kappa = 4 push^2 m of the path and 4 push^2 m^2 / snr of the state, m = min(snr, e^until).
+    With m = min(snr, e^until), two points at kappa = 4 push^2 m for the path, 4 push^2 m^2 / snr for the
+    state.
     Raises InputError for levels that are not finite.
 
     >>> path, state = forgetful_information(2.0, 0.0, [0.0, 6.0])

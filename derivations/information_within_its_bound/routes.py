@@ -1,9 +1,9 @@
 """Every route to the information of label and data, from one set of paths of one model.
 
-Paths obey dy = u dsnr + dB in y = x / sigma^2, with u the denoiser D_Y of the path's own label (the model's own chain) or
-the clean sample x_0 (data, noised by the exact chain). With q(z | path) the accumulated posterior, Dbar = sum_z q D_z the
-mixture in its weights and D_0 the null branch, all routes are integrals over snr of half of squared distances of u, D_Y,
-Dbar and D_0, or means of -log q: `information_in` says which is which.
+Paths obey dy = u dsnr + dB in y = x / sigma^2. On the model's own chain u is the denoiser D_Y of the path's label, on
+data that are noised by the exact chain the clean sample x_0. With q(z | path) the accumulated posterior, Dbar the mixture
+of all D_z in its weights and D_0 the null branch, every route is the mean of -log q, or the integral over snr of halves
+of squared distances between u, D_Y, Dbar and D_0.
 """
 
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from numpy.typing import ArrayLike
 from companion.arguments import Array
 from companion.denoiser import Denoiser
 from companion.entropy import NULL
-from companion.estimate.paths import Paths, by_levels
+from companion.estimate.paths import Levels, Paths, by_levels
 
-__all__ = ["Routes", "entropy_of", "routes"]
+__all__ = ["Routes", "routes"]
 
 
 @dataclass(frozen=True, eq=False)
 class Routes:
-    """What each path says at each level; all are (paths, levels), in nats, or nats per unit of snr where they are rates.
+    """What each path says at each level, (paths, levels): in nats, or for rates in nats per unit of snr.
 
     `log_snr` (levels,) begins with minus infinity. `entropy` and `surprise` are those of the accumulated posterior:
     its own entropy, and -log q(Y | path). Rates are halves of squared distances: `mixture` |D_Y - Dbar|^2, `null`
-    |D_Y - D_0|^2, `between` |Dbar - D_0|^2, the losses |u - D_Y|^2, |u - Dbar|^2 and |u - D_0|^2, and `spread` the mean of
-    |D_z - Dbar|^2 over the posterior in place of the label. Those of the null branch are None for a model without one.
+    |D_Y - D_0|^2, `between` |Dbar - D_0|^2, the losses |u - D_Y|^2, |u - Dbar|^2 and |u - D_0|^2; `spread` is the mean
+    of |D_z - Dbar|^2 over the posterior, in place of the label. Those of the null branch are None for a model without.
     """
 
     log_snr: Array
@@ -85,38 +85,28 @@ def routes(
     parts = []
     for some in paths.blocks(block):
         mine = torch.as_tensor(np.asarray(some.owner))
-        levels = [
-            _at_level(level, mine, log_weights, held) for level in by_levels(model, some, together=1, progress=progress)
-        ]
-        parts.append([np.stack(each, axis=1) for each in zip(*levels, strict=True)])
-    columns = [np.concatenate(each) for each in zip(*parts, strict=True)]
-    levels = np.concatenate([[-np.inf], np.asarray(log_snr, dtype=np.float64)])
-    return Routes(levels, *columns)
+        walked = by_levels(model, some, together=1, progress=progress)
+        levels = [_at_level(level, mine, log_weights, held) for level in walked]
+        parts.append({name: np.stack([each[name] for each in levels], axis=1) for name in levels[0]})
+    columns = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+    return Routes(log_snr=np.concatenate([[-np.inf], np.asarray(log_snr, dtype=np.float64)]), **columns)
 
 
-def _at_level(level, mine: torch.Tensor, log_weights: torch.Tensor, held: bool) -> list[Array]:
-    """The columns of `Routes` at one level."""
+def _at_level(level: Levels, mine: torch.Tensor, log_weights: torch.Tensor, held: bool) -> dict[str, Array]:
+    """The fields of `Routes` at one level, each (paths,)."""
     rows, classes = torch.arange(len(mine)), len(log_weights)
     ratios = (level.held if held else level.averaged)[0, :, :classes]
     log_posterior = torch.log_softmax(ratios + log_weights, dim=1)
+    posterior = log_posterior.exp()
     gaps = level.gaps[0]  # of every D from u
-    own, mixture = gaps[rows, mine], torch.einsum("nz,nzd->nd", log_posterior.exp(), gaps[:, :classes])
-    pairs = [own - mixture, own, mixture]
+    own, mixture = gaps[rows, mine], torch.einsum("nz,nzd->nd", posterior, gaps[:, :classes])
+    apart = {"mixture": own - mixture, "loss_own": own, "loss_mixture": mixture}
     if gaps.shape[1] > classes:
         null = gaps[:, classes]
-        pairs += [own - null, mixture - null, null]
-    entropy = -(log_posterior.exp() * log_posterior.clamp_min(-1e300)).sum(dim=1)
-    halves = [0.5 * each.square().sum(dim=1) for each in pairs]
-    apart = (gaps[:, :classes] - mixture[:, None]).square().sum(dim=2)
-    spread = 0.5 * (log_posterior.exp() * apart).sum(dim=1)
-    return [each.numpy() for each in (entropy, -log_posterior[rows, mine], spread, *halves)]
-
-
-def entropy_of(weights: ArrayLike) -> float:
-    """The entropy of probabilities, in nats: - sum p log p.
-
-    >>> round(entropy_of([0.5, 0.5]), 6)
-    0.693147
-    """
-    p = np.asarray(weights, dtype=np.float64)
-    return float(-np.sum(p[p > 0.0] * np.log(p[p > 0.0])))
+        apart |= {"null": own - null, "between": mixture - null, "loss_null": null}
+    found = {name: 0.5 * each.square().sum(dim=1) for name, each in apart.items()}
+    found["spread"] = 0.5 * (posterior * (gaps[:, :classes] - mixture[:, None]).square().sum(dim=2)).sum(dim=1)
+    # A class of probability 0 adds nothing to the entropy, however far its logarithm lies.
+    found["entropy"] = -(posterior * log_posterior).sum(dim=1)
+    found["surprise"] = -log_posterior[rows, mine]
+    return {name: each.cpu().numpy() for name, each in found.items()}

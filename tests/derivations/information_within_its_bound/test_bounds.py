@@ -1,4 +1,4 @@
-"""The theorems on the bound: identities without a surviving slip, chains of any denoisers, and laws whose truth is known."""
+"""The theorems on the bound: identities without a surviving slip, chains of any denoisers, laws with a known truth."""
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from derivations.kit.identity import mutants, survivors
 BY_LABEL = {identity.label: identity for identity in proofs.identities()}
 # A mean of paths may miss by four standard errors: once in sixteen thousand, and seeds are fixed.
 FAR = 4.0
+FINE = np.arange(1200) % 4, np.linspace(-8.0, 2.0, 201)  # labels and levels of many paths with many steps
 
 
 def holds_and_refuses_slips(label):
@@ -82,14 +83,14 @@ def test_thm_bound_chain(size):
 
 def test_the_chain_is_paid_by_its_production():
     """The second equality of the theorem is of continuous time: with fine steps both sides meet."""
-    found = routes(random_denoisers(0.3, seed=1), np.arange(1200) % 4, np.linspace(-8.0, 2.0, 201), block=1200, held=True)
+    found = routes(random_denoisers(0.3, seed=1), *FINE, block=1200, held=True)
     agree(found.integral(found.spread)[:, -1] - (np.log(4.0) - found.entropy[:, -1]), 0.0)
     agree(found.integral(found.mixture)[:, -1] - (np.log(4.0) - found.entropy[:, -1]), 0.0)
 
 
 def test_cor_bound_neural():
     """With any field in place of the null branch the difference of two squares is the information of the chain."""
-    found = routes(random_denoisers(0.3, seed=2), np.arange(1200) % 4, np.linspace(-8.0, 2.0, 201), block=1200, held=True)
+    found = routes(random_denoisers(0.3, seed=2), *FINE, block=1200, held=True)
     agree(found.integral(found.null - found.between)[:, -1] - (np.log(4.0) - found.entropy[:, -1]), 0.0)
 
 
@@ -115,13 +116,10 @@ def test_thm_bound_data(size):
     model = law if size is None else random_denoisers(size, seed=3)
     levels = np.linspace(-8.0, 2.0, 81)
     found = routes(model, labels.numpy(), levels, data=clean)
-    truth = np.log(4.0) - law.entropy(levels[-1]) if size is None else None
+    truth = np.log(4.0) - float(law.entropy(levels[-1]))
     bound = np.log(4.0) - found.surprise[:, -1]
-    if truth is not None:
-        agree(bound, float(truth))
-    else:
-        kappa_like = np.log(4.0)  # no label holds more
-        assert bound.mean() < kappa_like
+    apart = (bound.mean() - truth) / error(bound)
+    assert apart < FAR and (size is not None or apart > -FAR)
     agree(bound - found.integral(found.loss_mixture - found.loss_own)[:, -1], 0.0)
 
 
