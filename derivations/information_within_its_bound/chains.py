@@ -58,8 +58,7 @@ def forgetful(push: float, until: float) -> FunctionDenoiser:
 def forgetful_information(push: float, until: float, log_snr: ArrayLike) -> tuple[Array, Array]:
     """What the path of `forgetful`, and what its state, knows of the class at each log-snr; nats, closed form.
 
-    With m = min(snr, e^until), two points at kappa = 4 push^2 m for the path, 4 push^2 m^2 / snr for the
-    state.
+    That of two points, with m = min(snr, e^until): kappa = 4 push^2 m for the path, 4 push^2 m^2 / snr for the state.
     Raises InputError for levels that are not finite.
 
     >>> path, state = forgetful_information(2.0, 0.0, [0.0, 6.0])

@@ -1,7 +1,7 @@
 """Every route to the information of label and data, from one set of paths of one model.
 
 Paths obey dy = u dsnr + dB in y = x / sigma^2. On the model's own chain u is the denoiser D_Y of the path's label, on
-data that are noised by the exact chain the clean sample x_0. With q(z | path) the accumulated posterior, Dbar the mixture
+data that are noised by the exact chain the clean sample x_0. With q(z | path) the accumulated posterior, Dbar the mean
 of all D_z in its weights and D_0 the null branch, every route is the mean of -log q, or the integral over snr of halves
 of squared distances between u, D_Y, Dbar and D_0.
 """
