@@ -1,6 +1,6 @@
 """Measures the information of image and digit by every route: what the chapter on the bound of information reads.
 
-    python benchmarks/information_within_its_bound_results.py               both: ten minutes on one thread
+    python benchmarks/information_within_its_bound_results.py               both: twenty minutes on one thread
     python benchmarks/information_within_its_bound_results.py digits        one of them: digits, stopped
 
 They go to derivations/information_within_its_bound/results/ as JSON, with their origin. "digits" is the shipped
@@ -36,8 +36,9 @@ from derivations.kit.fidelity import classifier
 from derivations.kit.measured import FOLDER
 
 LEVELS, KEPT_EVERY = 97, 3
-OWN_PATHS, TRAINING = 400, 360
-STOPPED, STOPPED_LEVELS, STOPPED_PATHS, STOPPED_IMAGES, DRAWN = (50, 150, 500), 33, 100, 180, 500
+OWN_PATHS, TRAINING = 400, 180
+STOPPED, STOPPED_LEVELS = (50, 150, 500), np.linspace(-7.0, 4.0, 33)
+STOPPED_PATHS, STOPPED_IMAGES, DRAWN = 100, 180, 500
 NAME = "information_within_its_bound"
 KEPT = Path(tempfile.gettempdir()) / NAME
 
@@ -45,7 +46,7 @@ KEPT = Path(tempfile.gettempdir()) / NAME
 def digits() -> tuple[dict, int]:
     """All routes on three kinds of paths of the shipped network; neural entropies and a classifier."""
     model, held_out, training = load("digits"), held_out_digits(), training_digits()
-    levels, rows, evaluations = default_levels(model, LEVELS), {}, 0
+    levels, rows, evaluations, seconds = default_levels(model, LEVELS), {}, 0, 0.0
     owner = np.arange(OWN_PATHS) % 10
     asked: dict[str, tuple[Array, torch.Tensor | None]] = {
         "own": (owner, None),
@@ -53,12 +54,15 @@ def digits() -> tuple[dict, int]:
         "training": (training.labels.numpy()[:TRAINING], training.images[:TRAINING]),
     }
     for name, (labels, images) in asked.items():
-        found = kept_routes(model, name, labels, levels, images)
+        found, took = kept_routes(model, name, labels, levels, images)
+        seconds += took
         rows[name] = summary(found, labels)
         evaluations += 11 * (LEVELS + 1) * len(labels)
+    started = time.perf_counter()
     difference, error = neural_difference(model, held_out, levels)
     surprise = cross_entropies(classifier().logits(held_out.images), held_out.labels.numpy())
     return {
+        "seconds": round(seconds + time.perf_counter() - started),  # of all paths, those of runs that were stopped too
         "model": model.name,
         "model_digest": model.digest,
         "log_snr": levels[::KEPT_EVERY],
@@ -71,32 +75,33 @@ def digits() -> tuple[dict, int]:
 
 def stopped() -> tuple[dict, int]:
     """Information of the chain, of its end points and of held-out images, over the steps of training."""
-    columns = ("chain", "null", "data", "null_data", "end", "loss")
+    columns = ("chain", "null", "data", "null_data", "end")
     found: dict[str, list] = {"steps": [], **{name: [] for name in columns}, "digests": []}
-    held_out, evaluations = held_out_digits(), 0
+    held_out, evaluations, seconds = held_out_digits(), 0, 0.0
     images, labels = held_out.images[:STOPPED_IMAGES], held_out.labels.numpy()[:STOPPED_IMAGES]
     owner = np.arange(STOPPED_PATHS) % 10
     for steps in (*STOPPED, None):
         model = load("digits") if steps is None else trained(steps)
-        levels = default_levels(model, STOPPED_LEVELS)
-        own = kept_routes(model, f"own-{STOPPED_LEVELS}", owner, levels, None)
-        real = kept_routes(model, f"held_out-{STOPPED_LEVELS}", labels, levels, images)
+        own, own_took = kept_routes(model, "own-stopped", owner, STOPPED_LEVELS, None)
+        real, real_took = kept_routes(model, "held_out-stopped", labels, STOPPED_LEVELS, images)
+        started = time.perf_counter()
         row = {
             "chain": np.log(10.0) - own.entropy[:, -1],
             "null": own.integral(own.null)[:, -1],
             "data": np.log(10.0) - real.surprise[:, -1],
             "null_data": real.integral(real.null)[:, -1],
-            "end": np.log(10.0) - end_points(model, levels),
-            "loss": np.exp(levels[levels <= 0.0][-1]) * 2.0 * real.loss_own[:, 1:][:, levels <= 0.0][:, -1],
+            "end": np.log(10.0) - end_points(model, STOPPED_LEVELS),
         }
+        seconds += own_took + real_took + time.perf_counter() - started
         for name, values in row.items():
             found[name].append([values.mean(), standard_error(values)])
         found["steps"].append(Settings().steps if steps is None else steps)
         found["digests"].append(model.digest)
-        evaluations += 11 * (STOPPED_LEVELS + 1) * (len(owner) + len(labels)) + (STOPPED_LEVELS + 1) * DRAWN
+        evaluations += (len(STOPPED_LEVELS) + 1) * (11 * (len(owner) + len(labels)) + DRAWN)
         print(found["steps"][-1], {name: round(float(found[name][-1][0]), 3) for name in columns}, flush=True)
     return {
-        "log_snr": [levels[0], levels[-1]],
+        "seconds": round(seconds),
+        "log_snr": [STOPPED_LEVELS[0], STOPPED_LEVELS[-1]],
         "paths": STOPPED_PATHS,
         "images": STOPPED_IMAGES,
         "drawn": DRAWN,
@@ -104,17 +109,21 @@ def stopped() -> tuple[dict, int]:
     }, evaluations
 
 
-def kept_routes(model: Denoiser, name: str, labels: Array, levels: Array, images: torch.Tensor | None) -> Routes:
-    """`routes`, from the folder of finished paths where they lie there."""
+def kept_routes(
+    model: Denoiser, name: str, labels: Array, levels: Array, images: torch.Tensor | None
+) -> tuple[Routes, float]:
+    """`routes` and the seconds that they took, from the folder of finished paths where they lie there."""
     path = KEPT / f"{model.digest}-{name}.npz"
     if not path.exists():
         started = time.perf_counter()
         found = routes(model, labels, levels, images, block=100)
         KEPT.mkdir(exist_ok=True)
-        np.savez(path, **{each.name: getattr(found, each.name) for each in fields(found)})
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        took = {"seconds": time.perf_counter() - started}
+        np.savez(path, **{each.name: getattr(found, each.name) for each in fields(found)}, **took)
+        print(f"{name}: {took['seconds']:.0f} s", flush=True)
     with np.load(path) as stored:
-        return Routes(**stored)
+        found = dict(stored)
+    return Routes(**{name: values for name, values in found.items() if name != "seconds"}), float(found["seconds"])
 
 
 def summary(found: Routes, labels: Array) -> dict[str, object]:
@@ -135,16 +144,16 @@ def summary(found: Routes, labels: Array) -> dict[str, object]:
 
 def neural_difference(model: Denoiser, images: Digits, levels: Array) -> tuple[float, float]:
     """Neural entropy with the label less that of the null branch, on noised images; and its standard error (SI 46)."""
-    clean, labels = images.images.flatten(1).double(), images.labels
-    noise = path_noise(1, range(len(clean)), clean.shape[1])
-    rates = []
-    for level in levels.tolist():
-        sigma = float(noise_of(level))
-        x = clean + sigma * torch.from_numpy(next(noise))
-        predictions = predict(model, (*range(10), NULL), x, sigma)
-        own, null = predictions[labels, torch.arange(len(x))], predictions[-1]
-        rates.append((neural_entropy_rate(own, x, level) - neural_entropy_rate(null, x, level)).numpy())
-    totals = np.trapezoid(np.stack(rates, axis=1), levels, axis=1)
+    clean, rates = images.images.flatten(1).double(), np.empty((len(images.labels), len(levels)))
+    for k in range(10):
+        rows = torch.nonzero(images.labels == k).flatten()
+        noise = path_noise(1, rows.tolist(), clean.shape[1])
+        for number, level in enumerate(levels.tolist()):
+            sigma = float(noise_of(level))
+            x = clean[rows] + sigma * torch.from_numpy(next(noise))
+            told, null = (neural_entropy_rate(each, x, level) for each in predict(model, (k, NULL), x, sigma))
+            rates[rows.numpy(), number] = (told - null).numpy()
+    totals = np.trapezoid(rates, levels, axis=1)
     return float(totals.mean()), float(standard_error(totals))
 
 

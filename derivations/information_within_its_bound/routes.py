@@ -43,13 +43,15 @@ class Routes:
     loss_null: Array | None = None
 
     def integral(self, rate: Array) -> Array:
-        """The integral of a rate over snr from nothing up to each level, (paths, levels), by the trapezoidal rule.
+        """The integral of a rate over snr from nothing up to each level, (paths, levels).
 
-        The accumulated likelihoods are summed by the same rule.
+        By the trapezoidal rule over log-snr: over snr it is too large by 2% at steps of 0.2, as rates fall with it.
+        Before the first level the rate is that of the first level.
         """
-        steps = np.diff(np.exp(self.log_snr))
-        grown = np.cumsum(0.5 * steps * (rate[:, 1:] + rate[:, :-1]), axis=1)
-        return np.concatenate([np.zeros((len(rate), 1)), grown], axis=1)
+        scaled, steps = np.exp(self.log_snr[1:]) * rate[:, 1:], np.diff(self.log_snr[1:])
+        grown = np.cumsum(0.5 * steps * (scaled[:, 1:] + scaled[:, :-1]), axis=1)
+        start = scaled[:, :1]
+        return np.concatenate([np.zeros_like(start), start, start + grown], axis=1)
 
     def per_log_snr(self, rate: Array) -> tuple[Array, Array]:
         """The mean of a rate per unit of log-snr and its standard error, at the finite levels."""
