@@ -206,6 +206,19 @@ def test_prop_store_loss():
     assert least + of_kernel == pytest.approx(of_state, abs=1e-8)
 
 
+def test_cor_store_split():
+    """A normal number and two noisy latents of it: each part of the least loss is a difference of informations."""
+    tau, ends, variance = 1.0, (-24.0, 8.0), 1.5
+    loss, parts = 0.0, 0.0
+    for first, last, latent in ((tau, ends[1], 0.5), (ends[0], tau, 2.0)):
+        left = variance * latent / (variance + latent)  # Var(X_0 | Z), Z = X_0 + noise of the variance `latent`
+        part = LEVELS[np.abs(LEVELS - 0.5 * (first + last)) <= 0.5 * (last - first) + 1e-9]
+        error = 1.0 / (1.0 / left + np.exp(part))  # Var(X_0 | X, Z)
+        loss += entropy.total(part, 0.5 * np.exp(part) * error)[-1]
+        parts += 0.5 * math.log1p(left * math.exp(last)) - 0.5 * math.log1p(left * math.exp(first))
+    assert loss == pytest.approx(parts, abs=1e-8)
+
+
 def test_a_wrong_argument_is_one_clear_line():
     for matrix in ([[1.0, 2.0], [2.0, 1.0]], [1.0, 2.0], [[0.0]]):
         with pytest.raises(InputError, match="expected a positive definite matrix"):
