@@ -19,6 +19,8 @@ import lightning  # noqa: F401  # both before the stand-in below: they ask wheth
 import numpy as np
 import pytorch_lightning  # noqa: F401
 import torch
+from scipy.special import ndtri
+from scipy.stats import rankdata
 from sklearn.preprocessing import StandardScaler
 
 # diffusion-mi imports torchvision for estimators of images, which are not asked here; it would bring CUDA's libraries.
@@ -69,12 +71,15 @@ def counted(kind: type, fit: Pair, seconds: float, **settings: Any) -> Any:
 
 def estimate(name: str, pair: Pair, seed: int, seconds: float) -> dict[str, float]:
     """The peer's estimate in nats, and the processor time of the fit and of all."""
+    name, _, setting = name.partition(" ")
+    if setting == "ranks":
+        pair = tuple(ndtri((rankdata(part, axis=0) - 0.5) / len(part)) for part in pair)
     if name == "KSG":
         started = time.process_time()
         value = bmi.estimators.KSGEnsembleFirstEstimator(neighborhoods=(5, 10)).estimate(*pair)
         spent = time.process_time() - started
         return {"estimate": float(value), "fit_seconds": spent, "seconds": spent}
-    name, _, rate = name.partition(" ")
+    rate = setting.removesuffix("ranks")
     # benchmark-mi's own default for neural estimators: one half fits, the other is estimated on; columns standardised.
     half = len(pair[0]) // 2
     scalers = [StandardScaler().fit(part[:half]) for part in pair]
