@@ -101,7 +101,7 @@ class Peers:
                 stdout=subprocess.PIPE,
                 stderr=(self.folder / "peers.log").open("w"),
                 text=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                env=os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},  # bars would cost some of the time
             )
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps(job), file=self.process.stdin, flush=True)

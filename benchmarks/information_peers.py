@@ -50,6 +50,7 @@ def stopped(kind: type, seconds: float) -> type:
 
     class Stopped(kind):  # type: ignore[misc, valid-type]
         def on_train_start(self) -> None:
+            self.trainer.progress_bar_callback.disable()  # its bar would cost some of the time
             self.until = time.process_time() + seconds
 
         def on_train_batch_end(self, *_: Any) -> None:
