@@ -20,8 +20,8 @@ from scipy.special import expit
 
 from companion.arguments import number
 from companion.entropy import binary_entropy
-from companion.exact.speciation import kappa_decided
 from companion.exact.two_gaussians import curvature, entropy, expectation, production
+from derivations.kit.speciation import kappa_decided
 
 __all__ = [
     "half_entropy",

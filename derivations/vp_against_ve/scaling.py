@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 
 from companion.arguments import Array, number, numbers
 from companion.errors import InputError
-from companion.exact.speciation import decision_time, peak
 from companion.forward import Process
 from derivations.kit.power_laws import Power, power_law
+from derivations.kit.speciation import decision_time, peak
 
 
 def speciation_time(process: Process, dimension: ArrayLike) -> Array:

@@ -15,7 +15,6 @@ from companion.exact import (
     laws,
     reverse_paths,
     shared_covariance,
-    speciation,
     two_gaussians,
 )
 from companion.exact.affinity import LINE, entropy_on_line, production_on_line
@@ -33,7 +32,7 @@ from companion.forward import (
 from derivations.forward_processes_are_clocks import simulation
 from derivations.gaussian_mixtures import bounds
 from derivations.general_classes import decision_times, isotropic_pairs, parity_classes
-from derivations.kit import independent_productions, landmarks, power_laws
+from derivations.kit import independent_productions, landmarks, power_laws, speciation
 from derivations.pathwise_entropy import pathwise
 from derivations.the_entropy_production_identity import (
     absorbing_boundary,

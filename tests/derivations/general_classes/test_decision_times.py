@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from companion.exact import gaussian_pairs as gaussians
-from companion.exact.speciation import decision_time, peak
 from companion.forward import ornstein_uhlenbeck, variance_exploding
 from derivations.general_classes.decision_times import crossing_time, half_time, peak_time
+from derivations.kit.speciation import decision_time, peak
 
 PROCESSES = [ornstein_uhlenbeck(), variance_exploding()]
 

@@ -12,10 +12,10 @@ from scipy.optimize import brentq, minimize_scalar
 
 from companion.entropy import binary_entropy
 from companion.errors import InputError
-from companion.exact import speciation, two_gaussians
+from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import ornstein_uhlenbeck, variance_exploding
-from derivations.kit import landmarks
+from derivations.kit import landmarks, speciation
 
 TWELVE_DIGITS = 1e-12
 

@@ -8,12 +8,12 @@ from sympy import exp, log, sqrt
 
 from companion.exact import two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.speciation import decision_time, entropy, kappa_decided, peak, production
 from companion.forward import cosine, linear, ornstein_uhlenbeck, rectified_flow, variance_exploding
 from derivations.kit import landmarks
 from derivations.kit.identity import mutants, survivors
 from derivations.kit.language import t, width
 from derivations.kit.power_laws import power_law
+from derivations.kit.speciation import decision_time, entropy, kappa_decided, peak, production
 from derivations.vp_against_ve import proofs as derived
 from derivations.vp_against_ve.scaling import scaling
 from tools import book

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from companion.errors import InputError
-from companion.exact.speciation import entropy
 from companion.forward import ornstein_uhlenbeck, scaled_linear, variance_exploding
+from derivations.kit.speciation import entropy
 from derivations.vp_against_ve.scaling import scaling, speciation_time
 
 OU, VE = ornstein_uhlenbeck(), variance_exploding()

@@ -14,7 +14,6 @@ from companion.estimate.run import profile
 from companion.exact import two_gaussians
 from companion.exact.laws import monte_carlo_entropy, production_in_time
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.speciation import decision_time, entropy, half_maximum, kappa_decided, peak, production
 from companion.forward import (
     cosine,
     linear,
@@ -26,6 +25,7 @@ from companion.forward import (
     variance_exploding,
 )
 from derivations.kit import landmarks
+from derivations.kit.speciation import decision_time, entropy, half_maximum, kappa_decided, peak, production
 
 OU, VE = ornstein_uhlenbeck(), variance_exploding()
 PROCESSES = [OU, linear(), scaled_linear(), cosine(), VE, rectified_flow()]
