@@ -57,20 +57,28 @@ def digits() -> tuple[dict, int]:
         found, took = kept_routes(model, name, labels, levels, images)
         seconds += took
         rows[name] = summary(found, labels)
+        if name == "held_out":
+            ranked = np.sort(found.surprise[:, -1])[::-1]
         evaluations += 11 * (LEVELS + 1) * len(labels)
     started = time.perf_counter()
     difference, error = neural_difference(model, held_out, levels)
     surprise = cross_entropies(classifier().logits(held_out.images), held_out.labels.numpy())
-    return {
-        "seconds": round(seconds + time.perf_counter() - started),  # of all paths, those of runs that were stopped too
-        "model": model.name,
-        "model_digest": model.digest,
-        "log_snr": levels[::KEPT_EVERY],
-        "levels": LEVELS,
-        "paths": rows,
-        "neural": {"value": difference, "se": error},
-        "classifier": {"cross_entropy": surprise.mean(), "se": standard_error(surprise)},
-    }, evaluations + 2 * LEVELS * len(held_out.labels)
+    return (
+        {
+            "seconds": round(
+                seconds + time.perf_counter() - started
+            ),  # of all paths, those of runs that were stopped too
+            "model": model.name,
+            "model_digest": model.digest,
+            "log_snr": levels[::KEPT_EVERY],
+            "levels": LEVELS,
+            "paths": rows,
+            "worst_hundredth": ranked[: len(ranked) // 100].sum() / ranked.sum(),
+            "neural": {"value": difference, "se": error},
+            "classifier": {"cross_entropy": surprise.mean(), "se": standard_error(surprise)},
+        },
+        evaluations + 2 * LEVELS * len(held_out.labels),
+    )
 
 
 def stopped() -> tuple[dict, int]:

@@ -34,7 +34,7 @@ from derivations.kit.worlds import World, Worlds, following, jets, on_mixture, r
 
 place = Symbol("x", real=True)
 law = Function("p", positive=True)(place, t)
-surprise = Function("S")(place, t)  # -log p
+surprise = Function("ell")(place, t)  # -log p
 push = Function("b")(place, t)
 bend, bend_of_all = IndexedBase(r"{\nabla \cdot s}"), Symbol(r"{\nabla \cdot s}")
 accumulated, mean_of_all = IndexedBase("q"), Symbol(r"{\bar{D}}")

@@ -41,6 +41,14 @@ def test_the_loss_of_the_null_branch_proves_its_error_on_held_out_images():
     assert value - 4.0 * error > MOST
 
 
+def test_the_chain_of_a_network_that_was_stopped_knows_more_than_it_knows_of_the_data():
+    found = read("information_within_its_bound/stopped")
+    assert found["data"][0, 0] < 0.0
+    chain, data = found["chain"][1], found["data"][1]
+    assert chain[0] - data[0] > 4.0 * np.hypot(chain[1], data[1])
+    assert np.all(found["chain"][:, 0] <= MOST + 1e-9)
+
+
 def test_the_published_numbers_exceed_what_their_labels_hold():
     for said, classes in PUBLISHED.values():
         assert said > 1.5 + np.log(classes)
