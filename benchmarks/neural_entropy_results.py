@@ -4,9 +4,9 @@
     python benchmarks/neural_entropy_results.py images    one of them: images, paths, pixels
 
 They go to derivations/neural_entropy/results/ for the chapter on the neural entropy of a trained model. `images` noises
-training images, held-out images and images of the network's own and asks both denoisers; `paths` follows what the
-network's own reverse paths know of the class; `pixels` asks the histograms of single pixels. Rates are in nats per unit
-of log-snr.
+training images, held-out images and images of the network's own and asks both denoisers; `paths` asks the package what
+the network's own reverse paths store and know of the class; `pixels` asks the histograms of single pixels. Rates are in
+nats per unit of log-snr.
 """
 
 import sys
@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.harness import rounded, run_parts
+from companion.estimate.information import mutual_information
 from companion.exact.empirical import empirical_distribution
 from companion.exact.laws import monte_carlo_entropy
 from companion.forward import log_snr_levels
@@ -33,12 +34,11 @@ from derivations.neural_entropy.readings import (
     mean_of,
     own_images,
     read_images,
-    read_own_paths,
 )
 
 LEVELS = log_snr_levels(49, -10.0, 9.2)
 MARKS = (-10.0, -2.0, 0.0, 2.0, 4.0, 6.0)  # the totals above these levels
-OWN, OWN_PATHS, STATES = 1440, 400, 4000  # own images, own paths, states of the exact class entropy
+OWN, OWN_PATHS, STATES = 1440, 440, 4000  # own images, own paths, states of the exact class entropy
 
 
 def columns(name: str, mean: Mean) -> dict[str, Any]:
@@ -104,22 +104,14 @@ def images() -> tuple[dict[str, Any], int]:
 
 
 def paths() -> tuple[dict[str, Any], int]:
-    """The class along own paths: the accumulated posterior, and the distances to the null branch and to the mixture."""
-    model, evaluations = load("digits"), 0
-    with tqdm(unit="evaluation", mininterval=20.0) as bar:
-
-        def counted(count: int) -> None:
-            nonlocal evaluations
-            evaluations += count
-            bar.update(count)
-
-        read = read_own_paths(model, OWN_PATHS, LEVELS, progress=counted)
-    found: dict[str, Any] = {"model_digest": model.digest, "paths": OWN_PATHS, "log_snr": LEVELS}
-    for name in ("apart_null", "apart_mixture", "entropy"):
-        found |= columns(name, mean_of(getattr(read, name)))
-    for name in ("apart_null", "apart_mixture"):
-        found |= columns(f"{name}_total", mean_of(between(LEVELS, getattr(read, name), *LEVELS[[0, -1]])))
-    return found, evaluations
+    """The label and the neural entropy on the network's own reverse paths, by every route of the package."""
+    model = load("digits")
+    read = mutual_information(model, samples=OWN_PATHS, log_snr=LEVELS, seed=0)
+    found: dict[str, Any] = {"model_digest": model.digest, "samples": read.samples, "log_snr": read.log_snr}
+    for name in ("of_model", "mixture", "null", "stored", "stored_null"):
+        course = getattr(read, name)
+        found[name] = {"nats": course.nats, "nats_se": course.nats_se, "rate": course.rate, "rate_se": course.rate_se}
+    return found, read.evaluations
 
 
 def pixels() -> tuple[dict[str, Any], int]:

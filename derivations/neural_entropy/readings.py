@@ -23,13 +23,12 @@ from torch import Tensor
 
 from companion.arguments import Array, numbers, whole_number
 from companion.denoiser import Denoiser
-from companion.entropy import NULL, neural_entropy_rate
+from companion.entropy import neural_entropy_rate
 from companion.errors import InputError
 from companion.estimate.paths import Paths, by_levels, check_levels
-from companion.exact.laws import class_entropy_of
 from companion.forward import noise_of
 
-__all__ = ["Mean", "OwnPaths", "Pair", "Readings", "between", "mean_of", "own_images", "read_images", "read_own_paths"]
+__all__ = ["Mean", "Pair", "Readings", "between", "mean_of", "own_images", "read_images"]
 
 
 @dataclass(frozen=True)
@@ -174,47 +173,6 @@ def own_images(
         for levels in by_levels(model, paths, together=1, progress=progress):
             images[rows] = levels.predictions[-1, 0]
     return images
-
-
-@dataclass(frozen=True, eq=False)
-class OwnPaths:
-    """What a model's own reverse paths know of the class, (paths, levels).
-
-    `apart_null` and `apart_mixture` are (snr/2) |D_z - D|^2, D the null branch or the posterior's mean of the classes'
-    branches, in nats per log-snr; `entropy` is that of the posterior of the class along the path, in nats.
-    """
-
-    log_snr: Array
-    apart_null: Array
-    apart_mixture: Array
-    entropy: Array
-
-
-def read_own_paths(
-    model: Denoiser, count: int, log_snr: ArrayLike, seed: int = 0, progress: Callable[[int], None] | None = None
-) -> OwnPaths:
-    """The class along `count` reverse paths, drawn from the classes in turn, all equally probable beforehand.
-
-    Raises InputError for fewer than two paths a class, a model without a null branch, and as `by_levels` does.
-
-    >>> from companion.exact.empirical import empirical_distribution
-    >>> read = read_own_paths(empirical_distribution(torch.tensor([[-1.0], [1.0]])), 4, [-8.0, 0.0, 8.0])
-    >>> read.entropy.mean(axis=0).round(2)[[0, -1]]                                                 # from log 2 to 0
-    array([0.69, 0.  ])
-    """
-    classes = len(model.classes)
-    owner = np.arange(whole_number("count", count, least=2 * classes)) % classes
-    if not model.has_null:
-        raise InputError("model", model.name, "a model with a null branch")
-    levels, rows = check_levels(model, log_snr), list[Array]()
-    for now in by_levels(model, Paths((*range(classes), NULL), owner, levels, seed), together=1, progress=progress):
-        if np.isfinite(now.log_snr[0]):  # not the start, where nothing is known
-            log_posterior = torch.log_softmax(now.averaged[0, :, :classes], dim=1)
-            gaps, posterior = now.gaps[0], log_posterior.exp()  # to the branch that draws the path
-            mixed = torch.einsum("nz,nzd->nd", posterior, gaps[:, :classes])
-            halves = [0.5 * now.snr[0] * _squares(gap) for gap in (gaps[:, classes], mixed)]
-            rows.append(torch.stack([*halves, class_entropy_of(log_posterior)]).numpy())
-    return OwnPaths(levels, *np.stack(rows, axis=-1))
 
 
 def _squares(x: Tensor) -> Tensor:

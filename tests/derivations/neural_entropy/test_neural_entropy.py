@@ -12,7 +12,7 @@ from companion.exact.mixtures import full_mixture
 from companion.forward import linear, noise_of, ornstein_uhlenbeck, scaled_linear
 from derivations.neural_entropy.closed_forms import gaussian_rate, idle_loss, speed_of_clock
 from derivations.neural_entropy.pixels import pixel_denoiser
-from derivations.neural_entropy.readings import between, mean_of, own_images, read_images, read_own_paths
+from derivations.neural_entropy.readings import between, mean_of, own_images, read_images
 
 # A mean of independent states is within four of its standard errors, but once in 16 000 times.
 SURE = 4.0
@@ -174,6 +174,16 @@ def test_prop_neural_label():
     assert np.trapezoid(apart, levels) == pytest.approx(np.log(2.0), abs=1e-4)
 
 
+def test_prop_neural_label_of_drawn_states():
+    """On an exact law's own points the branches' distance and the difference of their rates are the production."""
+    points, labels = torch.tensor([[-1.4], [-0.1], [0.3], [1.7]], dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    law, levels = empirical_distribution(points, labels), [-2.0, 0.0, 2.0]
+    read = read_images(law, points.repeat(5000, 1), labels.repeat(5000), levels)
+    for values in (read.apart, read.conditional.rate - read.null.rate):
+        found = mean_of(values)
+        assert np.all(np.abs(found.value - law.production(levels)) < SURE * found.error)
+
+
 def test_prop_neural_clock():
     """Next to the data every linear VP clock runs like 1/t, so that each octave of time weighs the same."""
     for process in (linear(), scaled_linear(), ornstein_uhlenbeck()):
@@ -208,19 +218,6 @@ def test_own_images_of_an_exact_law_are_its_points():
     )
 
 
-def test_own_paths_know_the_class_in_the_end():
-    """Of an exact law: the production along own paths, integrated, is what the posterior has lost."""
-    points = torch.randn(6, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    law, levels = empirical_distribution(points, torch.arange(6) % 2), np.linspace(-8.0, 10.0, 73)
-    read = read_own_paths(law, 1200, levels)
-    entropy = mean_of(read.entropy)
-    assert entropy.value[0] == pytest.approx(np.log(2.0), abs=0.01) and entropy.value[-1] < 0.01
-    told = read.entropy[:, 0] - read.entropy[:, -1]
-    for apart in (read.apart_mixture, read.apart_null):  # the null branch is the mixture here
-        missing = mean_of(between(levels, apart, -8.0, 10.0) - told)
-        assert abs(missing.value) < SURE * missing.error + 0.02  # steps of a quarter leave a bias of that order
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -229,7 +226,6 @@ def test_own_paths_know_the_class_in_the_end():
         (lambda: gaussian_rate([-1.0], [0.0], 0.0), "variances"),
         (lambda: between(np.array([0.0, 1.0]), np.zeros(2), 0.0, 0.5), "first, last"),
         (lambda: read_images(on_line(), torch.zeros(3, 1), torch.zeros(2).long(), [0.0, 1.0]), "images, labels"),
-        (lambda: read_own_paths(on_line(), 3, [0.0, 1.0]), "count"),
         (lambda: own_images(on_line(), torch.tensor([9]), [0.0, 1.0]), "labels"),
         (lambda: pixel_denoiser(torch.tensor([[0.5]]), torch.zeros(1).long(), torch.tensor([0.0])), "grey"),
     ],

@@ -90,16 +90,25 @@ def test_at_little_noise_the_network_stores_less_than_the_law_of_digits(measured
 def test_the_label_is_told_early_and_within_its_bound(measured, paths):
     log_snr, null = measured["log_snr"], measured["network"]["training"]["null"]
     stored = np.trapezoid(null["rate"][log_snr <= 1e-9], log_snr[log_snr <= 1e-9]) / null["rate_above"][0]
-    at = int(np.argmin(np.abs(log_snr)))
-    assert stored < 0.1 and paths["entropy"][at] < 0.25 * np.log(10.0)
-    assert 2.27 < np.log(10.0) - paths["entropy"][-1] <= np.log(10.0)
-    assert paths["apart_mixture_total"] <= np.log(10.0) + SURE * paths["apart_mixture_total_se"]
+    told = paths["of_model"]["nats"]
+    assert stored < 0.1 and told[int(np.argmin(np.abs(log_snr)))] > 0.75 * np.log(10.0)
+    assert 2.27 < told[-1] <= np.log(10.0) + 1e-4  # five digits are kept
+    assert paths["mixture"]["nats"][-1] <= np.log(10.0) + SURE * paths["mixture"]["nats_se"][-1]
     for name in ("training", "held_out", "own"):
         assert 4.0 < measured["network"][name]["apart_total"] < 5.0
         assert measured["network"][name]["apart_total"] > np.log(10.0)
     known = measured["exact"]["training"]
     assert abs(known["apart_total"] - np.log(10.0)) < SURE * known["apart_total_se"]
     assert measured["exact"]["held_out"]["apart_total"] > 100.0
+
+
+def test_own_paths_and_own_images_store_the_same(measured, paths):
+    """States of the reverse paths, by the package, and the ends of such paths noised anew, by this chapter."""
+    for name, branch in (("stored", "conditional"), ("stored_null", "null")):
+        course, own = paths[name], measured["network"]["own"][branch]
+        apart = course["nats"][-1] - own["rate_above"][0]
+        # Steps of the paths and of the integral leave a few tenths of a nat.
+        assert abs(apart) < SURE * np.hypot(course["nats_se"][-1], own["rate_above_se"][0]) + 1.0
 
 
 def test_two_neural_entropies_differ_by_the_information_they_claim(measured):
