@@ -6,7 +6,6 @@ of all D_z in its weights and D_0 the null branch, every route is the mean of -l
 of squared distances between u, D_Y, Dbar and D_0.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +66,6 @@ def routes(
     seed: int = 0,
     block: int = 500,
     held: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> Routes:
     """All routes along the model's own paths of the given `labels` (paths,), or of `data` with these labels.
 
@@ -87,7 +85,7 @@ def routes(
     parts = []
     for some in paths.blocks(block):
         mine = torch.as_tensor(np.asarray(some.owner))
-        walked = by_levels(model, some, together=1, progress=progress)
+        walked = by_levels(model, some, together=1)
         levels = [_at_level(level, mine, log_weights, held) for level in walked]
         parts.append({name: np.stack([each[name] for each in levels], axis=1) for name in levels[0]})
     columns = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
