@@ -19,27 +19,6 @@ from derivations.kit.joint_gaussian import Joint, observed
 _POSITIVE = "positive finite numbers, one for each direction"
 
 
-def stored(eigenvalues: ArrayLike, log_snr: ArrayLike) -> Array:
-    """The total entropy from pure noise up to a log-snr, in nats: the divergence of the noised law from N(0, I).
-
-        S(lambda) = sum_i (v_i - 1 - log v_i) / 2,    at infinity (tr S - log |S| - d) / 2
-
-    Of the shape of `log_snr`. Raises InputError for eigenvalues that are not positive, or a log-snr that is NaN.
-    Source: SI 3, 50.
-
-    >>> stored([1.0, 0.01], [-np.inf, 0.0, np.inf]).round(4).tolist()
-    [0.0, 0.0941, 1.8076]
-    """
-    values, levels = _spectrum("eigenvalues", eigenvalues), _levels(log_snr)[..., None]
-    above = expit(levels) * (values - 1.0)  # v - 1
-    # log v to rounding, near equilibrium and for a thin direction alike.
-    near = np.abs(above) < 0.5
-    logs = np.log1p(np.where(near, above, 0.0))
-    logs = np.where(near, logs, np.log(np.where(near, 1.0, expit(-levels) + expit(levels) * values)))
-    total: Array = 0.5 * np.sum(above - logs, axis=-1)
-    return total
-
-
 def entropy_rate(eigenvalues: ArrayLike, log_snr: ArrayLike) -> Array:
     """What `stored` gains for a unit of log-snr, in nats:
 
@@ -88,26 +67,6 @@ def information_rate(inner: ArrayLike, outer: ArrayLike, log_snr: ArrayLike) -> 
     levels = _levels(log_snr)[..., None]
     rate: Array = 0.5 * np.sum(expit(-levels - np.log(within)) - expit(-levels - np.log(whole)), axis=-1)
     return rate
-
-
-def total_correlation(covariance: ArrayLike) -> float:
-    """The total correlation of the coordinates of a normal law, in nats: TC = -(1/2) log |R|, R the correlations.
-
-    Raises InputError for a matrix that is not symmetric and positive definite. Source: SI 7.
-
-    >>> round(total_correlation([[4.0, 1.2], [1.2, 1.0]]), 6)                      # -(1/2) log(1 - 0.36)
-    0.223144
-    """
-    expected = "a symmetric positive definite matrix"
-    matrix = numbers("covariance", covariance, expected, np.isfinite)
-    if matrix.ndim != 2 or matrix.shape != matrix.T.shape or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-        raise InputError("covariance", matrix.tolist(), expected)
-    widths = np.sqrt(np.diag(matrix))
-    try:
-        root = np.linalg.cholesky(matrix / np.outer(widths, widths))
-    except np.linalg.LinAlgError:
-        raise InputError("covariance", matrix.tolist(), expected) from None
-    return -float(np.log(np.diag(root)).sum())
 
 
 def effective_radius(eigenvalues: ArrayLike) -> float:

@@ -1,12 +1,14 @@
 """A joint Gaussian law of data and condition, exact: X is normal in d dimensions, Y = A X + sigma_eps eps in d_Y.
 
-All is said in the variance-exploding frame, where X is seen in noise of the variance q.
+The joint law is said in the variance-exploding frame, where X is seen in noise of the variance q. What a network stores
+of a normal law is its divergence from the equilibrium N(0, I) of a variance-preserving process.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
 from companion.arguments import Array, number, numbers, whole_number
 from companion.errors import InputError
@@ -123,6 +125,54 @@ def random_joint(dimension: int, conditions: int, noise: float, seed: int) -> Jo
     draw = np.random.default_rng(seed)
     channel, root = draw.standard_normal((d_y, d)), draw.standard_normal((d, d)) / np.sqrt(d)
     return observed(root @ root.T + 1e-3 * np.eye(d), channel, noise)
+
+
+def stored(eigenvalues: ArrayLike, log_snr: ArrayLike) -> Array:
+    """The total entropy from pure noise up to a log-snr, in nats: the divergence of the noised law from N(0, I).
+
+        S(lambda) = sum_i (v_i - 1 - log v_i) / 2,    at infinity (tr S - log |S| - d) / 2
+
+    Of the shape of `log_snr`; infinite at infinity for an eigenvalue of 0. Raises InputError for eigenvalues that are
+    negative or not finite, or a log-snr that is NaN. Source: SI 3, 50.
+
+    >>> stored([1.0, 0.01], [-np.inf, 0.0, np.inf]).round(4).tolist()
+    [0.0, 0.0941, 1.8076]
+    """
+    expected = "finite numbers of at least 0, one for each direction"
+    values = numbers("eigenvalues", eigenvalues, expected, lambda v: (v >= 0.0) & (v < np.inf))
+    if values.ndim != 1:
+        raise InputError("eigenvalues", values.tolist(), expected)
+    levels = numbers("log_snr", log_snr, "numbers", lambda level: ~np.isnan(level))[..., None]
+    above = expit(levels) * (values - 1.0)  # v - 1
+    # log v to rounding, near equilibrium and for a thin direction alike.
+    near = np.abs(above) < 0.5
+    logs = np.log1p(np.where(near, above, 0.0))
+    with np.errstate(divide="ignore"):
+        logs = np.where(near, logs, np.log(np.where(near, 1.0, expit(-levels) + expit(levels) * values)))
+    total: Array = 0.5 * np.sum(above - logs, axis=-1)
+    return total
+
+
+def total_correlation(covariance: ArrayLike) -> float:
+    """The total correlation of the coordinates of a normal law, in nats: TC = -(1/2) log |R|, R the correlations.
+
+    Raises InputError for a matrix that is not symmetric and positive definite. Source: SI 7.
+
+    >>> round(total_correlation([[4.0, 1.2], [1.2, 1.0]]), 6)                      # -(1/2) log(1 - 0.36)
+    0.223144
+    """
+    expected = "a positive definite matrix"
+    matrix = numbers("covariance", covariance, expected, np.isfinite)
+    if matrix.ndim != 2 or matrix.shape != matrix.T.shape or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
+        raise InputError("covariance", matrix.tolist(), expected)
+    if np.any(np.diag(matrix) <= 0.0):
+        raise InputError("covariance", matrix.tolist(), expected)
+    widths = np.sqrt(np.diag(matrix))
+    try:
+        root = np.linalg.cholesky(matrix / np.outer(widths, widths))
+    except np.linalg.LinAlgError:
+        raise InputError("covariance", matrix.tolist(), expected) from None
+    return -float(np.log(np.diag(root)).sum())
 
 
 def _log_determinant(matrix: Array) -> float:

@@ -16,10 +16,11 @@ from torch import Tensor
 from companion.arguments import Array, finite_levels, number, whole_number
 from companion.denoiser import Denoiser
 from companion.entropy import neural_entropy_rate
-from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution, empirical_distribution
 from companion.exact.mixtures import GaussianMixture
 from companion.forward import Process, noise_of, ornstein_uhlenbeck
+from derivations.kit.joint_gaussian import stored as stored_by
+from derivations.kit.joint_gaussian import total_correlation as total_correlation
 
 
 def stored(
@@ -174,21 +175,6 @@ def curve(count: int = 1200) -> EmpiricalDistribution:
     return empirical_distribution(points, labels, np.tile(weight / weight.sum() / 2.0, 2), name="curve")
 
 
-def total_correlation(covariance: ArrayLike) -> float:
-    """TC = (sum_k log Sigma_kk - log|Sigma|) / 2 of a Gaussian, in nats (SI 7).
-
-    Raises InputError for a matrix that is not a covariance of full rank.
-
-    >>> round(total_correlation([[1.0, 0.6], [0.6, 1.0]]), 6)                    # -log(1 - 0.36) / 2
-    0.223144
-    """
-    matrix = np.asarray(covariance, dtype=np.float64)
-    sign, logarithm = np.linalg.slogdet(matrix) if matrix.ndim == 2 and len(set(matrix.shape)) == 1 else (0.0, 0.0)
-    if sign <= 0.0 or np.any(np.diag(matrix) <= 0.0):
-        raise InputError("covariance", f"of shape {matrix.shape}", "a positive definite matrix")
-    return float(0.5 * (np.log(np.diag(matrix)).sum() - logarithm))
-
-
 def correlated(law: EmpiricalDistribution, log_snr: ArrayLike, count: int, generator: torch.Generator) -> Array:
     """d TC(X)/dlambda of points in noise: the rates of single coordinates less that of the whole, `sample_rate` both.
 
@@ -213,11 +199,7 @@ def stored_gaussian(covariance: ArrayLike, log_snr: ArrayLike) -> Array:
     >>> float(stored_gaussian([[1.0, 0.6], [0.6, 1.0]], 50.0).round(6))          # all of it total correlation
     0.223144
     """
-    snr = np.exp(np.asarray(log_snr, dtype=np.float64))
-    variances = (1.0 + np.multiply.outer(snr, np.linalg.eigvalsh(np.asarray(covariance, dtype=np.float64)))) / (
-        1.0 + snr
-    )[..., None]
-    return np.asarray(0.5 * (variances - 1.0 - np.log(variances)).sum(axis=-1))
+    return stored_by(np.linalg.eigvalsh(np.asarray(covariance, dtype=np.float64)), log_snr)
 
 
 @dataclass(frozen=True)

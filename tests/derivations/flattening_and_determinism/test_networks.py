@@ -6,7 +6,7 @@ import torch
 from derivations.flattening_and_determinism import networks, proofs
 from derivations.flattening_and_determinism.networks import Exact, Velocity, across, readings, standardised
 from derivations.flattening_and_determinism.spectra import entropy_rate, flattened, information_rate, spectra
-from derivations.kit.joint_gaussian import Joint
+from derivations.kit.joint_gaussian import Joint, random_joint
 from derivations.kit.measured import read
 
 LEVELS = np.array([-3.0, 1.0, 4.0, 9.0])
@@ -127,3 +127,17 @@ def test_flattened_networks_lose_the_end_of_the_plateau():
     assert totals(result, "distance")[3] > 1.5 * shared[3]
     assert totals(result, "losses")[3] < 0.9 * shared[3]
     assert 50.0 < result["gain"][3].max() < 200.0
+
+
+def test_determined_networks_find_the_information_until_the_last_edge():
+    """At the paper's noises at least 97%; the losses miss what the regrets differ by, within four deviations."""
+    result = read("flattening_and_determinism/determinism")
+    laws = [random_joint(25, 15, noise, seed=0) for noise in result["noises"]]
+    _, shared = exact_totals(laws, result)
+    for reading in ("distance", "losses"):
+        share = totals(result, reading) / shared
+        assert share[:3].min() > 0.97 and share[:3].max() < 1.0 and share[3] < 0.96
+    differ = totals(result, "regret_given") - totals(result, "regret")
+    step = result["log_snr"][1] - result["log_snr"][0]
+    deviation = step * np.sqrt(np.square(result["deviation"]).sum(axis=1))
+    assert np.all(np.abs(shared - totals(result, "losses") - differ) < 4.0 * deviation)

@@ -16,10 +16,8 @@ from derivations.flattening_and_determinism.spectra import (
     information_rate,
     information_when_flat,
     spectra,
-    stored,
-    total_correlation,
 )
-from derivations.kit.joint_gaussian import Joint, observed, random_joint
+from derivations.kit.joint_gaussian import Joint, observed, random_joint, stored, total_correlation
 
 LEAST = (1e-1, 1e-2, 1e-4, 1e-6)
 # Both ends of every rate fall like e^-|log-snr|, so that what lies outside is below 1e-9 of a nat; the trapezoidal rule
@@ -269,7 +267,7 @@ def test_the_effective_radius_gives_the_total():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: stored([0.0], 1.0),
+        lambda: stored([-1.0], 1.0),
         lambda: stored([[1.0]], 1.0),
         lambda: stored([1.0], np.nan),
         lambda: entropy_rate([-1.0], 0.0),
