@@ -128,11 +128,12 @@ def wide() -> tuple[dict[str, Any], int]:
 
 
 def why() -> tuple[dict[str, Any], int]:
-    """The thinnest law of 25 dimensions again: less training, a smaller network, few samples."""
+    """The thinnest law of 25 dimensions again: less and more training, a smaller network, few samples."""
     choices: dict[str, dict[str, Any]] = {
         "a quarter of the steps": {"steps": STEPS // 4},
         "a quarter of the width": {"hidden": HIDDEN // 4},
         f"{FEW} samples": {"samples": FEW},
+        "four times the steps": {"steps": 4 * STEPS},
     }
     joint = flattened(**FLATTENED, least=THIN, seed=EXAMPLE)
     found, evaluations = gathered("why", {name: (joint, {"kept": 8, **each}) for name, each in choices.items()})

@@ -141,6 +141,22 @@ def spectra(joint: Joint) -> tuple[Array, Array]:
     return inner, outer
 
 
+def fitted_spectra(x: Array, y: Array) -> tuple[Array, Array]:
+    """`spectra` of the normal law of mean zero that fits pairs best: x (n, d) and y (n, d_Y), n above d + d_Y.
+
+    Its total entropy is on average too large by about d (d + 1)/4n, its information by about d d_Y/2n.
+
+    >>> x, y = observed([[1.0]], [[1.0]], 1.0).samples(100_000, np.random.default_rng(0))
+    >>> [part.round(1).tolist() for part in fitted_spectra(x, y)]
+    [[0.5], [1.0]]
+    """
+    outer = x.T @ x / len(x)
+    left = x - y @ np.linalg.lstsq(y, x, rcond=None)[0]
+    inner = left.T @ left / len(x)
+    found = np.linalg.eigvalsh(inner), np.linalg.eigvalsh(outer)
+    return np.asarray(found[0], dtype=np.float64), np.asarray(found[1], dtype=np.float64)
+
+
 def _spectrum(argument: str, eigenvalues: ArrayLike) -> Array:
     values = numbers(argument, eigenvalues, _POSITIVE, lambda v: (v > 0.0) & (v < np.inf))
     if values.ndim != 1:

@@ -1,6 +1,7 @@
 """The velocity that entropy matching predicts, the two readings of the information, and the shipped results."""
 
 import numpy as np
+import pytest
 import torch
 
 from derivations.flattening_and_determinism import networks, proofs
@@ -141,3 +142,21 @@ def test_determined_networks_find_the_information_until_the_last_edge():
     step = result["log_snr"][1] - result["log_snr"][0]
     deviation = step * np.sqrt(np.square(result["deviation"]).sum(axis=1))
     assert np.all(np.abs(shared - totals(result, "losses") - differ) < 4.0 * deviation)
+
+
+def test_wide_networks_say_too_much_by_distance_and_too_little_by_losses():
+    result = read("flattening_and_determinism/wide")
+    laws = [flattened(50, 10, 8, least, 1.0, seed=0) for least in result["least"]]
+    entropy, shared = exact_totals(laws, result)
+    assert np.all(totals(result, "stored")[1:] < 0.95 * entropy[1:])
+    assert totals(result, "distance")[2] > 4.0 * shared[2] > 0.0 > totals(result, "losses")[2]
+    assert np.all(np.diff(totals(result, "regret")) > 0.0)
+
+
+def test_a_thousand_samples_cost_little_and_less_training_much():
+    result, base = read("flattening_and_determinism/why"), read("flattening_and_determinism/flattening")
+    stored = dict(zip(result["variants"], totals(result, "stored"), strict=True))
+    reference = totals(base, "stored")[3]
+    assert stored["1000 samples"] == pytest.approx(reference, rel=0.05)
+    for name in ("a quarter of the steps", "a quarter of the width"):
+        assert stored[name] < 0.8 * reference

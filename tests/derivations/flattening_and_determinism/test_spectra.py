@@ -11,6 +11,7 @@ from companion.forward import linear, ornstein_uhlenbeck
 from derivations.flattening_and_determinism.spectra import (
     effective_radius,
     entropy_rate,
+    fitted_spectra,
     flattened,
     information,
     information_rate,
@@ -254,6 +255,20 @@ def test_the_conditional_law_needs_the_transpose():
     cross = square.gain @ square.condition
     printed = square.marginal - cross @ np.linalg.solve(square.condition, cross)
     assert np.abs(printed - printed.T).max() > 0.01
+
+
+def test_a_thousand_samples_are_enough_for_a_normal_law():
+    """Mean excess d (d + 1)/4n of the entropy and d d_Y/2n of the information; 30 fits."""
+    joint, count = thin(1e-4), 1000
+    inner, outer = spectra(joint)
+    draw = np.random.default_rng(0)
+    found = [fitted_spectra(*joint.samples(count, draw)) for _ in range(30)]
+    entropy = np.mean([stored(part[1], np.inf) for part in found]) - stored(outer, np.inf)
+    shared = np.mean([information(*part, np.inf) for part in found]) - information(inner, outer, np.inf)
+    # Half a log-determinant of a sample covariance has the variance d/2n, and the mean of 30 a thirtieth of it; the
+    # information is of the size of its excess and varies like that of fifteen correlations. Four deviations.
+    assert entropy == pytest.approx(25.0 * 26.0 / (4.0 * count), abs=4.0 * np.sqrt(25.0 / (2.0 * count) / 30.0) + 0.01)
+    assert shared == pytest.approx(25.0 * 15.0 / (2.0 * count), abs=4.0 * np.sqrt(15.0 / count / 30.0) + 0.01)
 
 
 def test_the_effective_radius_gives_the_total():
