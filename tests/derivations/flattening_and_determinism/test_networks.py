@@ -159,4 +159,6 @@ def test_a_thousand_samples_cost_little_and_less_training_much():
     reference = totals(base, "stored")[3]
     assert stored["1000 samples"] == pytest.approx(reference, rel=0.05)
     for name in ("a quarter of the steps", "a quarter of the width"):
-        assert stored[name] < 0.8 * reference
+        assert stored[name] < 0.8 * reference < reference < stored["four times the steps"]
+    gain = {name: float(row.max()) for name, row in zip(result["variants"], result["gain"], strict=True)}
+    assert 2.0 * gain["a quarter of the steps"] < base["gain"][3].max() < 0.5 * gain["four times the steps"]
