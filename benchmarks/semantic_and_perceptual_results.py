@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.manifold import TSNE
 from tqdm import tqdm
 
 from benchmarks.harness import rounded, run_parts
@@ -85,6 +86,11 @@ def row(split: float, weight: float, warm_up: float = 0.3) -> Row:
     return kept(name, lambda: read(trained(training_digits().images, made)))
 
 
+def seconds(rows: list[Row]) -> int:
+    """What rows took that this run may have found finished."""
+    return round(sum(each["seconds"] for each in rows))
+
+
 def trainings(count: int) -> int:
     """How often an image was denoised in so many trainings and readings."""
     return count * COPIES * (STEPS * BATCH + LEVELS * len(held_out_digits().labels))
@@ -105,20 +111,23 @@ def split() -> tuple[Row, int]:
         **taken,  # (weights, splits, 2 latents, copies)
         "cold_split": 2.0,
         "cold_nats": [each["nats"] for each in cold],
-        "cold_information": [each["information"] for each in cold],
+        "seconds": seconds([each for line in [*rows, cold] for each in line]),
     }, trainings(len(SPLITS) * len(WEIGHTS) + len(WEIGHTS))
 
 
 def latents() -> tuple[Row, int]:
-    """A draw of both latents of held-out digits, by the first copy, for a split near the data and for one in noise."""
+    """t-SNE of a draw of both latents of held-out digits, by the first copy, for a split near the data and in noise."""
     shown = {at: row(at, SHOWN) for at in (SPLITS[-1], SPLITS[0])}
+    places = [
+        [TSNE(random_state=0, init="pca", perplexity=30.0).fit_transform(np.array(draw)) for draw in found["latents"]]
+        for found in shown.values()
+    ]
     return {
         "weight": SHOWN,
         "splits": list(shown),
         "labels": held_out_digits().labels.tolist(),
-        "draws": [
-            [[[round(z, 2) for z in each] for each in one] for one in found["latents"]] for found in shown.values()
-        ],
+        "places": np.round(np.array(places, dtype=np.float64), 1),  # (splits, 2 latents, digits, 2)
+        "seconds": seconds(list(shown.values())),
     }, trainings(len(shown))
 
 
@@ -130,9 +139,12 @@ def pictures() -> tuple[Row, int]:
         "deviation": DECODER,
         "sizes": list(rows),
         "digits": chosen(),
-        **{name: [found[name] for found in rows.values()] for name in rows[2] if name != "draws"},
+        **{name: [found[name] for found in rows.values()] for name in ("information", "error", "nats")},
+        **{name: [found[name] for found in rows.values()] for name in ("squared_error", "contrast")},
         "labels": held_out_digits().labels.tolist(),
+        "made": rows[LATENT]["made"],
         "draws": rows[2]["draws"],
+        "seconds": seconds(list(rows.values())),
     }, trainings(2 * len(rows))
 
 
@@ -207,7 +219,9 @@ def linear() -> tuple[Row, int]:
 def main() -> int:
     folder = FOLDER / "semantic_and_perceptual/results"
     parts = {"split": split, "latents": latents, "pictures": pictures, "window": window, "linear": linear}
-    return run_parts("semantic_and_perceptual_results", __doc__ or "", parts, folder, ("torch", "numpy"), rounded)
+    return run_parts(
+        "semantic_and_perceptual_results", __doc__ or "", parts, folder, ("torch", "numpy", "scikit-learn"), rounded
+    )
 
 
 if __name__ == "__main__":

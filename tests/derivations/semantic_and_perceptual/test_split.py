@@ -1,5 +1,7 @@
 """The theorems on the split: its bound, what it pays for, and the best latents of Gaussian modes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -55,7 +57,7 @@ def test_thm_latents_bound_is_of_the_samples_that_are_drawn():
     semantic, perceptual = 0.8, -0.5  # one pair of latents
     q = np.exp(-np.linspace(-12.0, law.last, 141))
     x = np.sqrt(q[0]) * draw.standard_normal(count)
-    for now, after in zip(q, q[1:], strict=False):
+    for now, after in pairwise(q):
         z, share = (semantic, law.semantic) if np.log(1.0 / after) <= law.split + 1e-9 else (perceptual, law.perceptual)
         own, within = share * z, law.variance * (1.0 - share)
         mean = (x * within + own * now) / (within + now)
