@@ -32,7 +32,14 @@ from derivations.semantic_and_perceptual.autoencoders import (
 from derivations.semantic_and_perceptual.modes import best_shares, linear_latent, nats, principal_modes
 from derivations.semantic_and_perceptual.readings import label_information
 
-SPLITS, WEIGHTS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0), (0.2, 1.0, 0.5)
+# The splits for each weight of the KL term; at the weight of 1 the best latents are empty.
+SPLITS = {
+    0.05: (-2.0, 0.0, 2.0, 3.5, 5.0),
+    0.2: (-2.0, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0),
+    0.5: (-2.0, -1.0, 0.0, 1.0, 2.0, 5.0),
+    1.0: (-2.0, 0.0, 2.0, 5.0),
+}
+COLD, COLD_WEIGHT = 2.0, 0.2  # a training without warm-up
 STEPS, COPIES, LATENT, BATCH, LEVELS = 2500, 5, 8, 64, 48
 SHOWN = 0.2  # the weight of the pictures
 DECODER = 0.3  # the deviation of the variational autoencoder's decoder
@@ -98,26 +105,26 @@ def trainings(count: int) -> int:
 
 def split() -> tuple[Row, int]:
     """Information of both latents over the split and the weight; and what a training without warm-up leaves."""
-    rows = [[row(at, weight) for at in SPLITS] for weight in tqdm(WEIGHTS, desc="weights")]
-    cold = [row(2.0, weight, warm_up=0.0) for weight in WEIGHTS]
-    taken = {name: np.array([[each[name] for each in line] for line in rows]) for name in ("information", "error")}
-    taken |= {name: np.array([[each[name] for each in line] for line in rows]) for name in ("losses", "nats")}
+    rows = [[row(at, weight) for at in splits] for weight, splits in tqdm(SPLITS.items(), desc="weights")]
+    cold, names = row(COLD, COLD_WEIGHT, warm_up=0.0), ("information", "error", "losses", "nats")
+    every = [cold, *(each for line in rows for each in line)]
     return {
-        "splits": SPLITS,
-        "weights": WEIGHTS,
+        "weights": list(SPLITS),
+        "splits": list(SPLITS.values()),
         "copies": COPIES,
         "latent": LATENT,
         "steps": STEPS,
-        **taken,  # (weights, splits, 2 latents, copies)
-        "cold_split": 2.0,
-        "cold_nats": [each["nats"] for each in cold],
-        "seconds": seconds([each for line in [*rows, cold] for each in line]),
-    }, trainings(len(SPLITS) * len(WEIGHTS) + len(WEIGHTS))
+        **{name: [[each[name] for each in line] for line in rows] for name in names},  # (weights)(splits, 2, copies)
+        "cold_weight": COLD_WEIGHT,
+        "cold_split": COLD,
+        **{f"cold_{name}": cold[name] for name in ("information", "nats")},
+        "seconds": seconds(every),
+    }, trainings(len(every))
 
 
 def latents() -> tuple[Row, int]:
     """t-SNE of a draw of both latents of held-out digits, by the first copy, for a split near the data and in noise."""
-    shown = {at: row(at, SHOWN) for at in (SPLITS[-1], SPLITS[0])}
+    shown = {at: row(at, SHOWN) for at in (SPLITS[SHOWN][-1], SPLITS[SHOWN][0])}
     places = [
         [TSNE(random_state=0, init="pca", perplexity=30.0).fit_transform(np.array(draw)) for draw in found["latents"]]
         for found in shown.values()
@@ -195,10 +202,9 @@ def window() -> tuple[Row, int]:
 
 
 def linear() -> tuple[Row, int]:
-    """What the best latents of Gaussian data with the digits' covariance say of the digits, for weights below 1."""
+    """What the best latents of Gaussian data with the digits' covariance say of the digits."""
     modes = principal_modes(training_digits().images)
-    splits = np.arange(-4.0, 5.6, 0.5)
-    weights = [weight for weight in sorted(WEIGHTS) if weight < 1.0]
+    splits, weights = np.arange(-4.0, 5.6, 1.0), (0.05, 0.2, 0.5)
     shares = np.array([[best_shares(modes[1], at, LAST, weight, LATENT) for at in splits] for weight in weights])
 
     def of_both(which: int) -> np.ndarray:
