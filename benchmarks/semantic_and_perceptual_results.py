@@ -149,7 +149,7 @@ def pictures() -> tuple[Row, int]:
         **{name: [found[name] for found in rows.values()] for name in ("information", "error", "nats")},
         **{name: [found[name] for found in rows.values()] for name in ("squared_error", "contrast")},
         "labels": held_out_digits().labels.tolist(),
-        "made": rows[LATENT]["made"],
+        "made": [found["made"] for found in rows.values()],
         "draws": rows[2]["draws"],
         "seconds": seconds(list(rows.values())),
     }, trainings(2 * len(rows))

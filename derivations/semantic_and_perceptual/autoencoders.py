@@ -161,7 +161,8 @@ class DiffusionAutoencoders(nn.Module):
         places = (torch.arange(batch.shape[1]) + torch.rand(1, generator=draw)) / batch.shape[1]
         loss = (LAST - FIRST) * self._loss(batch, FIRST + (LAST - FIRST) * places, semantic, perceptual, draw)
         paid = sum(latent.nats().sum(dim=-1).mean(dim=1) for latent in (semantic, perceptual))
-        return (loss + self.settings.weight_at(step) * paid).sum()
+        total: Tensor = (loss + self.settings.weight_at(step) * paid).sum()
+        return total
 
 
 class VariationalAutoencoders(nn.Module):
@@ -181,14 +182,16 @@ class VariationalAutoencoders(nn.Module):
     def reconstruct(self, images: Tensor, draw: torch.Generator) -> Tensor:
         """The decoder's mean (copies, n, 64) of one sampled latent of each image."""
         with torch.no_grad():
-            return self.centre + self.decoder(self.latent(images).sample(draw))
+            made: Tensor = self.centre + self.decoder(self.latent(images).sample(draw))
+        return made
 
     def objective(self, batch: Tensor, step: int, draw: torch.Generator) -> Tensor:
         """SI 60 with SI 64 and its constants, less those that nothing is learned from, summed over the copies."""
         latent = self.encoder(batch)
         error = (batch - self.centre - self.decoder(latent.sample(draw))) / self.deviation
         loss = 0.5 * error.square().sum(dim=-1).mean(dim=1)
-        return (loss + self.settings.weight_at(step) * latent.nats().sum(dim=-1).mean(dim=1)).sum()
+        total: Tensor = (loss + self.settings.weight_at(step) * latent.nats().sum(dim=-1).mean(dim=1)).sum()
+        return total
 
 
 def trained(images: Tensor, settings: Settings) -> DiffusionAutoencoders:

@@ -87,4 +87,4 @@ class GaussianSplit:
         toward = np.zeros(5)
         toward[LAST], toward[SEMANTIC], toward[PERCEPTUAL] = 1.0, -onward * first[0], -own
         missed = float(toward @ self.covariance @ toward)
-        return 0.5 * (float(np.log(2.0 * np.pi * variance)) + missed / variance)
+        return float(0.5 * (np.log(2.0 * np.pi * variance) + missed / variance))

@@ -84,5 +84,5 @@ class _Classifier(nn.Module):
 
     def surprise(self, z: Tensor, labels: Tensor) -> Tensor:
         """-log c(y|z), (copies, n)."""
-        log_share = self.body(z).log_softmax(dim=-1)
+        log_share: Tensor = self.body(z).log_softmax(dim=-1)
         return -log_share.gather(-1, labels.expand(len(z), -1)[..., None])[..., 0]
