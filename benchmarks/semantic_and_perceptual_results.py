@@ -133,7 +133,7 @@ def latents() -> tuple[Row, int]:
         "weight": SHOWN,
         "splits": list(shown),
         "labels": held_out_digits().labels.tolist(),
-        "places": np.round(np.array(places, dtype=np.float64), 1),  # (splits, 2 latents, digits, 2)
+        "places": np.round(np.array(places, dtype=np.float64)).astype(int).tolist(),  # (splits, 2 latents, digits, 2)
         "seconds": seconds(list(shown.values())),
     }, trainings(len(shown))
 
@@ -148,9 +148,8 @@ def pictures() -> tuple[Row, int]:
         "digits": chosen(),
         **{name: [found[name] for found in rows.values()] for name in ("information", "error", "nats")},
         **{name: [found[name] for found in rows.values()] for name in ("squared_error", "contrast")},
-        "labels": held_out_digits().labels.tolist(),
         "made": [found["made"] for found in rows.values()],
-        "draws": rows[2]["draws"],
+        "draws": np.round(rows[2]["draws"], 2),
         "seconds": seconds(list(rows.values())),
     }, trainings(2 * len(rows))
 
