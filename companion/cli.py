@@ -6,20 +6,23 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from companion import __version__
 from companion.errors import InputError, one_line
 from companion.files import Lasting
 
 if TYPE_CHECKING:
+    from companion.denoiser import Denoiser
     from companion.estimate.cost import Cost
     from companion.estimate.result import Profile
 
 __all__ = ["main"]
+
+_Result = TypeVar("_Result")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,12 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         '  companion profile --model digits --partition "3|8" --out 3-or-8\n'
+        "  companion information --model digits\n"
         "  companion guide 3-or-8\n"
         "  companion train digits --out my-digits --seed 1",
     )
     parser.add_argument("--version", action="version", version=f"companion {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_profile(commands)
+    _add_information(commands)
     _add_guide(commands)
     _add_train(commands)
     return parser
@@ -113,6 +118,18 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
         "  torchrun --nproc_per_node 2 -m companion profile --device cuda ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    option = command.add_argument
+    option("--partition", action="append", required=True, help='two sides, such as "3|8"; see below; once for each')
+    _add_run(command, Path("profile"))
+    option("--guidance", type=float, metavar="W", help="guide the paths by this weight; 1 is no guidance")
+    option("--interval", type=_interval, metavar="A,B", help="guide from log-snr A to B only, such as -2.5,0.5")
+    option("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
+    option("--method", choices=["default", "published"], default="default", help="the estimator")
+    command.set_defaults(command=_profile)
+
+
+def _add_run(command: _OneLineParser, out: Path) -> None:
+    """The options that every run has."""
     several: dict[str, Any] = {"action": "append", "default": []}
     option = command.add_argument
     option("--model", default="digits", help='a shipped model ("digits", the default) or a folder, such as ./digits')
@@ -120,22 +137,54 @@ def _add_profile(commands: "argparse._SubParsersAction[_OneLineParser]") -> None
     option("--device", default="cpu", help="where the network computes, such as cuda (default cpu)")
     types = ["float32", "bfloat16", "float16"]
     option("--dtype", choices=types, default="float32", help="what the network computes in")
-    option("--partition", action="append", required=True, help='two sides, such as "3|8"; see below; once for each')
-    option("--samples", type=int, default=300, help="trajectories, over both sides (default 300)")
+    option("--samples", type=int, default=300, help="trajectories, over all sides and classes (default 300)")
     option("--tolerance", type=float, help="nats: add trajectories until the band is no wider on either side")
     option("--levels", type=int, default=128, help="noise levels, which a pilot run places (default 128)")
     evaluated = "trajectories evaluated at once, which bounds the memory (default 150)"
     option("--block", type=int, default=150, help=evaluated)
     option("--seed", type=int, default=0, help="seed of everything random (default 0)")
-    option("--guidance", type=float, metavar="W", help="guide the paths by this weight; 1 is no guidance")
-    option("--interval", type=_interval, metavar="A,B", help="guide from log-snr A to B only, such as -2.5,0.5")
-    option("--prior", choices=["balanced", "true"], default="balanced", help="weights of the two sides")
-    option("--method", choices=["default", "published"], default="default", help="the estimator")
-    option("--out", type=Path, default=Path("profile"), help='folder of the run and its result (default "profile")')
+    option("--out", type=Path, default=out, help=f'folder of the run and its result (default "{out}")')
     checks = ["null", "clipping", "first level", "last level"]
     option("--trust", **several, choices=checks, help="go on although this check of the model fails; once for each")
     option("--json", action="store_true", help="print the result as JSON and nothing else")
-    command.set_defaults(command=_profile)
+
+
+def _add_information(commands: "argparse._SubParsersAction[_OneLineParser]") -> None:
+    command = commands.add_parser(
+        "information",
+        help="the mutual information of a model's samples and their classes",
+        description="Measure the mutual information of samples and classes: of the model's own chain, between 0 and\n"
+        "H(Y) for any network, and with --data a lower bound of that of the data. Every other route beside it.",
+        epilog="writes OUT/information.json (open it with companion.Information.load). Blocks of paths are kept in\n"
+        "OUT/model and OUT/data, and the same command goes on from there, as companion profile does",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run(command, Path("information"))
+    command.add_argument("--data", type=Path, metavar="FILE", help="an .npz with samples and labels, held out")
+    command.set_defaults(command=_information)
+
+
+def _information(arguments: argparse.Namespace) -> None:
+    # Imported here, so that --help does not wait for torch.
+    import numpy as np
+    import torch
+
+    from companion.errors import foreign
+    from companion.estimate.information import Information, mutual_information
+
+    data = None
+    if arguments.data is not None:
+        told = foreign("data", arguments.data, "an .npz file with arrays samples and labels")
+        with told, np.load(arguments.data, allow_pickle=False) as stored:
+            data = torch.from_numpy(stored["samples"]), stored["labels"]
+
+    def measured(model: "Denoiser", options: dict[str, Any]) -> Information:
+        return mutual_information(model, data, arguments.out, **options)
+
+    found = _carried_out(arguments, "mutual information", measured)
+    if found is not None:
+        said = json.dumps(found.as_dict(), allow_nan=False) if arguments.json else found.summary()
+        print(said if arguments.json else f"{said}\n  written to                {arguments.out / 'information.json'}")
 
 
 def _interval(text: str) -> tuple[float, float]:
@@ -148,56 +197,71 @@ def _interval(text: str) -> tuple[float, float]:
 
 def _profile(arguments: argparse.Namespace) -> None:
     # Imported here, so that --help does not wait for torch.
-    import torch
-    from tqdm import tqdm
-
     from companion.estimate.blocks import result_paths
     from companion.estimate.plan import DEFAULT, PUBLISHED
-    from companion.estimate.processes import Together, launched
     from companion.estimate.run import run
     from companion.guidance import guided
-    from companion.models.load import SHIPPED, load
 
     if arguments.guidance is None and arguments.interval is not None:
         raise InputError("--interval", ",".join(map(str, arguments.interval)), "--guidance, a weight, beside it")
+    results, picture = result_paths(arguments.out, len(arguments.partition)), arguments.out / "profile.png"
+
+    def measured(model: "Denoiser", options: dict[str, Any]) -> "list[Profile]":
+        if os.path.exists(picture) and not any(map(os.path.exists, (*results, arguments.out / "run.json"))):
+            raise InputError("picture", picture, "no file of another run there; move it, or name another folder")
+        asked = model if arguments.guidance is None else guided(model, arguments.guidance, arguments.interval)
+        options |= {"prior": arguments.prior, "method": PUBLISHED if arguments.method == "published" else DEFAULT}
+        return run(asked, arguments.partition, arguments.out, **options)
+
+    # The null branch is asked where levels are guided, and the pilot places them.
+    found = _carried_out(arguments, ", ".join(arguments.partition), measured, arguments.guidance is not None)
+    if found is not None:
+        _show(found, results, picture, arguments.json)
+
+
+def _carried_out(
+    arguments: argparse.Namespace,
+    label: str,
+    measured: "Callable[[Denoiser, dict[str, Any]], _Result]",
+    roughly: bool = False,
+) -> "_Result | None":
+    """What is measured on the model that the command line names, with a bar; None in all processes but the first."""
+    import torch
+    from tqdm import tqdm
+
+    from companion.estimate.processes import Together, launched
+    from companion.models.load import SHIPPED, load
+
     processes = launched()
     if processes.number > 0:
         sys.stdout = sys.stderr = Lasting(None, "")
-    results, picture = result_paths(arguments.out, len(arguments.partition)), arguments.out / "profile.png"
-    names = ("samples", "levels", "tolerance", "block", "seed", "prior", "trust")
-    options: dict[str, Any] = {name: getattr(arguments, name) for name in names}
-    options |= {"method": PUBLISHED if arguments.method == "published" else DEFAULT, "processes": processes}
-    options["progress"] = lambda count: bar.update(count)
+    names = ("samples", "levels", "tolerance", "block", "seed", "trust")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in names} | {"processes": processes}
     bar: Any = None
 
-    def measured() -> "list[Profile]":
-        if os.path.exists(picture) and not any(map(os.path.exists, (*results, arguments.out / "run.json"))):
-            raise InputError("picture", picture, "no file of another run there; move it, or name another folder")
+    def on_model() -> "_Result":
         device = processes.device(arguments.device)
         model = load(arguments.model, arguments.prompt, (), device, getattr(torch, arguments.dtype))
-        asked = model if arguments.guidance is None else guided(model, arguments.guidance, arguments.interval)
         if Path(arguments.model).is_dir() and arguments.model in SHIPPED:
             print(f"{arguments.model} is the shipped model; the folder is ./{arguments.model}", file=sys.stderr)
 
         def announce(cost: "Cost") -> None:
             nonlocal bar
-            # The null branch is asked where levels are guided, and the pilot places them.
-            about = "at least " if arguments.tolerance else "" if asked is model else "about "
+            about = "at least " if arguments.tolerance else "about " if roughly else ""
             print(about + cost.said_of(model.name), file=sys.stderr)
-            label = textwrap.shorten(", ".join(arguments.partition), 40, placeholder="...")
-            bar = shown.enter_context(tqdm(total=cost.left, unit=" evaluations", desc=label, leave=False))
+            said = textwrap.shorten(label, 40, placeholder="...")
+            bar = shown.enter_context(tqdm(total=cost.left, unit=" evaluations", desc=said, leave=False))
 
         with ExitStack() as shown:
-            return run(asked, arguments.partition, arguments.out, announce=announce, **options)
+            return measured(model, options | {"announce": announce, "progress": lambda count: bar.update(count)})
 
     try:
-        found = processes.together(measured)
+        found = processes.together(on_model)
     except Together:
         if processes.number > 0:
-            return  # a launcher ends all processes with the first that fails, and number 0 has to speak before
+            return None  # a launcher ends all processes with the first that fails, and number 0 has to speak before
         raise
-    if processes.number == 0:
-        _show(found, results, picture, arguments.json)
+    return found if processes.number == 0 else None
 
 
 def _show(found: "Sequence[Profile]", results: Sequence[Path], picture: Path, as_json: bool) -> None:

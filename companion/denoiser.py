@@ -76,6 +76,9 @@ class FunctionDenoiser:
     posterior mean E[x_0 | x_0 + sigma eps = x, condition]. A function that handles None says so with `has_null=True`.
     `digest` may name the version of the function, so that results of two versions are told apart.
 
+    With `condition_shape` the condition is no class but a float tensor (batch, *condition_shape), and None asks for the
+    marginal posterior mean, which `function` then has to handle; there are no classes.
+
     Raises InputError for a shape that is not a tuple of positive lengths, fewer than two classes, weights that are not
     K probabilities, or a `from_noise` that cannot be called. What `function` returns is checked by `examine`.
 
@@ -88,7 +91,7 @@ class FunctionDenoiser:
 
     function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
     shape: tuple[int, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     has_null: bool = False
     log_snr_range: tuple[float, float] = (-14.0, 14.0)
@@ -97,10 +100,17 @@ class FunctionDenoiser:
     name: str = "function"
     digest: str = "unversioned"
     from_noise: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None
+    condition_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.shape, tuple) or not self.shape or not all(length >= 1 for length in self.shape):
             raise InputError("shape", self.shape, "the shape of one sample, a tuple of positive lengths")
+        if self.condition_shape is not None:
+            if self.classes or not isinstance(self.condition_shape, tuple):
+                raise InputError(
+                    "condition_shape", self.condition_shape, "a tuple of lengths, and no classes beside it"
+                )
+            return
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise InputError("classes", self.classes, "at least two class names, all different")
         if not self.weights:

@@ -144,15 +144,15 @@ class Partition:
 class Classes(Partition):
     """Which of all classes? The question in its two halves, `first` and `second`, weighted by the classes' `whole`.
 
-    `questions` asks it as a balanced tree of partitions, and by the chain rule of entropy loses nothing:
+    `questions` asks it as a balanced tree of partitions, depth by depth. By the chain rule of entropy nothing is lost:
 
         H(Y | X) = sum over partitions of P(class in it) H(its side | X, class in it),
 
     and of each path -log p(class | path) is the sum of the surprises of those partitions that its class is in.
 
     >>> four = Classes.of((0.25, 0.25, 0.25, 0.25))
-    >>> [each.label for each in four.questions], round(float(four.entropy / np.log(2.0)), 9)
-    (['0,1|2,3', '0|1', '2|3'], 2.0)
+    >>> [[each.label for each in depth] for depth in four.questions], round(float(four.entropy / np.log(2.0)), 9)
+    ([['0,1|2,3'], ['0|1', '2|3']], 2.0)
     """
 
     @staticmethod
@@ -162,14 +162,13 @@ class Classes(Partition):
         return Classes("all classes", root.first, root.second, root.prior, tuple(weights))
 
     @property
-    def questions(self) -> list[Partition]:
-        """The partitions of the tree, each of one group of classes into two halves, with their probabilities."""
-        groups, found = [list(range(len(self.whole)))], []
-        for group in groups:
-            if len(group) > 1:
-                found.append(_halves(group, self.whole))
-                groups += [list(found[-1].first), list(found[-1].second)]
-        return found
+    def questions(self) -> list[list[Partition]]:
+        """The partitions of the tree: at each depth every group of classes, if not a single one, into its halves."""
+        depths = [[_halves(range(len(self.whole)), self.whole)]]
+        while depths[-1]:
+            groups = [list(side) for each in depths[-1] for side in (each.first, each.second)]
+            depths.append([_halves(group, self.whole) for group in groups if len(group) > 1])
+        return depths[:-1]
 
     @property
     def entropy(self) -> float:

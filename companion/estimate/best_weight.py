@@ -51,15 +51,10 @@ def best_weight(model: Denoiser, data: Data, log_snr: ArrayLike, seed: int = 0) 
     >>> bool(abs(best_weight(pair, Data(samples, labels.numpy()), [-2.0, 0.0]).weight - 1.0).max() < 0.1)
     True
     """
-    levels, classes = check_levels(model, log_snr), len(model.classes)
+    levels = check_levels(model, log_snr)
     if not unguided(model).has_null:
         raise InputError("the null branch", "asked for", "a model with a null class")
-    if data.samples.shape[1:] != model.shape or len(data.samples) < 2:
-        shape = f"at least two samples of shape {model.shape}"
-        raise InputError("samples of data", f"of shape {tuple(data.samples.shape)}", shape)
-    if not np.all((data.labels >= 0) & (data.labels < classes)):
-        raise InputError("labels of data", data.labels, f"classes from 0 to {classes - 1}")
-    clean = data.samples.flatten(1).double().cpu().numpy()
+    clean = data.checked(model).samples.flatten(1).double().cpu().numpy()
     products, squares = np.empty((2, len(clean), len(levels)))
     for label in sorted(set(data.labels.tolist())):
         of_class = data.of(label)

@@ -1,13 +1,17 @@
 """How sure a curve is: standard errors over paths, and bands that hold level by level or everywhere at once."""
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from companion.arguments import Array
 from companion.estimate.measure import Measurement
+from companion.estimate.plan import Indices
 
-__all__ = ["limits", "pointwise_factor", "simultaneous_factor", "skewness", "stratified", "weighted_mean", "widest"]
+__all__ = ["Strata", "limits", "pointwise_factor", "simultaneous_factor", "skewness", "stratified", "weighted_mean"]
+__all__ += ["widest"]
 
 COVERAGE = 0.95
 _NEARLY_DECIDED = 0.1
@@ -17,7 +21,16 @@ _MOST = float(np.log(2.0))
 _STILL = 1e-12  # a standard error below this is rounding
 
 
-def weighted_mean(values: Array, measured: Measurement) -> tuple[Array, Array]:
+class Strata(Protocol):
+    """Paths with the stratum of each, and the weights of the strata in the expectation: a measurement, for one."""
+
+    @property
+    def stratum(self) -> Indices: ...
+    @property
+    def weights(self) -> Array: ...
+
+
+def weighted_mean(values: Array, measured: Strata) -> tuple[Array, Array]:
     """The stratified mean of values (paths, levels), sum_z W_z mean_z, and its standard error (ES 26)."""
     mean, variance = stratified(values, measured.stratum, measured.weights)
     return mean, np.sqrt(variance)
@@ -50,7 +63,7 @@ def skewness(values: Array, measured: Measurement) -> Array:
     return np.asarray(third / np.where(error > _STILL, error, np.inf) ** 3)
 
 
-def pointwise_factor(measured: Measurement) -> float:
+def pointwise_factor(measured: Strata) -> float:
     """Standard errors on either side of a curve that hold the truth at each single level 95 times in 100: Student's
     quantile, one degree of freedom lost for each branch and for each of two controls.
     """

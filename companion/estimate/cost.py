@@ -132,7 +132,7 @@ def states_in_memory(plan: Plan, dimension: int) -> int:
     >>> from companion.entropy import Partition
     >>> pair = (Partition("0|1", {0: 1.0}, {1: 1.0}, 0.5),)
     >>> [states_in_memory(Plan(pair, np.linspace(-8.0, 8.0, 64), n), 4096) // 2**20 for n in (150, 1500)]
-    [145, 157]
+    [146, 157]
     """
     paths, branches = min(plan.block, plan.samples), len(plan.asked)
     numbers = paths * ((9 + 10 * branches) * dimension + 2 * max(dimension, _DRAWN_AHEAD))

@@ -46,7 +46,7 @@ from companion.entropy import NULL, Classes, Partition, binary_entropy, cross_en
 from companion.estimate.paths import Levels, Paths, Progress, by_levels, check_levels, check_model
 from companion.estimate.plan import BLOCK, DEFAULT, Data, Indices, Method, Plan
 
-__all__ = ["Measurement", "Question", "Record", "gather", "integral", "measure", "measure_block"]
+__all__ = ["Measurement", "Question", "Record", "gather", "integral", "measure", "measure_block", "rates_of"]
 
 Mask = NDArray[np.bool_]
 _FEWEST_TO_CONTROL, _FOLDS = 50, 10
@@ -60,7 +60,7 @@ class Record:
 
     The values are those of `Measurement`, before controls; `posterior` has no levels, (paths, 0), but on guided paths.
     `foreseen` and `drawn` are what the step that leads to a level adds to the two controls; without controls they have
-    no levels, (paths, 0). `rates` (paths, levels, 3 or 5) are those of `Tree`, and of a partition none, (paths, 0).
+    no levels, (paths, 0). `rates` (paths, levels, 4 or 7) are those of `Tree`, and of a partition none, (paths, 0).
     """
 
     path: Indices
@@ -93,6 +93,8 @@ _Values = namedtuple("_Values", "entropy production rough_production two_steps l
 class Question:
     """A partition asked of a block's paths: their values at each level, and what each step adds to two controls.
 
+    Of several partitions that share no branch each path is asked the one that its branch is in.
+
     Of a step they know one number, the noise along E_A - E_B. With S_k the log-odds after that number has been seen
     (for two branches the `held` log-odds), they are `foreseen` and `drawn`,
 
@@ -104,22 +106,34 @@ class Question:
     paths the branches have other drifts than the path's, and only the first is left, with the cross entropy for h.
     """
 
-    def __init__(self, partition: Partition, plan: Plan, number: int, device: torch.device):
-        owner, columns = plan.owner[plan.paths(number)], [plan.branches.index(each) for each in partition.branches]
-        rows = np.flatnonzero(np.isin(owner, columns))
-        own = np.searchsorted(columns, owner[rows])
-        self.path = plan.paths(number).start + rows
+    def __init__(self, asked: Partition | Sequence[Partition], plan: Plan, number: int, device: torch.device):
+        several = [asked] if isinstance(asked, Partition) else asked
+        count, owner = max(len(each.branches) for each in several), plan.owner[plan.paths(number)]
+        # Of each branch, which partition it is in, and its place there. The row of a smaller partition is filled up
+        # with its first branch once more, of no weight.
+        which, place = np.full((2, len(plan.branches)), -1)
+        columns, of_first = np.zeros((len(several), count), dtype=np.int64), np.zeros((len(several), count))
+        log_sides = np.full((2, len(several), count), -np.inf)
+        for index, each in enumerate(several):
+            its = [plan.branches.index(branch) for branch in each.branches]
+            which[its], place[its], columns[index] = index, range(len(its)), its + its[:1] * (count - len(its))
+            log_sides[:, index, : len(its)], weights = each.log_weights(each.branches), plan.weights(each)
+            of_first[index, : weights.shape[1]] = weights[0] / weights.sum(axis=0)
+        rows = np.flatnonzero(which[owner] >= 0)
+        own, of_path = place[owner[rows]], which[owner[rows]] if len(several) > 1 else np.zeros(1, dtype=np.int64)
+        self.path, self.plan, self.values = plan.paths(number).start + rows, plan, list[_Values]()
         self.stratum = self.path % 2 if plan.by_side else own
-        self.plan, self.prior_odds, self.values = plan, partition.log_odds, list[_Values]()
-        of_first = (plan.weights(partition)[0] / plan.weights(partition).sum(axis=0))[self.stratum]
-        arrays = rows[:, None], columns, own[:, None], of_first, partition.log_weights(partition.branches), *_NODES
+        prior_odds = np.array([each.log_odds for each in several])[of_path]
+        of_path_and_side = of_first[of_path, self.stratum], prior_odds, log_sides[:, of_path]
+        arrays = rows[:, None], columns[of_path], own[:, None], *of_path_and_side, *_NODES
         there = [torch.as_tensor(np.asarray(each)).to(device) for each in arrays]
-        self.rows, self.columns, self.own, self.of_first, self.log_sides, self.many_nodes, self.few_nodes = there
+        self.rows, self.columns, self.own, self.of_first, self.prior_odds, self.log_sides, *nodes = there
+        self.many_nodes, self.few_nodes = nodes
         # Where every path and branch of the run belongs to the partition nothing is picked, and nothing copied.
-        self.whole = len(rows) == len(owner) and columns == list(range(len(plan.branches)))
+        self.whole = len(rows) == len(owner) and columns.tolist() == [list(range(len(plan.branches)))]
         # With one branch on either side the direction between the sides does not turn.
-        self.straight = len(columns) == len(partition.first) + len(partition.second) == 2
-        self.first = int(partition.branches[0] not in partition.first)
+        self.straight = all(len(each.branches) == len(each.first) + len(each.second) == 2 for each in several)
+        self.first = int(several[0].branches[0] not in several[0].first)
 
     def see(self, levels: Levels) -> None:
         """Keeps the values of the next levels, and what their steps add to the controls."""
@@ -150,7 +164,8 @@ class Question:
             values = _Values(*values[:-2], *(torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:]))
         start = int(self.plan.from_nothing)  # where nothing is known there is no level
         arrays = (each[start:].T.contiguous().cpu().numpy() for each in values)
-        return Record(self.path, self.stratum, *arrays, rates=np.empty((len(self.path), 0)))
+        entropy, production, *others = arrays
+        return Record(self.path, self.stratum, entropy, production, *others, np.empty((len(self.path), 0)))
 
     def _picked(self, values: Tensor) -> Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""
@@ -158,7 +173,7 @@ class Question:
 
     def _sides(self, likelihood: Tensor) -> tuple[Tensor, Tensor]:
         """The log-odds (..., paths), and the posterior of each branch inside its side (..., sides, paths, branches)."""
-        weighted = likelihood[..., None, :, :] + self.log_sides[:, None, :]
+        weighted = likelihood[..., None, :, :] + self.log_sides
         of_side = torch.logsumexp(weighted, dim=-1)
         return of_side[..., 0, :] - of_side[..., 1, :] + self.prior_odds, (weighted - of_side[..., None]).exp_()
 
@@ -185,19 +200,22 @@ class Question:
         went = ((shares[:, 0] - shares[:, 1]) * self._picked(levels.noise)).sum(dim=2) / steepness.clamp_min(_TINY)
         middle = 0.5 * (places * (shares[:, 0] + shares[:, 1])).sum(dim=2)
 
+        weights_in_sides = self.log_sides.exp().permute(1, 2, 0)
+        weights_in_sides = weights_in_sides[0] if len(weights_in_sides) == 1 else weights_in_sides
+
         def straight(at: Tensor) -> Tensor:
             return torch.addcmul(odds[..., None], steepness[..., None], at - middle[..., None])
 
         def turning(at: Tensor) -> Tensor:
             states = held[:, :, None] + places[:, :, None] * (at[..., None] - 0.5 * places[:, :, None])
-            sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ self.log_sides.exp().T
+            sides = (states - states.amax(dim=-1, keepdim=True)).exp_() @ weights_in_sides
             sides.clamp_min_(1e-300)  # of infinite log-odds no share of a cross entropy is a number
-            return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds)
+            return torch.sub(sides[..., 0].log(), sides[..., 1].log()).add(self.prior_odds[:, None])
 
         # The log-odds once the step was seen to end at so many places (levels, paths, places). Beyond 16 branches it
         # would be too much that each of them looks at all.
         seen = straight if self.straight else turning
-        of_branch = seen if len(self.columns) <= 16 else straight
+        of_branch = seen if self.columns.shape[1] <= 16 else straight
         (many, weights), (few, few_weights) = self.many_nodes, self.few_nodes
         ends = seen(torch.cat([went[..., None], many.expand(*went.shape, -1)], dim=2))
         entropy = self._open(ends, self.of_first[:, None])
@@ -205,41 +223,52 @@ class Question:
         if self.plan.guidance is not None:
             return foreseen, torch.zeros_like(foreseen)
         ends = binary_entropy(of_branch((places[..., None] + few).flatten(start_dim=2)))
-        by_branch = ends.reshape(*places.shape, -1) @ few_weights
+        by_branch = ends.reshape(*places.shape, len(few)) @ few_weights
         of_own = by_branch.gather(2, self.own.expand(len(by_branch), -1, 1))[..., 0]
         posterior = torch.lerp(shares[:, 1], shares[:, 0], torch.sigmoid(odds)[..., None])
         return foreseen, of_own - (posterior * by_branch).sum(dim=2)
+
+
+def rates_of(levels: Levels, rows: Tensor, own: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """Rates per unit of log-snr of the paths `rows`, (levels, paths, rates): e(D_y), and for each D of the `others`
+
+        e(D),    (snr / 2) |D_y - D|^2,    (snr / 2) (|D - u|^2 - |D_y - u|^2),    e the `neural_entropy_rate`.
+
+    D_y is that of branch number `own` of each path, and the `others` are given as their gaps D - u. On data, u = x_0,
+    the last is the difference of two losses; on paths that D_y draws it is the second.
+    """
+    of_own, ahead = levels.predictions[:, own, rows].flatten(2), levels.gaps[:, rows, own]
+    half, found = 0.5 * levels.snr[:, None], list[Tensor]()
+    for gap in (ahead, *others):
+        at_level = zip(of_own + (gap - ahead), levels.states[:, rows], levels.log_snr.tolist(), strict=True)
+        found.append(torch.stack([neural_entropy_rate(*each) for each in at_level]))
+        found += [half * (gap - ahead).square().sum(dim=2)]
+        found += [half * (gap.square().sum(dim=2) - ahead.square().sum(dim=2))]
+    return torch.stack([found[0], *found[3:]], dim=2)
 
 
 class Tree:
     """The question which of all classes, asked of a block's paths as the partitions of its tree (`Classes`).
 
     The values of a path are the sums over the partitions that its class is in, and `log_odds` are those of its class
-    against all others, so that their cross entropy is -log p(class | path). `rates`, per unit of log-snr, are, with e
-    the `neural_entropy_rate`, D_y of the path's class, the mixture D = sum_z p(z | path) D_z, the null branch's D_0,
-
-        e(D_y),    e(D),    (snr / 2) |D_y - D|^2,    and where there is one    e(D_0),    (snr / 2) |D_y - D_0|^2.
+    against all others, so that their cross entropy is -log p(class | path). The rates (`rates_of`) are those of D_y of
+    the path's class, of the mixture D = sum_z p(z | path) D_z, and of the null branch's D_0 where there is one.
     """
 
     def __init__(self, partition: Classes, plan: Plan, number: int, device: torch.device):
-        self.parts = [Question(each, plan, number, device) for each in partition.questions]
+        self.parts = [Question(each, plan, number, device) for each in partition.questions]  # a depth of the tree each
         self.log_prior = torch.log(torch.tensor(partition.whole, dtype=torch.float64, device=device))
-        self.rates, self.nulls = list[Tensor](), len(plan.branches) - len(partition.whole)
+        self.rates = list[Tensor]()
 
     def see(self, levels: Levels) -> None:
         """Keeps the values of the next levels."""
         for part in self.parts:
             part.see(levels)
-        rows, own = self.parts[0].rows[:, 0], self.parts[0].own[:, 0]
-        count, gaps, x = len(self.log_prior), levels.gaps[:, rows], levels.states[:, rows]
-        of_class, ahead = levels.predictions[:, own, rows].flatten(2), gaps[:, torch.arange(len(rows)), own]
-        posterior = (levels.averaged[:, rows, :count] + self.log_prior).softmax(dim=-1)
-        mixture, rates = (posterior[:, :, None, :] @ gaps[:, :, :count])[:, :, 0, :], list[Tensor]()
-        for apart in [torch.zeros_like(ahead), mixture - ahead] + [gaps[:, :, -1] - ahead] * self.nulls:
-            each = zip(of_class + apart, x, levels.log_snr.tolist(), strict=True)
-            rates += [torch.stack([neural_entropy_rate(*at_level) for at_level in each])]
-            rates += [0.5 * levels.snr[:, None] * apart.square().sum(dim=2)]
-        self.rates.append(torch.stack([rates[0], *rates[2:]], dim=2))
+        rows, own, count = self.parts[0].rows[:, 0], self.parts[0].own[:, 0], len(self.log_prior)
+        gaps, averaged = levels.gaps[:, rows], levels.averaged[:, rows, :count]
+        posterior = (averaged + self.log_prior).softmax(dim=-1)[:, :, None, :]
+        others = [(posterior @ gaps[:, :, :count])[:, :, 0, :], *gaps[:, :, count:].unbind(dim=2)]
+        self.rates.append(rates_of(levels, rows, own, others))
 
     def record(self) -> Record:
         """All values, paths first."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from companion.arguments import Array, number, numbers, whole_number
+from companion.denoiser import Denoiser
 from companion.entropy import NULL, Classes, Partition, classes_first
 from companion.errors import InputError
 from companion.estimate.noise import check_seed
@@ -78,6 +79,19 @@ class Data:
         if branch == NULL and len(found) == 0:  # the first are of all classes, even where the data are sorted by class
             return np.random.default_rng(0).permutation(len(self.labels))
         return found
+
+    def checked(self, model: Denoiser, least: int = 0) -> "Data":
+        """Itself; InputError for samples or labels that are not the model's, and fewer than `least` of a class."""
+        shape, classes = tuple(self.samples.shape), len(model.classes)
+        if shape[1:] != model.shape or len(self.samples) < 2:
+            raise InputError("samples of data", f"of shape {shape}", f"at least two samples of shape {model.shape}")
+        if not np.all((self.labels >= 0) & (self.labels < classes)):
+            raise InputError("labels of data", self.labels, f"classes from 0 to {classes - 1}")
+        counts = np.bincount(self.labels, minlength=classes)
+        if counts.min() < least:
+            said = f"{counts.min()} of class number {counts.argmin()}"
+            raise InputError("labels of data", said, f"at least {least} samples of every class")
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,10 @@
 import json
 import platform
 import textwrap
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,10 @@ from companion.models.steps import Interval
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Estimate", "Profile", "assemble", "resampled", "time_grid"]
+__all__ = ["Estimate", "Profile", "as_json", "assemble", "certificate_of", "read_result", "resampled", "summary_of"]
+__all__ += ["time_grid", "versions_here", "write_result"]
+
+_Result = TypeVar("_Result")
 
 _REPLICATES = 400
 _FORMAT, _FORMER = "companion profile 3", "companion profile 2"  # without guidance
@@ -132,17 +135,11 @@ class Profile:
 
     def save(self, path: str | Path) -> None:
         """Write the profile as one JSON file, whole or not at all; InputError where no file can be written."""
-        text = json.dumps({"format": _FORMAT, **self.as_dict()}, indent=1, allow_nan=False) + "\n"
-        try:
-            write_text(Path(path), text)
-        except (OSError, ValueError) as error:  # no name at all is a ValueError
-            expected = f"a file that can be written ({getattr(error, 'strerror', None) or error})"
-            raise InputError("path", path, expected) from error
+        write_result(path, _FORMAT, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name, arrays as lists, estimates as [value, lower, upper]: what JSON can hold."""
-        found = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
-        return {**found, "certificate": [asdict(check) for check in self.certificate.checks]}
+        return {name: as_json(value) for name, value in vars(self).items()}
 
     def band(self, simultaneous: bool = False) -> tuple[Array, Array]:
         """The lower and upper end of the 95% band of the entropy (`limits`), at each level or at all levels at once."""
@@ -167,22 +164,17 @@ class Profile:
             ...
         companion.errors.InputError: path is README.txt, expected a file written by save (No such file or directory)
         """
-        try:
-            values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            if values["format"] not in (_FORMAT, _FORMER):
-                raise ValueError
-            del values["format"]
+
+        def built(values: dict[str, Any]) -> Profile:
             curves = [*_CURVES, *(name for name in _OF_POSTERIOR if values.get(name) is not None)]
             values |= {name: np.array(values[name], dtype=np.float64) for name in curves}
             values |= {name: Estimate(*values[name]) for name in ("half_entropy", "peak")}
             early, late = values["window"]
             values["window"] = Estimate(*early), Estimate(*late)
-            values["certificate"] = Certificate(tuple(Check(**check) for check in values["certificate"]))
+            values["certificate"] = certificate_of(values["certificate"])
             return _checked(Profile(**values))
-        except OSError as error:
-            raise InputError("path", path, f"a file written by save ({error.strerror})") from error
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise InputError("path", path, f"a whole file of the format {_FORMAT!r}") from error
+
+        return read_result(path, (_FORMAT, _FORMER), built)
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas table with a row a level, by `log_snr`: curves, standard errors and both bands of the entropy.
@@ -218,11 +210,59 @@ class Profile:
             "cost": f"{self.evaluations} evaluations, {self.samples} samples, {len(self.log_snr)} levels, "
             f"{self.seconds:.1f} s, seed {self.seed}",
         }
-        lines = [
-            textwrap.fill(said, 80, initial_indent=f"  {name:26s}", subsequent_indent=" " * 28, break_on_hyphens=False)
-            for name, said in rows.items()
-        ]
-        return "\n".join([f"{self.asked} in {self.model} ({self.method} estimator)", *lines])
+        return summary_of(f"{self.asked} in {self.model} ({self.method} estimator)", rows)
+
+
+def summary_of(title: str, rows: Mapping[str, str]) -> str:
+    """A title, and a few named lines that a person reads."""
+    lines = [
+        textwrap.fill(said, 80, initial_indent=f"  {name:26s}", subsequent_indent=" " * 28, break_on_hyphens=False)
+        for name, said in rows.items()
+    ]
+    return "\n".join([title, *lines])
+
+
+def as_json(value: Any) -> Any:
+    """What JSON can hold of a result's field: arrays as lists, a certificate as its checks, others by their names."""
+    if isinstance(value, Certificate):
+        return [asdict(check) for check in value.checks]
+    if is_dataclass(value):
+        return {name: as_json(each) for name, each in vars(value).items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def certificate_of(checks: list[dict[str, Any]]) -> Certificate:
+    """The certificate that `as_json` gave as `checks`."""
+    return Certificate(tuple(Check(**check) for check in checks))
+
+
+def write_result(path: str | Path, form: str, values: dict[str, Any]) -> None:
+    """Writes values as one JSON file, whole or not at all; InputError where no file can be written."""
+    text = json.dumps({"format": form, **values}, indent=1, allow_nan=False) + "\n"
+    try:
+        write_text(Path(path), text)
+    except (OSError, ValueError) as error:  # no name at all is a ValueError
+        expected = f"a file that can be written ({getattr(error, 'strerror', None) or error})"
+        raise InputError("path", path, expected) from error
+
+
+def read_result(path: str | Path, forms: Sequence[str], built: Callable[[dict[str, Any]], _Result]) -> _Result:
+    """What is `built` of the values in a file of one of these formats; InputError for any other file."""
+    try:
+        values: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        if values.pop("format") not in forms:
+            raise ValueError
+        return built(values)
+    except OSError as error:
+        raise InputError("path", path, f"a file written by save ({error.strerror})") from error
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError("path", path, f"a whole file of the format {forms[0]!r}") from error
+
+
+def versions_here() -> dict[str, str]:
+    """The versions that a result's numbers depend on."""
+    versions = {"companion": __version__, "python": platform.python_version()}
+    return versions | {each.__name__: str(each.__version__) for each in (torch, np)}
 
 
 def time_grid(profile: Profile, steps: int, share: float = 0.5) -> Array:
@@ -284,8 +324,6 @@ def assemble(
     guided = plan.guidance is not None
     open_of_path = measured.posterior_of_path
     of_posterior = (None, None) if open_of_path is None else confidence.weighted_mean(open_of_path, measured)
-    versions = {"companion": __version__, "python": platform.python_version()}
-    versions |= {each.__name__: str(each.__version__) for each in (torch, np)}
 
     def level_of(known: float) -> Estimate:
         target = partition.entropy - known * (partition.entropy - partition.floor)
@@ -319,7 +357,7 @@ def assemble(
         evaluations=evaluations,
         seconds=seconds,
         seed=plan.seed,
-        versions=versions,
+        versions=versions_here(),
         quantity="cross entropy" if guided else "class entropy",
         guidance=None if plan.guidance is None else plan.guidance.as_dict(),
         posterior_entropy=of_posterior[0],
