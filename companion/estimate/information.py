@@ -216,21 +216,10 @@ def _of_classes(model: Denoiser, data: Data | Pairs | None, out: Path | None, op
         of_data = _mean(most - cross_entropy(measured.log_odds, 1.0), measured, "the data, at least")
         evaluations, seconds = evaluations + scored.evaluations, seconds + scored.seconds
     found = _integrated(measured.rates_of_path, measured, log_snr, whose, _INTEGRALS)
-    return Information(
-        model=model.name,
-        model_digest=model.digest,
-        log_snr=log_snr,
-        samples=profile.samples,
-        evaluations=evaluations,
-        seconds=seconds,
-        seed=own.seed,
-        versions=profile.versions,
-        most=most,
-        of_model=of_model,
-        of_data=of_data,
-        certificate=profile.certificate,
-        **found,
-    )
+    about: dict[str, Any] = {"model": model.name, "model_digest": model.digest, "log_snr": log_snr, "most": most}
+    about |= {"samples": profile.samples, "evaluations": evaluations, "seconds": seconds, "seed": own.seed}
+    about |= {"versions": profile.versions, "certificate": profile.certificate}
+    return Information(of_model=of_model, of_data=of_data, **about, **found)
 
 
 def _of_pairs(
@@ -263,17 +252,10 @@ def _of_pairs(
         found.append(torch.cat(parts)[1:].transpose(0, 1).cpu().numpy())
     group = _Group(np.zeros(len(x), dtype=np.int64), np.ones(1))
     whose, names = "the data, if the network is exact", [name for name in _INTEGRALS if "mixture" not in name]
-    return Information(
-        model=model.name,
-        model_digest=model.digest,
-        log_snr=grid,
-        samples=len(x),
-        evaluations=2 * len(x) * (len(grid) + 1),
-        seconds=time.perf_counter() - start,
-        seed=seed,
-        versions=versions_here(),
-        **_integrated(np.concatenate(found), group, grid, whose, names),
-    )
+    about: dict[str, Any] = {"model": model.name, "model_digest": model.digest, "log_snr": grid, "samples": len(x)}
+    about |= {"evaluations": 2 * len(x) * (len(grid) + 1), "seconds": time.perf_counter() - start}
+    about |= {"seed": seed, "versions": versions_here()}
+    return Information(**about, **_integrated(np.concatenate(found), group, grid, whose, names))
 
 
 def _with(

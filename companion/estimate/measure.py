@@ -164,8 +164,8 @@ class Question:
             values = _Values(*values[:-2], *(torch.nn.functional.pad(each, (0, 0, 1, 0))[:-1] for each in values[-2:]))
         start = int(self.plan.from_nothing)  # where nothing is known there is no level
         arrays = (each[start:].T.contiguous().cpu().numpy() for each in values)
-        entropy, production, *others = arrays
-        return Record(self.path, self.stratum, entropy, production, *others, np.empty((len(self.path), 0)))
+        named = dict(zip(_Values._fields, arrays, strict=True))
+        return Record(path=self.path, stratum=self.stratum, **named, rates=np.empty((len(self.path), 0)))
 
     def _picked(self, values: Tensor) -> Tensor:
         """The partition's paths and branches of (levels, paths, branches, ...)."""
