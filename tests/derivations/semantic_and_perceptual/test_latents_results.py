@@ -1,6 +1,7 @@
 """What the shipped trainings say, against what no training may break."""
 
 import numpy as np
+import pytest
 
 from derivations.kit.measured import read
 
@@ -16,8 +17,9 @@ def test_no_latent_says_more_of_the_digit_than_it_holds_or_than_there_is_to_say(
         assert np.all(information <= nats + 4.0 * error)
 
 
-def test_at_the_weight_of_the_figures_the_label_changes_sides_in_every_training():
-    row = int(np.flatnonzero(SPLIT["weights"] == 0.2)[0])
+@pytest.mark.parametrize("weight", [0.2, 0.5])
+def test_the_label_changes_sides_in_every_training(weight):
+    row = int(np.flatnonzero(SPLIT["weights"] == weight)[0])
     apart = SPLIT["information"][row][:, 0] - SPLIT["information"][row][:, 1]
     assert np.all(apart[SPLIT["splits"][row] == -2.0] < -1.0) and np.all(apart[SPLIT["splits"][row] == 5.0] > 1.0)
 
