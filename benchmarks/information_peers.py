@@ -80,7 +80,8 @@ def estimate(name: str, pair: Pair, seed: int, seconds: float) -> dict[str, floa
         value = bmi.estimators.KSGEnsembleFirstEstimator(neighborhoods=(5, 10)).estimate(*pair)
         spent = time.process_time() - started
         return {"estimate": float(value), "fit_seconds": spent, "seconds": spent}
-    rate = setting.removesuffix("ranks")
+    rate = setting.removesuffix("ranks").removesuffix("plain")
+    average = {"use_ema": not setting.endswith("plain")}
     # benchmark-mi's own default for neural estimators: one half fits, the other is estimated on; columns standardised.
     half = len(pair[0]) // 2
     scalers = [StandardScaler().fit(part[:half]) for part in pair]
@@ -90,10 +91,10 @@ def estimate(name: str, pair: Pair, seed: int, seconds: float) -> dict[str, floa
     )
     learning = {"learning_rate": float(rate or RATE), "batch_size": BATCH}
     if name == "MINDE":
-        model = stopped(estimators.MINDEEstimator, seconds)(**learning, max_epochs=-1, seed=seed)
+        model = stopped(estimators.MINDEEstimator, seconds)(**learning, **average, max_epochs=-1, seed=seed)
     elif name == "MMG":
         # Its examples' batch; validation, which it asks for, decides nothing in the fit: few pairs cost little.
-        model = stopped(estimators.MMGEstimator, seconds)(**learning | {"batch_size": 512}, seed=seed)
+        model = stopped(estimators.MMGEstimator, seconds)(**learning | {"batch_size": 512}, **average, seed=seed)
     elif name == "MINE":
         # Its early stopping, on the training loss, would leave most of the time unused.
         model = stopped(estimators.MINEEstimator, seconds)(**learning, max_n_steps=-1, seed=seed, early_stopping=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from companion.arguments import Array
 
-__all__ = ["mean_over_seeds", "relative_errors"]
+__all__ = ["best_settings", "mean_over_seeds", "relative_errors"]
 
 
 def mean_over_seeds(rows: Array) -> Array:
@@ -29,3 +29,14 @@ def relative_errors(result: dict[str, Any]) -> dict[str, Array]:
     """
     truths = np.where(result["truths"] > 0.0, result["truths"], np.nan)[:, None]
     return {name: mean_over_seeds(np.abs(found / truths - 1.0)) for name, found in result["estimates"].items()}
+
+
+def best_settings(errors: dict[str, Array]) -> list[str]:
+    """Of an estimator's settings, names of one first word, the one of lowest mean error, of those with the most tasks.
+
+    >>> best_settings({"a": np.array([0.5, 0.3]), "a fast": np.array([0.3, 0.3]), "a lazy": np.array([0.1, np.nan])})
+    ['a fast']
+    """
+    rank = {name: (-np.isfinite(each).sum(), np.nanmean(each)) for name, each in errors.items()}
+    first = {name: name.partition(" ")[0] for name in errors}
+    return [name for name in errors if rank[name] == min(rank[each] for each in errors if first[each] == first[name])]
