@@ -4,7 +4,8 @@ Mixtures of K Gaussian classes of width 1 whose information is known: the corner
 K = 200 those of a product of simplexes of 2, 10 and 10 corners, a sum of three. At every level where
 0.1 < I < 0.95 log K the 95% interval of each run is held against that truth, and the share of seeds whose interval
 holds it is counted. Writes benchmarks/results/information_coverage.json as it goes, goes on from there, and ends with
-status 1 where the share, averaged over the levels, is not between 93 and 97 in 100. About two hours and a half on one idle thread, nearly all of it K = 200.
+status 1 where the share, averaged over the levels, is not between 93 and 97 in 100. About two hours and a half on one
+idle thread, nearly all of it K = 200.
 """
 
 import json
