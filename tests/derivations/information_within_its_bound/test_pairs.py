@@ -77,6 +77,17 @@ def test_independent_vectors_have_none():
     assert abs(found.information) < 4 * found.standard_error
 
 
+def test_what_x_knows_of_itself_is_no_information_on_y():
+    # The coordinates of x hang together in a way that no covariance shows, and y is independent of x. Both networks
+    # gain, and err alike: after so few steps they differ by a thirtieth of the gain, for which the test allows a tenth.
+    draw = np.random.default_rng(8)
+    first = draw.standard_normal((3000, 1))
+    x = np.hstack([first, np.abs(first) + 0.2 * draw.standard_normal((3000, 1))])
+    found = mutual_information(x, draw.standard_normal((3000, 2)), steps=150)
+    assert found.without > 0.1
+    assert abs(found.information) < 0.1 * found.without
+
+
 def test_a_network_finds_what_the_covariance_does_not_show():
     # y = |x| + noise is uncorrelated with x: the linear part is 0 within its error. The truth, h(y) - h(noise), by
     # quadrature, is 0.94; a network's gain on pairs that it has not seen is a lower bound, up to four standard errors.
