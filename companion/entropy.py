@@ -4,6 +4,7 @@ A side is a mixture of branches: classes, 0 to K-1, or NULL, the model's own unc
 disjoint groups of classes (ES 25); the second side may also hold everything.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -73,7 +74,7 @@ def neural_entropy_rate(prediction: torch.Tensor, x: torch.Tensor, log_snr: floa
     >>> neural_entropy_rate(0.5 * x, x, 0.0).tolist()     # data N(0, 1) are the equilibrium: nothing to store
     [0.0, 0.0]
     """
-    snr = np.exp(log_snr)
+    snr = math.exp(log_snr)
     return 0.5 * snr * (prediction - snr / (1.0 + snr) * x).flatten(1).square().sum(dim=1)
 
 
