@@ -30,7 +30,7 @@ share, weight = Symbol("r", positive=True), Symbol("gamma", positive=True)
 at_split, at_last = Symbol("b", positive=True), Symbol("a", positive=True)
 snr_split, snr_last = Symbol("s", positive=True), Symbol("s_1", positive=True)
 mode = Symbol("v", positive=True)
-level = Symbol("lambda", real=True)
+level = Symbol("tau", real=True)
 semantic_share, semantic_nats, seen_nats = (
     Symbol(r"r_{\mathrm{sem}}", positive=True),
     Symbol(r"I(X;Z_{\mathrm{sem}})", real=True),
@@ -109,7 +109,7 @@ def water_level() -> Proof:
     proof.then("the information of two normal numbers", -log(1 - semantic_share) / 2)
     proof.then("the best share", -log((1 - at_split) * weight / (at_split * (1 - weight))) / 2)
     proof.then("$b/(1 - b) = s v$", log(snr_split * mode * (1 - weight) / weight) / 2)
-    proof.then(r"$s = e^\lambda$", (level + log(mode) - log(weight / (1 - weight))) / 2)
+    proof.then(r"$s = e^\tau$", (level + log(mode) - log(weight / (1 - weight))) / 2)
     return proof
 
 
