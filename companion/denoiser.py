@@ -107,9 +107,7 @@ class FunctionDenoiser:
             raise InputError("shape", self.shape, "the shape of one sample, a tuple of positive lengths")
         if self.condition_shape is not None:
             if self.classes or not isinstance(self.condition_shape, tuple):
-                raise InputError(
-                    "condition_shape", self.condition_shape, "a tuple of lengths, and no classes beside it"
-                )
+                raise InputError("condition_shape", self.condition_shape, "a tuple of lengths, beside no classes")
             return
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
             raise InputError("classes", self.classes, "at least two class names, all different")

@@ -187,6 +187,8 @@ def mutual_information(
     1.0
     """
     folder = None if out is None else Path(out)
+    if not (data is None or isinstance(data, Data) or (isinstance(data, tuple | list) and len(data) == 2)):
+        raise InputError("data", type(data).__name__, "two: samples, and the class or the condition of each")
     if isinstance(model, FunctionDenoiser) and model.condition_shape is not None:
         found = _of_pairs(model, data, **options)
     else:
@@ -206,7 +208,7 @@ def _of_classes(model: Denoiser, data: Data | Pairs | None, out: Path | None, op
     asked, whose, of_data = Classes.of(model.weights), "the model's chain", None
     own = Run(model, asked, out and out / "model", **options)
     if data is not None:  # what cannot be done is refused before anything is
-        replace(own.plan, data=labelled)
+        replace(own.plan, samples=own.samples, data=labelled)
     (profile,), (measured,) = carried_out(own)
     of_model, most, log_snr = _of_model(profile, measured, whose), asked.entropy, profile.log_snr
     evaluations, seconds = profile.evaluations, profile.seconds
@@ -234,7 +236,8 @@ def _of_pairs(
 ) -> Information:
     if not isinstance(data, tuple) or not all(isinstance(each, torch.Tensor) for each in data):
         raise InputError("data", type(data).__name__, "pairs (x, y) of tensors, for a continuous condition")
-    x, y = data[0][:samples], data[1][:samples]
+    count = len(data[0]) if samples is None else whole_number("samples", samples, 4, len(data[0]))
+    x, y = data[0][:count], data[1][:count]
     for name, each, shape in (("x of data", x, model.shape), ("y of data", y, model.condition_shape or ())):
         if each.shape != (len(x), *shape) or len(each) < 4 or not each.is_floating_point() or not each.isfinite().all():
             expected = f"at least four finite float samples of shape {shape}, as many x as y"
@@ -242,8 +245,8 @@ def _of_pairs(
     if bool((y == y[0]).all()):
         raise InputError("y of data", "the same everywhere", "a condition that changes")
     grid = check_levels(model, default_levels(model, levels) if log_snr is None else log_snr)
-    start, found = time.perf_counter(), []
-    blocks = Paths((0, NULL), np.zeros(len(x)), grid, check_seed(seed), data=x).blocks(whole_number("block", block, 1))
+    start, found, block = time.perf_counter(), [], whole_number("block", block, 1)
+    blocks = Paths((0, NULL), np.zeros(len(x)), grid, check_seed(seed), data=x).blocks(block)
     for paths, given in zip(blocks, y.to(model.device, model.dtype).split(block), strict=True):
         with_y = replace(model, function=partial(_with, model, given))  # branch 0 is each path's own y
         own, parts = torch.zeros(len(given), dtype=torch.int64, device=model.device), list[torch.Tensor]()

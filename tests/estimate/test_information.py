@@ -141,6 +141,9 @@ X, Z = torch.zeros(6, 1), [0, 1, 0, 1, 0, 1]
         (PAIR, (X, torch.rand(6)), "labels of data is .* expected whole numbers"),
         (PAIR, (X, Z), "data is 3 samples of class number"),
         (guided(PAIR, 2.0), None, "model is .* expected a model without guidance"),
+        (PAIR, (X,), "data is tuple, expected two"),
+        (PAIR, {"x": X, "y": Z}, "data is dict, expected two"),
+        (PAIRED, (X, torch.rand(6, 1), Z), "data is tuple, expected two"),
         (PAIRED, None, "data is NoneType, expected pairs"),
         (PAIRED, (X, torch.tensor(Z)), "y of data is torch.int64"),
         (PAIRED, (X, torch.ones(6, 1)), "y of data is the same everywhere"),
@@ -152,3 +155,15 @@ def test_bad_input_is_one_line(model, data, said):
     with pytest.raises(InputError, match=said) as refused:
         mutual_information(model, data)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("option", [{"samples": -3}, {"samples": 1.5}, {"samples": 7}, {"block": 1.5}])
+def test_a_number_of_pairs_or_of_a_block_that_cannot_be_is_one_line(option):
+    with pytest.raises(InputError, match=f"{next(iter(option))} is .* expected a whole number of at least"):
+        mutual_information(PAIRED, (X, torch.rand(6, 1)), levels=3, **option)
+
+
+def test_a_tolerance_asks_for_more_paths_of_the_model_and_not_for_more_data():
+    """A tolerance fills whole blocks of the model's own paths; of the data `samples` are asked, and there are enough."""
+    found = mutual_information(PAIR, PAIR.sample(100, torch.Generator()), samples=40, levels=12, tolerance=5.0)
+    assert found.of_data is not None and found.samples > 40
