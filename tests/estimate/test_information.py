@@ -164,6 +164,6 @@ def test_a_number_of_pairs_or_of_a_block_that_cannot_be_is_one_line(option):
 
 
 def test_a_tolerance_asks_for_more_paths_of_the_model_and_not_for_more_data():
-    """A tolerance fills whole blocks of the model's own paths; of the data `samples` are asked, and there are enough."""
+    """A tolerance fills whole blocks of the model's own paths; of the data no more than `samples` are asked."""
     found = mutual_information(PAIR, PAIR.sample(100, torch.Generator()), samples=40, levels=12, tolerance=5.0)
     assert found.of_data is not None and found.samples > 40
