@@ -35,7 +35,7 @@ def numbers(argument: str, value: ArrayLike, expected: str, holds: Condition) ->
     """
     try:
         values = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):  # a word, rows of different lengths, a number that no float64 holds
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # a word, ragged rows, too large, a tensor with a grad
         raise InputError(argument, value, expected) from None
     if not np.all(holds(values)):
         raise InputError(argument, value, expected)

@@ -103,10 +103,10 @@ class FunctionDenoiser:
     condition_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shape, tuple) or not self.shape or not all(length >= 1 for length in self.shape):
+        if not _lengths(self.shape) or not self.shape:
             raise InputError("shape", self.shape, "the shape of one sample, a tuple of positive lengths")
         if self.condition_shape is not None:
-            if self.classes or not isinstance(self.condition_shape, tuple):
+            if self.classes or not _lengths(self.condition_shape):
                 raise InputError("condition_shape", self.condition_shape, "a tuple of lengths, beside no classes")
             return
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
@@ -119,6 +119,10 @@ class FunctionDenoiser:
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         return self.function(x, sigma, condition)
+
+
+def _lengths(shape: object) -> bool:
+    return isinstance(shape, tuple) and all(isinstance(length, int) and length >= 1 for length in shape)
 
 
 def digest_of(*tensors: torch.Tensor) -> str:

@@ -1,8 +1,9 @@
 """The mutual information of samples and what they are conditioned on, each number with a name of whose it is.
 
 On a model's own paths I(X; Y) = H(Y) - H(Y | X), where the posterior is accumulated along the path: that of the chain
-that is drawn, exact whatever the network, full even for a poor one, and between 0 and H(Y). Of real data noised by the
-exact chain H(Y) - E[-log q(y | path)] is a lower bound for any network's posterior q (Gibbs), negative for a bad one.
+that is drawn, up to its steps, whatever the network: full even for a poor one, between 0 and H(Y). Of real data noised
+by the exact chain H(Y) - E[-log q(y | path)] is a lower bound for any network's posterior q (Gibbs), negative for a bad
+one.
 
 Beside them stand integrals over denoisers that no entropy bounds. They trust the network (SI 11, 13):
 
@@ -15,6 +16,7 @@ tell; it costs variance, and is the one to trust where the two differ:
     int (1/2) ( E|x_0 - D|^2 - E|x_0 - D_y|^2 ) dsnr = I + int (1/2) ( E|e|^2 - E|e_y|^2 ) dsnr.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +33,7 @@ from companion.arguments import Array, whole_number
 from companion.denoiser import Denoiser, FunctionDenoiser
 from companion.entropy import NULL, Classes, cross_entropy
 from companion.errors import InputError
-from companion.estimate import confidence
+from companion.estimate import confidence, result
 from companion.estimate.certificate import Certificate
 from companion.estimate.confidence import Strata
 from companion.estimate.measure import Measurement, rates_of
@@ -40,16 +42,6 @@ from companion.estimate.paths import Paths, Progress, by_levels, check_levels
 from companion.estimate.placement import default_levels
 from companion.estimate.plan import BLOCK, Data, Indices
 from companion.estimate.processes import ALONE
-from companion.estimate.result import (
-    Estimate,
-    Profile,
-    as_json,
-    certificate_of,
-    read_result,
-    summary_of,
-    versions_here,
-    write_result,
-)
 from companion.estimate.run import LEVELS, Run, carried_out
 from companion.files import make_folder
 from companion.guidance import Guided
@@ -79,9 +71,9 @@ class Course:
     rate_se: Array | None = None
 
     @property
-    def total(self) -> Estimate:
+    def total(self) -> result.Estimate:
         """The nats at the last level, with their 95% interval."""
-        return Estimate(float(self.nats[-1]), float(self.lower[-1]), float(self.upper[-1]))
+        return result.Estimate(float(self.nats[-1]), float(self.lower[-1]), float(self.upper[-1]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,11 +116,11 @@ class Information:
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name, arrays as lists, courses by their own fields: what JSON can hold."""
-        return {name: as_json(value) for name, value in vars(self).items()}
+        return {name: result.as_json(value) for name, value in vars(self).items()}
 
     def save(self, path: str | Path) -> None:
         """Writes one JSON file, whole or not at all; InputError where no file can be written."""
-        write_result(path, _FORMAT, self.as_dict())
+        result.write_result(path, _FORMAT, self.as_dict())
 
     @staticmethod
     def load(path: str | Path) -> "Information":
@@ -140,10 +132,10 @@ class Information:
                     curves = {key: np.array(each, dtype=float) for key, each in told.items() if isinstance(each, list)}
                     values[name] = Course(**told | curves)
             checks = values["certificate"]
-            values["certificate"] = None if checks is None else certificate_of(checks)
+            values["certificate"] = None if checks is None else result.certificate_of(checks)
             return Information(**values | {"log_snr": np.array(values["log_snr"], dtype=float)})
 
-        return read_result(path, (_FORMAT,), built)
+        return result.read_result(path, (_FORMAT,), built)
 
     def summary(self) -> str:
         """A few lines that a person reads; every one says whose its number is, and the last log-snr of integrals."""
@@ -158,7 +150,7 @@ class Information:
         rows |= {} if self.certificate is None else {"certificate": str(self.certificate)}
         rows["cost"] = f"{self.evaluations} evaluations, {self.samples} samples, {len(self.log_snr)} levels, "
         rows["cost"] += f"{self.seconds:.1f} s, seed {self.seed}"
-        return summary_of(f"mutual information in {self.model}, nats", rows)
+        return result.summary_of(f"mutual information in {self.model}, nats", rows)
 
 
 def mutual_information(
@@ -189,6 +181,8 @@ def mutual_information(
     folder = None if out is None else Path(out)
     if not (data is None or isinstance(data, Data) or (isinstance(data, tuple | list) and len(data) == 2)):
         raise InputError("data", type(data).__name__, "two: samples, and the class or the condition of each")
+    if folder is not None and os.path.exists(folder / "information.json"):
+        Information.load(folder / "information.json")  # somebody else's file is refused before anything is done
     if isinstance(model, FunctionDenoiser) and model.condition_shape is not None:
         found = _of_pairs(model, data, **options)
     else:
@@ -203,7 +197,7 @@ def _of_classes(model: Denoiser, data: Data | Pairs | None, out: Path | None, op
     if isinstance(model, Guided):
         raise InputError("model", model.name, "a model without guidance, whose posterior is its paths' own")
     if data is not None:
-        labelled = data if isinstance(data, Data) else Data(data[0], np.asarray(data[1]))
+        labelled = data if isinstance(data, Data) else Data(data[0], data[1])  # type: ignore[arg-type]  # looked at there
         labelled.checked(model, 2)
     asked, whose, of_data = Classes.of(model.weights), "the model's chain", None
     own = Run(model, asked, out and out / "model", **options)
@@ -216,6 +210,7 @@ def _of_classes(model: Denoiser, data: Data | Pairs | None, out: Path | None, op
         whose, changed = "the data", {"log_snr": log_snr, "seed": own.seed + 1, "data": labelled, "tolerance": None}
         (scored,), (measured,) = carried_out(Run(model, asked, out and out / "data", **options | changed))
         of_data = _mean(most - cross_entropy(measured.log_odds, 1.0), measured, "the data, at least")
+        of_data = replace(of_data, upper=np.minimum(of_data.upper, most))  # what no bound can exceed
         evaluations, seconds = evaluations + scored.evaluations, seconds + scored.seconds
     found = _integrated(measured.rates_of_path, measured, log_snr, whose, _INTEGRALS)
     about: dict[str, Any] = {"model": model.name, "model_digest": model.digest, "log_snr": log_snr, "most": most}
@@ -257,7 +252,7 @@ def _of_pairs(
     whose, names = "the data, if the network is exact", [name for name in _INTEGRALS if "mixture" not in name]
     about: dict[str, Any] = {"model": model.name, "model_digest": model.digest, "log_snr": grid, "samples": len(x)}
     about |= {"evaluations": 2 * len(x) * (len(grid) + 1), "seconds": time.perf_counter() - start}
-    about |= {"seed": seed, "versions": versions_here()}
+    about |= {"seed": seed, "versions": result.versions_here()}
     return Information(**about, **_integrated(np.concatenate(found), group, grid, whose, names))
 
 
@@ -267,7 +262,7 @@ def _with(
     return model(x, sigma, None if condition is None else y)
 
 
-def _of_model(profile: Profile, measured: Measurement, whose: str) -> Course:
+def _of_model(profile: result.Profile, measured: Measurement, whose: str) -> Course:
     """H(Y) - H(Y | X), with the errors of chance and of finite steps.
 
     The first order in the steps has been taken off; the next is smaller by about one step of log-snr (0.9 to 1.3 times

@@ -1,6 +1,7 @@
 """The mutual information of samples and classes, against one-integral truths; its bounds, its files, its bad input."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,8 @@ X, Z = torch.zeros(6, 1), [0, 1, 0, 1, 0, 1]
         (PAIR, (X * np.nan, Z), "samples of data is"),
         (PAIR, (X, [0.0, np.nan, 0, 1, 0, 1]), "labels of data is .* expected whole numbers"),
         (PAIR, (X, torch.rand(6)), "labels of data is .* expected whole numbers"),
+        (PAIR, (X, [[0], [0, 1], 0, 1, 0, 1]), "labels of data is .* expected whole numbers"),
+        (PAIR, (X, torch.zeros(6, requires_grad=True)), "labels of data is .* expected whole numbers"),
         (PAIR, (X, Z), "data is 3 samples of class number"),
         (guided(PAIR, 2.0), None, "model is .* expected a model without guidance"),
         (PAIR, (X,), "data is tuple, expected two"),
@@ -157,6 +160,19 @@ def test_bad_input_is_one_line(model, data, said):
     assert "\n" not in str(refused.value)
 
 
+def test_the_file_of_somebody_else_is_refused_before_anything_is_done(tmp_path):
+    (tmp_path / "information.json").write_text("{}")
+    with pytest.raises(InputError, match=r"path is .* expected a whole file of the format"):
+        mutual_information(PAIR, samples=40, levels=12, out=tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["information.json"]
+
+
+@pytest.mark.parametrize("shape", [(-1,), ("a",), [2], (1.5,)])
+def test_a_condition_has_a_shape_of_lengths(shape):
+    with pytest.raises(InputError, match=r"condition_shape is .* expected a tuple of lengths"):
+        replace(PAIRED, condition_shape=shape)
+
+
 @pytest.mark.parametrize("option", [{"samples": -3}, {"samples": 1.5}, {"samples": 7}, {"block": 1.5}])
 def test_a_number_of_pairs_or_of_a_block_that_cannot_be_is_one_line(option):
     with pytest.raises(InputError, match=f"{next(iter(option))} is .* expected a whole number of at least"):
@@ -167,3 +183,4 @@ def test_a_tolerance_asks_for_more_paths_of_the_model_and_not_for_more_data():
     """A tolerance fills whole blocks of the model's own paths; of the data no more than `samples` are asked."""
     found = mutual_information(PAIR, PAIR.sample(100, torch.Generator()), samples=40, levels=12, tolerance=5.0)
     assert found.of_data is not None and found.samples > 40
+    assert found.of_data.total.upper <= found.most
