@@ -32,10 +32,10 @@ from derivations.kit.measured import FOLDER
 
 ROOT = Path(__file__).parent.parent
 PEERS = ("benchmark-mi==0.1.3", "diffusion-mi==0.1.0")
-# What the peers import. The newest jax misses what benchmark-mi asks of it; diffusion-mi's own list would bring a torch
-# with CUDA. The index of CPU builds is asked beside the usual one.
-NEEDED = ("torch<2.15", "jax==0.4.30", "jaxlib==0.4.30", "lightning", "pytorch-lightning", "matplotlib", "scikit-learn")
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+# What the peers import, with the torch of the book. The newest jax misses what benchmark-mi asks of it; diffusion-mi's
+# own list asks for more than it imports.
+TORCH = f"torch=={torch.__version__.partition('+')[0]}"
+NEEDED = (TORCH, "jax==0.4.30", "jaxlib==0.4.30", "lightning", "pytorch-lightning", "matplotlib", "scikit-learn")
 
 RESULT = Path("information_within_its_bound/results/peers.json")
 
@@ -93,7 +93,7 @@ class Peers:
             return
         print("Installing the peers (1.5 GB) into an environment of their own ...", flush=True)
         venv.create(self.folder / "environment", with_pip=True, clear=True)
-        pip = [str(self.python), "-m", "pip", "install", "--quiet", "--extra-index-url", CPU_INDEX]
+        pip = [str(self.python), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, *NEEDED, PEERS[0]], check=True)
         subprocess.run([*pip, "--no-deps", PEERS[1]], check=True)
         done.touch()

@@ -45,6 +45,16 @@ def test_the_colab_edition_shows_no_raw_markup(page):
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
+def test_no_line_within_a_formula_begins_like_an_item_of_a_list(page):
+    """Markdown would begin a list there, and leave the halves of the formula as raw text."""
+    for cell in book.read_cells(page).cells:
+        if cell.cell_type == "markdown":
+            for paragraph in re.split(r"\n\s*\n|^\s*\$\$.*$", cell.source, flags=re.MULTILINE):
+                for item in re.finditer(r"^\s*[-+*] ", paragraph, re.MULTILINE):
+                    assert paragraph[: item.start()].count("$") % 2 == 0, paragraph
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
 def test_no_code_cell_installs_by_a_bare_name_or_reads_a_file_beside_it(page):
     for cell in book.read_cells(page).cells:
         assert "pip install companion" not in cell.source
