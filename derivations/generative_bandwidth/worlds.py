@@ -24,8 +24,8 @@ from companion.forward import Process, ornstein_uhlenbeck, variance_exploding
 from derivations.generative_bandwidth import bandwidth
 from derivations.kit.differences import slope
 from derivations.kit.independent_productions import hermite_rule
-from derivations.kit.language import alpha, class_entropy, denoiser, mixture_score, posterior, prior, sigma, state, t
-from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture
+from derivations.kit.language import alpha, class_entropy, mixture_score, prior, sigma, state, t
+from derivations.kit.worlds import World, Worlds, along_the_process, jets, on_mixture, posterior_spread
 
 dimension = Symbol(r"\mathcal{D}", positive=True)  # the dimension at a noise level
 ambient, manifold, codimension = symbols("d m c", positive=True)  # of the space, of the manifold, their difference
@@ -64,11 +64,8 @@ def _mixture_world(process: Process, time: float) -> World:
     rate = slope(entropy, time, 0.01 * time)
     clock = slope(lambda at: process.log_snr(np.asarray(at)), time, 0.01 * time)
     signal, level = float(world.value(alpha)), float(world.value(sigma))
-    each, weight = world.values[denoiser], world.values[posterior]
     within = 2.0 * s**2 * level**2 / ((signal * s) ** 2 + level**2)
-    mean = (weight * each).sum(axis=0)
-    covariance = within + (weight * (each**2).sum(axis=-1, keepdims=True)).sum(axis=0)
-    covariance = covariance - (mean**2).sum(axis=-1, keepdims=True)
+    covariance = posterior_spread(world, within)
     density = np.tensordot(shares, world.densities, axes=1)
     known = {
         ambient: 2.0,

@@ -335,6 +335,17 @@ def on_mixture(mixture: GaussianMixture, process: Process, t: float, reach: floa
     return World(values, len(mixture.classes), weights, fields[words.density], tolerance=1e-8)
 
 
+def posterior_spread(world: World, of_class: float) -> Array:
+    """tr Cov(X_0 | x) at the states of a mixture's world: `of_class` within each class, and the spread of their means.
+
+    tr Cov(X_0 | x) = of_class + sum_z p(z|x) |D_z|^2 - |D|^2
+    """
+    each, mean = (
+        (world.values[of] ** 2).sum(axis=-1, keepdims=True) for of in (words.denoiser, words.mixture_denoiser)
+    )
+    return np.asarray(of_class + (world.values[words.posterior] * each).sum(axis=0) - mean)
+
+
 def _grid(mixture: GaussianMixture, process: Process, t: float, reach: float, step: float) -> tuple[Array, Array]:
     alpha, sigma = float(process.alpha(np.asarray(t))), float(process.sigma(np.asarray(t)))
     widths = np.sqrt((alpha * mixture.deviations.numpy()) ** 2 + sigma**2)

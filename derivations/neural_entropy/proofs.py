@@ -29,13 +29,12 @@ from derivations.kit.language import (
     j,
     mixture_denoiser,
     mixture_score,
-    posterior,
     prior,
     sigma,
     snr,
     state,
 )
-from derivations.kit.worlds import World, Worlds, jets, on_mixture
+from derivations.kit.worlds import World, Worlds, jets, on_mixture, posterior_spread
 
 ambient, moment = symbols("d M", positive=True)  # dimension of the space; E|X_0|^2
 dimension, within = symbols(r"\mathcal{D} \mathcal{D}_{Z}", positive=True)  # at a noise level; the same given the class
@@ -49,11 +48,8 @@ def _mixture_world(process: Process, time: float) -> World:
     s, means, shares = 0.5, np.array([[-1.3, 0.2], [0.9, -0.8], [0.4, 1.5]]), np.array([0.5, 0.3, 0.2])
     world = on_mixture(isotropic_mixture(means.tolist(), s, shares.tolist()), process, time)
     signal, level = float(world.value(alpha)), float(world.value(sigma))
-    each, weight = world.values[denoiser], world.values[posterior]
     of_class = 2.0 * s**2 * level**2 / ((signal * s) ** 2 + level**2)
-    mean = (weight * each).sum(axis=0)
-    covariance = of_class + (weight * (each**2).sum(axis=-1, keepdims=True)).sum(axis=0)
-    covariance = covariance - (mean**2).sum(axis=-1, keepdims=True)
+    covariance = posterior_spread(world, of_class)
     density = np.tensordot(shares, world.densities, axes=1)
     known = {
         ambient: 2.0,
