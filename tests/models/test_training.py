@@ -123,14 +123,15 @@ def test_a_checkpoint_is_written_every_so_many_steps(tmp_path, monkeypatch):
 
 def test_a_large_gradient_is_cut_to_length_one(tmp_path, monkeypatch):
     """The first moment after one step is a tenth of the gradient (Adam's 1 - 0.9)."""
-    lengths = []
+    lengths, steps = [], training._steps
     monkeypatch.setattr(training, "velocity_loss", lambda *arguments: 1e4 * velocity_loss(*arguments))
 
-    def finish(run, folder):
+    def noted(run, *arguments):
+        steps(run, *arguments)
         moments = [run.optimizer.state[value]["exp_avg"] for value in run.network.parameters()]
         lengths.append(10.0 * math.sqrt(sum(float(moment.double().square().sum()) for moment in moments)))
 
-    monkeypatch.setattr(training, "_finish", finish)
+    monkeypatch.setattr(training, "_steps", noted)
     train(training_digits(), tmp_path, Settings(steps=1, batch=4), progress=False)
     assert lengths == [pytest.approx(1.0, abs=1e-4)]
 
@@ -163,11 +164,11 @@ def test_a_batch_is_drawn_evenly_with_labels_hidden_as_often_as_asked(tmp_path, 
 
 
 def test_the_loss_is_that_of_the_velocity():
-    """alpha^2 is the product of 1 - beta, beta from 1e-4 to 0.02: by hand, for a network of random weights.
+    """alpha^2 is the product of 1 - beta, beta from 1e-4 to 0.02: by hand, for the shipped network.
 
     The noisy images are rounded to float32 in two ways, and some ten layers of float32 keep that far below 1e-4.
     """
-    network = training._Run(Settings()).network.eval()
+    network = load("digits").network
     digits, generator = training_digits(), torch.Generator().manual_seed(0)
     images, labels, timesteps = digits.images[:5], torch.tensor([3, 10, 0, 9, 5]), torch.tensor([0, 1, 400, 900, 999])
     noise = torch.randn(images.shape, generator=generator)
