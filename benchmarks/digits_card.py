@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from companion.files import write_text
 from companion.forward import log_snr_levels, noise_of
-from companion.models.digits import CLASSES, Digits, held_out_digits, training_digits
+from companion.models.digits import CLASSES, LabelledImages, held_out_digits, training_digits
 from companion.models.load import load
 from companion.models.trained import TrainedDenoiser
 from companion.models.training import velocity_loss
@@ -79,7 +79,7 @@ def measure(model: TrainedDenoiser) -> dict[str, object]:
     }
 
 
-def loss(model: TrainedDenoiser, digits: Digits, timesteps_each: int = 20) -> float:
+def loss(model: TrainedDenoiser, digits: LabelledImages, timesteps_each: int = 20) -> float:
     """The training loss with the labels shown, timesteps spread evenly over the schedule."""
     generator = torch.Generator().manual_seed(SEED)
     width = 1000 // timesteps_each
@@ -92,7 +92,7 @@ def loss(model: TrainedDenoiser, digits: Digits, timesteps_each: int = 20) -> fl
     return float(np.mean(losses))
 
 
-def generated_digits(model: TrainedDenoiser) -> Digits:
+def generated_digits(model: TrainedDenoiser) -> LabelledImages:
     """As many digits of each class, by ancestral steps, rounded to the 17 grey levels that the data have."""
     generator = torch.Generator().manual_seed(SEED)
     labels = torch.arange(GENERATED) % len(CLASSES)
@@ -104,7 +104,7 @@ def generated_digits(model: TrainedDenoiser) -> Digits:
         y += step * denoised(model, y, GENERATION_LEVELS[level], labels)
         y += step**0.5 * torch.randn(y.shape, generator=generator)
     images = denoised(model, y, GENERATION_LEVELS[-1], labels)
-    return Digits(((images + 1.0) * 8.0).round().clamp(0.0, 16.0) / 8.0 - 1.0, labels)
+    return LabelledImages(((images + 1.0) * 8.0).round().clamp(0.0, 16.0) / 8.0 - 1.0, labels)
 
 
 def denoised(model: TrainedDenoiser, y: torch.Tensor, log_snr: float, labels: torch.Tensor) -> torch.Tensor:
@@ -121,7 +121,7 @@ def quartiles(values: np.ndarray) -> list[float]:
     return [float(value) for value in np.quantile(values, (0.25, 0.5, 0.75))]
 
 
-def chain_log_likelihoods(model: TrainedDenoiser, digits: Digits, seed: int) -> np.ndarray:
+def chain_log_likelihoods(model: TrainedDenoiser, digits: LabelledImages, seed: int) -> np.ndarray:
     """Log-likelihoods (level, image, class) accumulated along real digits noised by the exact forward chain.
 
     The path is the data's, dy = x_0 dsnr + sqrt(dsnr) xi, and the model only scores it: dL_z = D_z . dy - |D_z|^2

@@ -31,7 +31,7 @@ from companion.estimate.plan import Data
 from companion.estimate.run import profiles
 from companion.forward import central_interval, log_snr_levels, production_levels
 from companion.guidance import Guided, guided
-from companion.models.digits import Digits, held_out_digits, training_digits
+from companion.models.digits import LabelledImages, held_out_digits, training_digits
 from companion.models.load import load
 from companion.models.trained import TrainedDenoiser
 from companion.models.training import Settings, train
@@ -66,10 +66,10 @@ def mislabelled() -> TrainedDenoiser:
     digits, generator = training_digits(), torch.Generator().manual_seed(0)
     anew = torch.rand(len(digits.labels), generator=generator) < MISLABELLED
     others = torch.randint(10, digits.labels.shape, generator=generator)
-    return trained("mislabelled", Digits(digits.images, torch.where(anew, others, digits.labels)), 600)
+    return trained("mislabelled", LabelledImages(digits.images, torch.where(anew, others, digits.labels)), 600)
 
 
-def trained(name: str, digits: Digits, steps: int) -> TrainedDenoiser:
+def trained(name: str, digits: LabelledImages, steps: int) -> TrainedDenoiser:
     folder = KEPT / name
     if not (folder / "companion.json").exists():
         train(digits, folder, Settings(steps=steps))
@@ -102,7 +102,7 @@ def measured(network: Callable[[], TrainedDenoiser], asked: Rules) -> tuple[dict
                 images = deterministic(rule, noise, second.labels, levels).numpy()
                 np.savez(path, images=images, seconds=time.perf_counter() - started)
             with np.load(path) as stored:
-                rows[name].append(measures(Digits(torch.from_numpy(stored["images"]), second.labels), first))
+                rows[name].append(measures(LabelledImages(torch.from_numpy(stored["images"]), second.labels), first))
                 seconds += float(stored["seconds"])
             asks = 1 + (rule.guidance.weight(levels) != 1.0) if isinstance(rule, Guided) else np.ones(STEPS)
             evaluations += len(second.labels) * int(asks.sum())
@@ -155,12 +155,12 @@ def measured_window(model: TrainedDenoiser) -> tuple[Ends, Array, Array, int]:
     return central_interval(levels, production), levels, production, pilot[0].evaluations
 
 
-def halves(seed: int) -> tuple[Digits, Digits]:
+def halves(seed: int) -> tuple[LabelledImages, LabelledImages]:
     """The training digits in two halves of 718, each class divided evenly; one digit is left over."""
     digits = training_digits()
     size = len(digits.labels) // 2
     drawn = train_test_split(range(2 * size), train_size=size, stratify=digits.labels[:-1], random_state=seed)
-    first, second = (Digits(digits.images[rows], digits.labels[rows]) for rows in drawn)
+    first, second = (LabelledImages(digits.images[rows], digits.labels[rows]) for rows in drawn)
     return first, second
 
 

@@ -28,7 +28,7 @@ from companion.estimate.noise import path_noise
 from companion.estimate.paths import Paths, by_levels, predict
 from companion.estimate.placement import default_levels
 from companion.forward import noise_of
-from companion.models.digits import Digits, held_out_digits, training_digits
+from companion.models.digits import LabelledImages, held_out_digits, training_digits
 from companion.models.load import load
 from companion.models.training import Settings, train
 from derivations.information_within_its_bound.routes import Routes, routes
@@ -150,7 +150,7 @@ def summary(found: Routes, labels: Array) -> dict[str, object]:
     return result
 
 
-def neural_difference(model: Denoiser, images: Digits, levels: Array) -> tuple[float, float]:
+def neural_difference(model: Denoiser, images: LabelledImages, levels: Array) -> tuple[float, float]:
     """Neural entropy with the label less that of the null branch, on noised images; and its standard error (SI 46)."""
     clean, rates = images.images.flatten(1).double(), np.empty((len(images.labels), len(levels)))
     for k in range(10):

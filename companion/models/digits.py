@@ -11,21 +11,21 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-__all__ = ["CLASSES", "Digits", "held_out_digits", "training_digits"]
+__all__ = ["CLASSES", "LabelledImages", "held_out_digits", "training_digits"]
 
 CLASSES = tuple("0123456789")
 
 
 @dataclass(frozen=True)
-class Digits:
-    """Images, float32 (n, 1, 8, 8), pixel / 8 - 1 of pixels 0 to 16, and what they show, int64 (n,) from 0 to 9."""
+class LabelledImages:
+    """Images of one channel, float32 (n, 1, side, side) from -1 to 1, and their labels, int64 (n,) from 0 to K - 1."""
 
     images: torch.Tensor
     labels: torch.Tensor
 
 
-def training_digits() -> Digits:
-    """The 1437 digits a model is trained on; the split is stratified by class and drawn once, with seed 0.
+def training_digits() -> LabelledImages:
+    """The 1437 digits a model is trained on, their levels 0 to 16 as -1 to 1; the split, drawn once, is stratified.
 
     >>> training_digits().images.shape
     torch.Size([1437, 1, 8, 8])
@@ -33,7 +33,7 @@ def training_digits() -> Digits:
     return _split()[0]
 
 
-def held_out_digits() -> Digits:
+def held_out_digits() -> LabelledImages:
     """The 360 digits that no training step sees, 35 to 37 of each class.
 
     >>> held_out_digits().labels.bincount().tolist()
@@ -43,9 +43,9 @@ def held_out_digits() -> Digits:
 
 
 @cache
-def _split() -> tuple[Digits, Digits]:
+def _split() -> tuple[LabelledImages, LabelledImages]:
     source = load_digits()
     images = torch.from_numpy((source.data / 8.0 - 1.0).astype(np.float32)).reshape(-1, 1, 8, 8)
     labels = torch.from_numpy(source.target.astype(np.int64))
     training, held_out = train_test_split(np.arange(len(labels)), test_size=360, stratify=source.target, random_state=0)
-    return Digits(images[training], labels[training]), Digits(images[held_out], labels[held_out])
+    return LabelledImages(images[training], labels[training]), LabelledImages(images[held_out], labels[held_out])

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from companion.errors import InputError
 from companion.files import make_folder, write_text, written_whole
-from companion.models.digits import CLASSES, Digits
+from companion.models.digits import CLASSES, LabelledImages
 
 __all__ = ["Settings", "finish", "holds_no_model", "optimise", "train", "velocity_loss"]
 
@@ -71,7 +71,7 @@ class Settings:
 
 
 def train(
-    digits: Digits,
+    digits: LabelledImages,
     folder: Path,
     settings: Settings,
     progress: bool = True,

@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 
 from companion.arguments import Array
 from companion.errors import InputError
-from companion.models.digits import Digits, training_digits
+from companion.models.digits import LabelledImages, training_digits
 
 __all__ = ["Classifier", "classifier", "coverage", "frechet_distance", "measures"]
 
@@ -37,7 +37,7 @@ class Classifier:
         logits: Array = self.features(images) @ self.network.coefs_[-1] + self.network.intercepts_[-1]
         return logits
 
-    def margin(self, digits: Digits) -> Array:
+    def margin(self, digits: LabelledImages) -> Array:
         """By how much the logit of the label exceeds the largest of the others, (count,): below zero it is missed.
 
         Source: ES appendix C, with this network in place of Inception.
@@ -97,7 +97,7 @@ def coverage(of: Array, by: Array, neighbours: int = 3) -> float:
     return float(np.concatenate([each.any(axis=1) for each in inside]).mean())
 
 
-def measures(samples: Digits, real: Digits) -> dict[str, float]:
+def measures(samples: LabelledImages, real: LabelledImages) -> dict[str, float]:
     """What samples with their labels are worth beside real digits: as many of each class, or the numbers mislead.
 
     `distance` is the Fréchet distance of all, `class_distance` the mean of those inside the ten classes, which sees

@@ -8,7 +8,7 @@ from benchmarks import guided_digits_results as script
 from companion.estimate.best_weight import best_weight
 from companion.estimate.plan import Data
 from companion.guidance import guided
-from companion.models.digits import Digits, held_out_digits
+from companion.models.digits import LabelledImages, held_out_digits
 from companion.models.load import load
 from derivations.kit.fidelity import measures
 from derivations.kit.measured import read
@@ -116,7 +116,10 @@ def test_the_weights_are_found_again(measured):
 
 def test_the_second_half_is_measured_again(measured):
     first, second = script.halves(0)
-    found, row = measures(Digits(second.images, second.labels), first), measured["shipped"]["rows"]["second half"]
+    found, row = (
+        measures(LabelledImages(second.images, second.labels), first),
+        measured["shipped"]["rows"]["second half"],
+    )
     # The classifier is trained again, with other last digits on another processor: its features are not the same.
     assert found["distance"] == pytest.approx(row["distance"][0], rel=0.5)
     assert found["accuracy"] == row["accuracy"][0] == 1.0

@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from companion.errors import InputError
-from companion.models.digits import Digits, held_out_digits, training_digits
+from companion.models.digits import LabelledImages, held_out_digits, training_digits
 from derivations.kit.fidelity import classifier, coverage, frechet_distance, measures
 
 
@@ -74,9 +74,9 @@ def test_the_classifier_knows_held_out_digits_and_its_features_make_its_logits()
 
 def test_shuffled_labels_are_seen_by_the_class_distance_and_not_by_the_distance():
     digits = training_digits()
-    half = Digits(digits.images[:700], digits.labels[:700])
+    half = LabelledImages(digits.images[:700], digits.labels[:700])
     turn = torch.randperm(700, generator=torch.Generator().manual_seed(0))
-    right, wrong = measures(half, half), measures(Digits(half.images, half.labels[turn]), half)
+    right, wrong = measures(half, half), measures(LabelledImages(half.images, half.labels[turn]), half)
     assert wrong["distance"] == pytest.approx(right["distance"], abs=1e-9)
     assert (wrong["precision"], wrong["recall"]) == (1.0, 1.0)
     assert wrong["class_distance"] > 10.0 and wrong["accuracy"] < 0.25 and wrong["margin"] < 0.0
