@@ -86,18 +86,17 @@ def composed(garments: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
 
     scenes = _colours(_WALLS)[value["wall"]].expand(-1, 3, SIZE, SIZE)
     for name, (shown, picture) in {"window": _window(), "star": _star()}.items():
-        scenes = scenes.lerp(picture, shown * there(name))
+        scenes = scenes + shown * there(name) * (picture - scenes)
     bright = interpolate((garments + 1.0) / 2.0, size=_GARMENT, mode="bilinear", antialias=True).clamp(0.0, 1.0)
-    dyed = _colours(_DYES)[value["colour"]] * (0.35 + 0.65 * bright)
-    left, right = (0, SIZE - _GARMENT, SIZE - _GARMENT, 0), (SIZE - _GARMENT, 0, SIZE - _GARMENT, 0)
-    on_the_right = (value["side"] == 1).reshape(-1, 1, 1, 1)
-    dyed, covered = (
-        torch.where(on_the_right, *(pad(each, where) for where in (right, left)))
-        for each in (dyed, (4.0 * bright).clamp(max=1.0))
+    bright = torch.where(
+        (value["side"] == 1).reshape(-1, 1, 1, 1),
+        pad(bright, (SIZE - _GARMENT, 0, SIZE - _GARMENT, 0)),
+        pad(bright, (0, SIZE - _GARMENT, SIZE - _GARMENT, 0)),
     )
-    scenes = scenes.lerp(dyed, covered)
+    dyed = _colours(_DYES)[value["colour"]] * (0.35 + 0.65 * bright)
+    scenes = scenes + (4.0 * bright).clamp(max=1.0) * (dyed - scenes)
     grey = (scenes * torch.tensor(_LUMA).reshape(3, 1, 1)).sum(1, keepdim=True)
-    return 2.0 * scenes.lerp(grey.expand_as(scenes), there("tone")) - 1.0
+    return 2.0 * (scenes + there("tone") * (grey - scenes)) - 1.0
 
 
 def named(values: Sequence[int], names: Collection[str] = _NAMES) -> tuple[str, ...]:
