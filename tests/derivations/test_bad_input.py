@@ -9,14 +9,7 @@ import torch
 from companion.entropy import binary_entropy
 from companion.errors import InputError
 from companion.estimate.held_out import calibration
-from companion.exact import (
-    equidistant,
-    gaussian_pairs,
-    laws,
-    reverse_paths,
-    shared_covariance,
-    two_gaussians,
-)
+from companion.exact import equidistant, gaussian_pairs, laws, two_gaussians
 from companion.exact.affinity import LINE, entropy_on_line, production_on_line
 from companion.exact.empirical import empirical_distribution
 from companion.exact.mixtures import full_mixture, isotropic_mixture
@@ -32,7 +25,14 @@ from companion.forward import (
 from derivations.forward_processes_are_clocks import simulation
 from derivations.gaussian_mixtures import bounds
 from derivations.general_classes import decision_times, isotropic_pairs, parity_classes
-from derivations.kit import independent_productions, landmarks, power_laws, speciation
+from derivations.kit import (
+    independent_productions,
+    landmarks,
+    power_laws,
+    reverse_paths,
+    shared_covariance,
+    speciation,
+)
 from derivations.pathwise_entropy import pathwise
 from derivations.the_entropy_production_identity import (
     absorbing_boundary,

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from companion.entropy import binary_entropy
 from companion.errors import InputError
-from companion.exact import equidistant, shared_covariance, two_gaussians
+from companion.exact import equidistant, two_gaussians
 from companion.exact.laws import monte_carlo_entropy
 from companion.exact.mixtures import isotropic_mixture
 from companion.forward import noise_of
+from derivations.kit import shared_covariance
 
 ROWS = json.loads((Path(__file__).parent / "reference_values.json").read_text())["rows"]
 HELD = [row for row in ROWS if float(row["kappa"]) <= 5000.0]  # beyond, the entropy is no float

@@ -10,11 +10,11 @@ from scipy.special import expit
 from companion.entropy import binary_entropy
 from companion.exact import gaussian_pairs, two_gaussians
 from companion.exact.mixtures import GaussianMixture, isotropic_mixture
-from companion.exact.reverse_paths import reverse_paths
 from companion.forward import ornstein_uhlenbeck, variance_exploding
 from derivations.kit import landmarks
 from derivations.kit.algebra import same_identity
 from derivations.kit.identity import survivors
+from derivations.kit.reverse_paths import reverse_paths
 from derivations.pathwise_entropy import pathwise, proofs
 
 IDENTITIES = {identity.label: identity for identity in proofs.identities()}

@@ -7,8 +7,8 @@ import torch
 from companion.errors import InputError
 from companion.exact import equidistant, two_gaussians
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.shared_covariance import monte_carlo
 from companion.forward import noise_of
+from derivations.kit.shared_covariance import monte_carlo
 
 LEVELS = np.array([-4.0, -2.0, 0.0, 2.0])
 MEANS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.3, 2.0], [4.0, 1.0], [1.5, -1.5]], dtype=torch.float64)

@@ -7,8 +7,8 @@ from scipy import stats
 
 from companion.errors import InputError
 from companion.exact.mixtures import isotropic_mixture
-from companion.exact.reverse_paths import reverse_paths
 from companion.forward import noise_of
+from derivations.kit.reverse_paths import reverse_paths
 
 LEVELS = np.array([-4.0, -1.0, 0.5, 2.0, 5.0])
 COUNT = 20_000
