@@ -6,26 +6,22 @@ card is typed. Takes about ten minutes on one idle thread.
 
 import argparse
 import json
-import platform
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu
 from sklearn.svm import SVC
 from tqdm import tqdm
 
+from benchmarks.model_card import SEED, denoised, drawn, listed, loss, named, nearness, training_table, versions
 from companion.files import write_text
-from companion.forward import log_snr_levels, noise_of
+from companion.forward import log_snr_levels
 from companion.models.digits import CLASSES, LabelledImages, held_out_digits, training_digits
 from companion.models.load import load
 from companion.models.trained import TrainedDenoiser
-from companion.models.training import velocity_loss
 
-SEED = 0
 GENERATED = 1000
 # At 100 levels the steps are coarse enough to draw digits that are too typical, and so too near to the training images.
 GENERATION_LEVELS = log_snr_levels(400, -9.0, 8.0)
@@ -54,71 +50,22 @@ def measure(model: TrainedDenoiser) -> dict[str, object]:
     started = time.perf_counter()
     training, held_out = training_digits(), held_out_digits()
     classifier = SVC(gamma=0.064).fit(training.images.flatten(1), training.labels)
-    drawn = generated_digits(model)
-    distances = [nearest(digits.images, training.images) for digits in (drawn, held_out)]
+    generated = drawn(model, GENERATED, GENERATION_LEVELS, grey_levels=17)
     return {
         "digest": model.digest,
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "loss": {"training": loss(model, training), "held_out": loss(model, held_out)},
         "classifier_accuracy": {
             "held_out": float(classifier.score(held_out.images.flatten(1), held_out.labels)),
-            "generated": float(classifier.score(drawn.images.flatten(1), drawn.labels)),
+            "generated": float(classifier.score(generated.images.flatten(1), generated.labels)),
         },
-        "nearest_training_image": {
-            "generated": quartiles(distances[0]),
-            "held_out": quartiles(distances[1]),
-            # One-sided: small when generated digits lie nearer to the training images than held-out ones do.
-            "p_generated_nearer": float(mannwhitneyu(*distances, alternative="less").pvalue),
-        },
+        "nearest_training_image": nearness(generated, held_out, training),
         "chain": calibration(
             np.stack([chain_log_likelihoods(model, held_out, SEED + chain) for chain in range(CHAINS)]), held_out.labels
         ),
         "seconds": round(time.perf_counter() - started),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("torch", "diffusers", "numpy", "scipy", "scikit-learn")},
+        "versions": versions(),
     }
-
-
-def loss(model: TrainedDenoiser, digits: LabelledImages, timesteps_each: int = 20) -> float:
-    """The training loss with the labels shown, timesteps spread evenly over the schedule."""
-    generator = torch.Generator().manual_seed(SEED)
-    width = 1000 // timesteps_each
-    losses = []
-    for first in range(0, 1000, width):
-        timesteps = torch.randint(first, first + width, digits.labels.shape, generator=generator)
-        noise = torch.randn(digits.images.shape, generator=generator)
-        with torch.no_grad():
-            losses.append(velocity_loss(model.network, digits.images, digits.labels, timesteps, noise).item())
-    return float(np.mean(losses))
-
-
-def generated_digits(model: TrainedDenoiser) -> LabelledImages:
-    """As many digits of each class, by ancestral steps, rounded to the 17 grey levels that the data have."""
-    generator = torch.Generator().manual_seed(SEED)
-    labels = torch.arange(GENERATED) % len(CLASSES)
-    snr = np.exp(GENERATION_LEVELS)
-    # In y = x / sigma^2 the ancestral step is dy = D dsnr + sqrt(dsnr) xi.
-    y = float(np.sqrt(snr[0])) * torch.randn(GENERATED, *model.shape, generator=generator)
-    for level in tqdm(range(len(snr) - 1), desc="digits drawn"):
-        step = float(snr[level + 1] - snr[level])
-        y += step * denoised(model, y, GENERATION_LEVELS[level], labels)
-        y += step**0.5 * torch.randn(y.shape, generator=generator)
-    images = denoised(model, y, GENERATION_LEVELS[-1], labels)
-    return LabelledImages(((images + 1.0) * 8.0).round().clamp(0.0, 16.0) / 8.0 - 1.0, labels)
-
-
-def denoised(model: TrainedDenoiser, y: torch.Tensor, log_snr: float, labels: torch.Tensor) -> torch.Tensor:
-    sigma = torch.full((len(y),), float(noise_of(log_snr)))
-    return model(y * sigma[0] ** 2, sigma, labels)
-
-
-def nearest(images: torch.Tensor, training: torch.Tensor) -> np.ndarray:
-    """The Euclidean distance of each image to the nearest training image."""
-    return torch.cdist(images.flatten(1), training.flatten(1)).min(dim=1).values.numpy()
-
-
-def quartiles(values: np.ndarray) -> list[float]:
-    return [float(value) for value in np.quantile(values, (0.25, 0.5, 0.75))]
 
 
 def chain_log_likelihoods(model: TrainedDenoiser, digits: LabelledImages, seed: int) -> np.ndarray:
@@ -228,20 +175,7 @@ scikit-learn's `load_digits`: 1797 images, 17 grey levels, scaled to [-1, 1]. Sp
 ## Training
     companion train digits --seed {settings["seed"]} --steps {settings["steps"]} --threads {settings["threads"]}
 
-| | |
-|---|---|
-| network | diffusers `UNet2DModel`, last row of the class embedding is the null class |
-| prediction, schedule | velocity, DDPM's 1000 linear steps |
-| batch, optimizer | {settings["batch"]}, AdamW |
-| learning rate | {settings["learning_rate"]:g}, warmed up, then falling to zero along a cosine |
-| weight decay, dropout | {settings["weight_decay"]:g}, {settings["dropout"]:g} |
-| labels hidden | with probability {settings["label_dropout"]:g} |
-| average of the weights | exponential, decay {settings["average"]:g} |
-| seconds, threads | {model["seconds"]}, {settings["threads"]} |
-| versions | {named(model["versions"])} |
-| hash of weights and configuration | `{measured["digest"]}` |
-
-Same seed, steps, threads, machine and versions give the same bits.
+{training_table(model, measured["digest"])}
 
 ## What it was measured to do
 **Loss** (squared error of the velocity, per pixel, labels shown): {loss["held_out"]:.4f} on held-out digits,
@@ -277,14 +211,6 @@ Measured in {measured["seconds"]} seconds with {named(measured["versions"])}.
 Weights: CC BY 4.0, the companion's contributors. The images come from the UCI machine learning repository's "Optical
 Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak), CC BY 4.0.
 """
-
-
-def named(versions: dict[str, str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in versions.items())
-
-
-def listed(values: list[float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in values)
 
 
 if __name__ == "__main__":
