@@ -1,5 +1,7 @@
 """Sphinx extension: under every numbered statement a closed box with its link, its test and a BibTeX entry to copy.
 
+The line of the test leads to the page on what a test shows.
+
 The search finds a statement by its title, before the pages that have the words of the title somewhere.
 
 Nothing is typed in a chapter for it. The label, kind and number are those of the page's own tree, the tests are those
@@ -21,6 +23,7 @@ from tools.prose import expand
 
 __all__ = ["bibtex", "setup"]
 
+_MEANING = "book/what_checked_means"
 _OPEN = '<details class="citable"><summary>Cite · link · test</summary>'
 
 
@@ -84,10 +87,11 @@ def _add_boxes(app: Sphinx, doctree: Any, docname: str) -> None:
     for node in list(doctree.findall(nodes.Admonition)):
         if node.get("label") in app.config.citable["tests"]:
             number = app.env.toc_fignumbers[docname][node["countertype"]][node["ids"][0]]
-            node += [_html(_OPEN), *_inside(node, docname, ".".join(map(str, number))), _html("</details>")]
+            meaning = app.builder.get_relative_uri(docname, _MEANING)
+            node += [_html(_OPEN), *_inside(node, docname, ".".join(map(str, number)), meaning), _html("</details>")]
 
 
-def _inside(node: Any, docname: str, number: str) -> list[Any]:
+def _inside(node: Any, docname: str, number: str, meaning: str) -> list[Any]:
     label, kind, anchor = node["label"], node["realtype"], f"#{node['ids'][0]}"
     link = f"{book.home()}{docname}.html{anchor}"
     title = _title(node)
@@ -96,7 +100,8 @@ def _inside(node: Any, docname: str, number: str) -> list[Any]:
     tests = statements.tests_of(label)
     parts = [_line("Link", address)]
     if tests:
-        parts.append(_line("Test", *(nodes.literal(test, test) for test in tests)))
+        shows = nodes.reference("", "what checked means", refuri=meaning, internal=True)
+        parts.append(_line("Test", *(nodes.literal(test, test) for test in tests), nodes.Text("·"), shows))
         parts.append(_listing("bash", f"python -m pytest {' '.join(tests)}"))
     elif kind == "definition":
         parts.append(_line("Test", nodes.Text("a definition, there is nothing to test")))

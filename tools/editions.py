@@ -2,7 +2,8 @@
 
 The second is what Colab opens and what the tests run: the same code cells without outputs, the prose as plain Markdown
 and standard TeX. Writing it again gives the same bytes. Two things are written into the text itself: the set-up cell of
-every chapter, from one file, and every displayed equation that `derivations` has an identity for.
+every chapter, from one file, and every displayed equation that `derivations` has an identity for. Pages that say
+what is counted in the chapters are written with them.
 """
 
 import hashlib
@@ -15,13 +16,19 @@ from typing import Any
 import nbformat
 
 from derivations import identities
-from tools import book
+from tools import book, checked, reading
 from tools.prose import Prose
 
-__all__ = ["edition", "setup_cell", "source", "with_equations", "write"]
+__all__ = ["COUNTED", "edition", "setup_cell", "source", "with_equations", "write"]
 
 _SETUP = re.compile(r"(```\{code-cell\}[^\n]*\n(?::tags: \[[^\]\n]*\bsetup\b[^\]\n]*\]\n))(.*?)(\n?```)", re.DOTALL)
 _EQUATION = re.compile(r"^( *)\$\$((?:(?!\$\$).)+)\$\$ \(([\w-]+)\)$", re.DOTALL | re.MULTILINE)
+# Pages that say what is counted in the chapters, each with what writes it.
+COUNTED = (
+    (checked.PAGE, checked.page_with_counts),
+    (reading.PAGE, reading.with_minutes),
+    (reading.FRONT, reading.with_sums),
+)
 _WRAP = partial(textwrap.wrap, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
 
 
@@ -34,6 +41,11 @@ def write() -> list[str]:
             if not file.exists() or file.read_text(encoding="utf-8") != new:
                 file.write_text(new, encoding="utf-8")
                 changed.append(str(file.relative_to(book.ROOT)))
+    for file, counted in COUNTED:
+        now = file.read_text(encoding="utf-8")
+        if counted(now) != now:
+            file.write_text(counted(now), encoding="utf-8")
+            changed.append(str(file.relative_to(book.ROOT)))
     return changed
 
 

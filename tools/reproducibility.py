@@ -22,6 +22,7 @@ from typing import Any
 
 from derivations.kit.measured import files
 from tools.book import ROOT, chapters
+from tools.tables import between, row
 
 __all__ = ["MODELS", "PAGE", "RECORD", "main", "page_with_models", "page_with_tables", "shipped"]
 
@@ -58,30 +59,30 @@ def shipped() -> dict[str, dict[str, Any]]:
 
 def page_with_tables(page: str, record: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
     """The page with its tables made new; ValueError if a figure does not fit or the page lacks a marker."""
-    page = _between(page, "chapters", _chapter_table(record))
-    page = _between(page, "figures", _figure_table(record, set(results)))
-    return _between(page, "results", _result_table(results))
+    page = between(page, "chapters", "reproducibility", _chapter_table(record))
+    page = between(page, "figures", "reproducibility", _figure_table(record, set(results)))
+    return between(page, "results", "reproducibility", _result_table(results))
 
 
 def page_with_models(page: str, tried: dict[str, Any]) -> str:
     """The page of models with the table of what was tried made new; ValueError if the page lacks a marker."""
     rows = [
         [
-            row["model"],
-            row["prediction"].replace("_", " "),
-            row["schedule"],
-            f"{row['difference']:.0e}",
-            f"{row['label_moves']:.2g}",
-            "not tried" if row["bfloat16"] is None else f"{row['bfloat16']:.1%}",
-            "yes" if row["starts_from_noise"] else "no",
+            each["model"],
+            each["prediction"].replace("_", " "),
+            each["schedule"],
+            f"{each['difference']:.0e}",
+            f"{each['label_moves']:.2g}",
+            "not tried" if each["bfloat16"] is None else f"{each['bfloat16']:.1%}",
+            "yes" if each["starts_from_noise"] else "no",
         ]
-        for row in tried["rows"]
+        for each in tried["rows"]
     ]
     head = [
         "| Model | Predicts | Schedule | Largest difference | Labels | bfloat16 | Asked at snr 0 |",
         "|---|---|---|---:|---:|---:|---|",
     ]
-    return _between(page, "adapters", head + [_row(row) for row in rows])
+    return between(page, "adapters", "reproducibility", head + [row(*cells) for cells in rows])
 
 
 def _with_seconds(record: dict[str, Any], measured: dict[str, float]) -> dict[str, float | None]:
@@ -98,7 +99,7 @@ def _chapter_table(record: dict[str, Any]) -> list[str]:
         for name, seconds in record["seconds"].items()
     ]
     first = f"Measured on {record['measured']}: {record['device']}."
-    return [first, "", "| Chapter | Seconds |", "|---|---:|", *map(_row, rows)]
+    return [first, "", "| Chapter | Seconds |", "|---|---:|", *(row(*cells) for cells in rows)]
 
 
 def _figure_table(record: dict[str, Any], results: set[str]) -> list[str]:
@@ -113,15 +114,13 @@ def _figure_row(figure: dict[str, Any], chapters: set[str], results: set[str]) -
         raise ValueError(f"figure {figure['label']}: chapter {figure['chapter']}, expected {sorted(chapters)}")
     if not set(figure["results"]) <= results:
         raise ValueError(f"figure {figure['label']}: results {figure['results']}, expected some of {sorted(results)}")
-    return _row(
-        [
-            f"{{numref}}`{figure['label']}`",
-            figure["shows"],
-            "none" if figure["seed"] is None else str(figure["seed"]),
-            _count(figure["evaluations"]),
-            format(figure["seconds"], ".1f"),
-            ", ".join(f"`{name}`" for name in figure["results"]) or "nothing",
-        ]
+    return row(
+        f"{{numref}}`{figure['label']}`",
+        figure["shows"],
+        "none" if figure["seed"] is None else str(figure["seed"]),
+        _count(figure["evaluations"]),
+        format(figure["seconds"], ".1f"),
+        ", ".join(f"`{name}`" for name in figure["results"]) or "nothing",
     )
 
 
@@ -138,24 +137,11 @@ def _result_table(results: dict[str, dict[str, Any]]) -> list[str]:
         for name, result in results.items()
     ]
     head = ["| Result | Written by | Seed | Evaluations | Seconds | Device |", "|---|---|---:|---:|---:|---|"]
-    return head + [_row(row) for row in rows]
+    return head + [row(*cells) for cells in rows]
 
 
 def _count(value: int | None) -> str:
     return "none" if value is None else format(value, ",")
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _between(page: str, name: str, lines: list[str]) -> str:
-    first, last = f"% {name}: written by tools/reproducibility.py", f"% end of {name}"
-    if page.count(first) != 1 or page.count(last) != 1:
-        raise ValueError(f"the page lacks its marker lines '{first}' and '{last}'")
-    before, rest = page.split(first)
-    after = rest.split(last)[1]
-    return before + "\n".join([first, "", *lines, "", last]) + after
 
 
 if __name__ == "__main__":

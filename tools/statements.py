@@ -4,12 +4,14 @@ A longer name belongs to the longest label that it begins with, so that a statem
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 
 from tools import book
+from tools.blocks import Directive, Equation, inside, parse
 
-__all__ = ["KINDS", "described", "named_tests", "statements", "tests_of"]
+__all__ = ["KINDS", "described", "equations", "named_tests", "statements", "tests_of"]
 
 KINDS = ("theorem", "proposition", "lemma", "corollary", "definition")
 
@@ -17,6 +19,18 @@ KINDS = ("theorem", "proposition", "lemma", "corollary", "definition")
 def statements() -> dict[str, book.Label]:
     """Every numbered statement of the book, by its label."""
     return {name: label for name, label in book.labels().items() if label.kind in KINDS}
+
+
+def equations(page: book.Page) -> Iterator[tuple[str, str]]:
+    """Each labelled equation of a page with the statement that it is part of, or whose proof it is part of, or ''."""
+    statement = ""
+    for cell in book.read_cells(page).cells:
+        for block in parse(cell.source) if cell.cell_type == "markdown" else []:
+            kind = block.name.removeprefix("prf:") if isinstance(block, Directive) else ""
+            if kind in KINDS:
+                statement = block.options["label"]
+            part_of = statement if kind in (*KINDS, "proof") else ""
+            yield from ((one.label, part_of) for one in inside([block]) if isinstance(one, Equation) and one.label)
 
 
 def tests_of(label: str) -> tuple[str, ...]:

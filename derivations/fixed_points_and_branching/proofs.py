@@ -148,6 +148,7 @@ _pull = (exp(order * control / 2) - 1) / (exp(order * control / 2) + classes - 1
 
 
 def _simplex(count: int, kappa: float, share: float) -> World:
+    """Equidistant points, and the state on the way from their centre to one; what the denoiser of these says."""
     corners = np.eye(count) / np.sqrt(2.0)  # at distance 1 from one another
     centre_of_all = corners.mean(axis=0)
     axis = corners[0] - centre_of_all

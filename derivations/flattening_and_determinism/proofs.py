@@ -90,6 +90,7 @@ DETERMINED = (jets(0, _determined), jets(1, _determined))
 
 
 def _matrices(least: float, seed: int) -> World:
+    """A joint Gaussian in five dimensions, three of them thin; totals from its determinants."""
     joint = flattened(5, 2, 3, least, 1.0, seed)
 
     def divergence(covariance: Array) -> float:

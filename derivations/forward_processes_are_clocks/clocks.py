@@ -80,6 +80,7 @@ _made = symbols("a b")  # a network predicts u = a x_0 + b eps
 
 
 def _clean_and_noisy() -> World:
+    """Random fields with random clean points beside them; the natural variable by its definition."""
     world, draw = random_fields(seed=0), np.random.default_rng(1)
     x, signal, level = (world.values[word] for word in (state, alpha, sigma))
     known = {clean: draw.standard_normal(x.shape), natural: signal * x / level**2, snr: signal**2 / level**2}

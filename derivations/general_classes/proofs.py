@@ -40,7 +40,7 @@ def _assigned(expression: Expr) -> Expr:
 
 
 def _world(means: list[list[float]], time: float) -> World:
-    """Two Gaussian classes, of the clean variances _CLEAN, at a time of the variance-preserving process."""
+    """Two Gaussian classes of two widths at a time of the variance-preserving process, on a grid."""
     process = ornstein_uhlenbeck()
     mixture = isotropic_mixture(means, np.sqrt(_CLEAN).tolist(), [0.3, 0.7])
     world = on_mixture(mixture, process, time, reach=12.0)  # E_j of a power of p_i / p_j reaches far
@@ -74,7 +74,14 @@ def _noised(number: Expr | int) -> Expr:
 
 _LINE = Worlds(_world, ([[centre] for centre in _MEANS], 0.3), ([[centre] for centre in _MEANS], 1.1))
 _PLANE = Worlds(_world, ([[-0.6, 0.2], [0.9, 0.0]], 0.5))
-_FAR = (World({clean: _CLEAN, mean: _MEANS}, prepare=_limits_taken),)
+
+
+def _far() -> World:
+    """The clean variances and means of two classes, and limits of much noise taken by SymPy."""
+    return World({clean: _CLEAN, mean: _MEANS}, prepare=_limits_taken)
+
+
+_FAR = Worlds(_far, ())
 
 
 def _carried(field: Expr) -> Expr:

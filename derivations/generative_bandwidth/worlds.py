@@ -10,7 +10,6 @@ SPHERES_LIMIT, CURVED    limits of small noise on spheres and on an ellipse, by 
 TUBE         normal offsets nu from a point with a random second fundamental form, noise 1
 """
 
-import operator
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -48,6 +47,7 @@ excess = Limit((dimension - manifold) / noise**2, noise, 0)
 
 
 def _mixture_world(process: Process, time: float) -> World:
+    """A mixture of three classes in the plane on a grid; rates of entropy by differences in time."""
     s, means, shares = 0.5, np.array([[-1.3, 0.2], [0.9, -0.8], [0.4, 1.5]]), np.array([0.5, 0.3, 0.2])
     world = on_mixture(isotropic_mixture(means.tolist(), s, shares.tolist()), process, time)
     points, weights = world.values[state], world.weights
@@ -136,6 +136,7 @@ LINE = (jets(0, _normal), jets(1, _normal))
 
 
 def _sphere_world(m: int, size: float, level: float) -> World:
+    """Points all over a sphere in noise, by quadrature over the angle; entropies by differences."""
     u, share = roots_jacobi(160, 0.5 * m - 1.0, 0.5 * m - 1.0)  # the cosine of the angle to the state
     share = share / share.sum()
     r = np.linspace(1e-3, size + 10.0 * level, 1200)
@@ -198,10 +199,16 @@ def _curved(m: int, value: float, second: Array, traced: Array, uphill: Array, s
     return World(known, 1, shares, np.ones((1, len(shares), 1)), tolerance=1e-3)
 
 
-CURVED = Worlds(operator.call, (_curved_sphere, 1, 0.7), (_curved_sphere, 3, 1.2), (_ellipse,))
+def _closed_manifold(make: Callable[..., World], *about: float) -> World:
+    """The limit of small noise on spheres and on an ellipse of uneven density, by extrapolation."""
+    return make(*about)
+
+
+CURVED = Worlds(_closed_manifold, (_curved_sphere, 1, 0.7), (_curved_sphere, 3, 1.2), (_ellipse,))
 
 
 def _with_radius(m: int, size: float) -> World:
+    """The limit of small noise on a sphere, by extrapolation from the closed form."""
     world = _curved_sphere(m, size)
     return replace(world, values={**world.values, radius: size}, tolerance=1e-5)
 
@@ -210,6 +217,7 @@ SPHERES_LIMIT = Worlds(_with_radius, (1, 0.7), (2, 1.2), (4, 0.9))
 
 
 def _tube(seed: int, m: int, codim: int) -> World:
+    """Random second fundamental forms, and offsets that are standard normal, by quadrature."""
     draw = np.random.default_rng(seed)
     form = draw.standard_normal((codim, m, m))
     form = form + form.transpose(0, 2, 1)

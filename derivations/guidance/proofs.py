@@ -133,7 +133,7 @@ AMONG_MANY = _taken({certainty: 1 / (1 + (count - 1) * exp(-evidence))})  # all 
 
 
 def _equidistant(seed: int, classes: int, length: float) -> World:
-    """Orthogonal vectors of one length, moved together; the guiding class is i, another one k."""
+    """Orthogonal points of one length, moved together; the guiding class is i, another one k."""
     draw = np.random.default_rng(seed)
     axes = np.linalg.qr(draw.standard_normal((classes + 1, classes + 1)))[0][:classes]
     each = length / np.sqrt(2.0) * axes + draw.standard_normal(classes + 1)

@@ -86,6 +86,7 @@ FLOW = (jets(0, _with_liouville), jets(1, _with_liouville))
 
 
 def _matrices(at: float, noise: float) -> World:
+    """A joint Gaussian of four numbers and two under guidance; determinants of the propagated covariance."""
     joint = random_joint(4, 2, noise, seed=1)
     after = guided(joint, at)
     determinants = {
@@ -102,7 +103,7 @@ MATRICES = Worlds(_matrices, (2.5, 1.0), (4.0, 0.7))
 
 
 def _numbers(at: float, noise: float, kept: float) -> World:
-    """Integrals over s are taken by quadrature, everything guided is propagated."""
+    """One number by one number under guidance; integrals by quadrature, everything guided is propagated."""
     joint = observed([[1.3]], [[0.8]], noise)
     after = guided(joint, at, kept)
     within, whole = float(joint.within[0, 0]), float(joint.marginal[0, 0])

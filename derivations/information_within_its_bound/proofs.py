@@ -52,6 +52,7 @@ PROCESS = (jets(0, _along), jets(1, _along))
 
 
 def _with_divergences(means: list[list[float]], width: float, process: Process, at: float) -> World:
+    """A mixture in noise on a grid, with the divergences of its scores."""
     mixture = isotropic_mixture(means, width)
     world = on_mixture(mixture, process, at)
     known = dict(world.values)
@@ -74,6 +75,7 @@ MIXTURES = Worlds(
 
 
 def _on_a_path(seed: int, classes: int) -> World:
+    """Random weights, denoisers and drifts at five states; the mixture is their weighted mean."""
     draw = np.random.default_rng(seed)
     weights = draw.dirichlet(np.ones(classes), 5).T[:, :, None]
     each = draw.standard_normal((classes, 5, 3))
@@ -88,6 +90,7 @@ def _on_a_path(seed: int, classes: int) -> World:
 
 
 def _of_one_class(seed: int, number: int) -> World:
+    """Random weights, denoisers and drifts at five states; the free index is one of three classes."""
     return replace(_on_a_path(seed, 3), prepare=lambda expression: expression.xreplace({i: Integer(number)}))
 
 
@@ -96,6 +99,7 @@ OF_ONE_CLASS = Worlds(_of_one_class, (0, 1), (1, 3))
 
 
 def _on_data(seed: int, classes: int) -> World:
+    """Random fields, and random errors of every denoiser beside them."""
     world, draw = random_fields(seed, classes), np.random.default_rng(seed + 10)
     states = len(world.weights)
     wrong = {error: draw.standard_normal((classes, states, 2)), error_of_null: draw.standard_normal((states, 2))}

@@ -77,7 +77,7 @@ entropy_density = _field("h")  # h = p H(Z | X = x) = -sum_i pi_i p_i log p(i | 
 
 
 def in_coordinates(dimension: int, classes: int = 2, seed: int = 0) -> World:
-    """A world of jets in which densities obey the Fokker-Planck equation; a free index i, j, k is class 1, 2, 3.
+    """Free symbols, but for densities, which obey the Fokker-Planck equation; a free index i, j, k is class 1, 2, 3.
 
     A vector is checked along one random direction.
 

@@ -37,7 +37,7 @@ guess = Function("D")(place)  # the denoiser there, in the variance-exploding fr
 
 
 def _gaussian_world(process: Process, time: float, classes: tuple[int, int, int]) -> World:
-    """The free indices i, j, k stand for three of the classes' numbers."""
+    """Three classes of one width in the plane, on a grid; i, j, k stand for three of the classes' numbers."""
     s = 0.6
     mixture = isotropic_mixture([[-1.3, 0.2], [0.9, -0.8], [0.4, 1.5]], s, [0.5, 0.3, 0.2])
     world = on_mixture(mixture, process, time)
@@ -65,7 +65,7 @@ PLANE = Worlds(_gaussian_world, (ornstein_uhlenbeck(), 0.4, (1, 2, 3)), (varianc
 
 
 def _line_world(at: float, prior_log_odds: float) -> World:
-    """H and V_Z and their derivatives in kappa come from integrals over L, and differences of them."""
+    """One log-odds, normal given the class; entropies and derivatives in kappa by integrals and differences."""
     share = float(1.0 / (1.0 + np.exp(-prior_log_odds)))
 
     def laws(value: float, nodes: Array) -> Array:

@@ -13,9 +13,11 @@ Values are float64. An identity between analytic expressions that holds at rando
 chance of the order of the tolerance; and one that differs in a sign, a coefficient or an index does not hold.
 """
 
+import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import starmap
 from typing import Any
@@ -46,7 +48,7 @@ class World:
     dimension), a number (). `weights` (states,) integrate over the states, `densities` (K, states, 1) are the classes',
     so that E(i, f) is the sum of weights * densities[i] * f. Where `values` has nothing, `unknown` is asked; `prepare`
     rewrites the whole expression first. Two sides agree when they differ by at most `tolerance`, for numbers of order
-    one.
+    one. `about` says in a sentence what is taken for granted.
 
     >>> world = random_fields(seed=0)
     >>> from derivations.kit.language import E, posterior, prior
@@ -61,6 +63,7 @@ class World:
     unknown: Callable[[Basic], Array] | None = None
     prepare: Callable[[Expr], Expr] = lambda expression: expression
     tolerance: float = _ROUNDING
+    about: str = ""
 
     def value(self, expression: Expr) -> Array:
         """The value of an expression; KeyError, with its name, for a symbol that has none in this world."""
@@ -134,23 +137,41 @@ class World:
 class Worlds(Sequence[World]):
     """Worlds that are made when the first of them is asked for: by one function, of each of some tuples of arguments.
 
+    What they are about is the first sentence of the function's docstring.
+
     >>> fields = Worlds(random_fields, (0,), (1, 4))
     >>> [world.classes for world in fields]
     [3, 4]
+    >>> fields.about == fields[0].about
+    True
     """
 
     def __init__(self, make: Callable[..., World], *arguments: Iterable[Any]) -> None:
         self._make, self._arguments = make, arguments
 
+    @property
+    def about(self) -> str:
+        return first_sentence(self._make)
+
     @cached_property
     def _made(self) -> tuple[World, ...]:
-        return tuple(starmap(self._make, self._arguments))
+        return tuple(replace(world, about=self.about) for world in starmap(self._make, self._arguments))
 
     def __getitem__(self, index: Any) -> Any:
         return self._made[index]
 
     def __len__(self) -> int:
         return len(self._arguments)
+
+
+def first_sentence(function: Callable[..., Any]) -> str:
+    """The first sentence of a docstring, in one line and without its full stop.
+
+    >>> first_sentence(first_sentence)
+    'The first sentence of a docstring, in one line and without its full stop'
+    """
+    paragraph = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+    return re.split(r"\.(?:\s|$)", paragraph)[0]
 
 
 _FUNCTIONS: dict[type, Callable[..., Array]] = {
@@ -208,6 +229,7 @@ def random_fields(seed: int, classes: int = 3, dimension: int = 2, states: int =
         classes=classes,
         weights=weights,
         densities=density,
+        about=first_sentence(random_fields),
     )
 
 
@@ -231,7 +253,7 @@ def _fields(prior: Array, density: Array, score: Array, denoiser: Array) -> dict
 
 
 def jets(seed: int, motion: Callable[[Expr], Expr] = lambda expression: expression) -> World:
-    """A world where every symbol, every function and every derivative that SymPy cannot take is a number of its own.
+    """Free symbols: every function, and every derivative that SymPy cannot take, is a number of its own.
 
     `motion` rewrites an expression by an equation of motion, after all derivatives have been taken: `following`. The
     numbers lie between 1/2 and 3/2, so that logarithms and roots have a value.
@@ -249,7 +271,9 @@ def jets(seed: int, motion: Callable[[Expr], Expr] = lambda expression: expressi
         name = [seed, *sympy.srepr(expression).encode()]
         return drawn.setdefault(expression, np.asarray(np.random.default_rng(name).uniform(0.5, 1.5)))
 
-    return World(values={}, unknown=unknown, prepare=lambda expression: motion(expression.doit()))
+    return World(
+        values={}, unknown=unknown, prepare=lambda expression: motion(expression.doit()), about=first_sentence(jets)
+    )
 
 
 def following(equations: Mapping[Expr, Expr]) -> Callable[[Expr], Expr]:
@@ -332,7 +356,8 @@ def on_mixture(mixture: GaussianMixture, process: Process, t: float, reach: floa
         Derivative(in_snr, words.snr): rate / snr_rate,
         Derivative(words.snr, words.t): snr_rate,
     }
-    return World(values, len(mixture.classes), weights, fields[words.density], tolerance=1e-8)
+    about = first_sentence(on_mixture)
+    return World(values, len(mixture.classes), weights, fields[words.density], tolerance=1e-8, about=about)
 
 
 def posterior_spread(world: World, of_class: float) -> Array:

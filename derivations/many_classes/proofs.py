@@ -101,6 +101,7 @@ def jensen_shannon() -> Proof:
 
 
 def _class_and_rest(seed: int, of: int) -> World:
+    """Random fields of four classes, one of them against the mixture of the others."""
     world = random_fields(seed, classes=4)
     joint = world.values[prior][:, None, None] * world.values[density]
     others = (joint.sum(axis=0) - joint[of - 1]) / (1.0 - world.values[prior][of - 1])
@@ -113,6 +114,7 @@ _ANY_CLASS = Worlds(_class_and_rest, (0, 1), (1, 3))
 
 
 def _all_rests(at: float) -> World:
+    """A mixture of three classes on a grid, each against the rest; entropies by quadrature."""
     mixture = isotropic_mixture([[-1.5], [-0.2], [0.4]], 0.4, [0.5, 0.3, 0.2])
     world, level = on_mixture(mixture, variance_exploding(), at), -2.0 * np.log(at)
     entropies = [_against_rest(mixture, k).entropy(level) for k in range(3)]
@@ -303,7 +305,7 @@ def identities() -> tuple[Identity, ...]:
             "eq-frullani",
             (log(z), Integral((exp(-u) - exp(-u * z)) / u, (u, 0, oo))),
             "none",
-            (_number(0.4), _number(2.7)),
+            Worlds(_number, (0.4,), (2.7,)),
         ),
         equidistant_entropy().identity("eq-equidistant-entropy", "none"),
         Identity(

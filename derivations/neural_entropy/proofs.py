@@ -45,6 +45,7 @@ variance = IndexedBase("rho")  # the eigenvalues of a Gaussian's covariance
 
 
 def _mixture_world(process: Process, time: float) -> World:
+    """A mixture of three classes in the plane on a grid, with the spread of its posterior."""
     s, means, shares = 0.5, np.array([[-1.3, 0.2], [0.9, -0.8], [0.4, 1.5]]), np.array([0.5, 0.3, 0.2])
     world = on_mixture(isotropic_mixture(means.tolist(), s, shares.tolist()), process, time)
     signal, level = float(world.value(alpha)), float(world.value(sigma))
@@ -62,6 +63,7 @@ def _mixture_world(process: Process, time: float) -> World:
 
 
 def _guessed_world(process: Process, time: float, seed: int) -> World:
+    """A mixture of three classes on a grid, and a denoiser beside the true one that is wrong."""
     world = _mixture_world(process, time)
     tilt, shift = np.random.default_rng(seed).standard_normal((2, 2, 2))
     wrong: Array = world.values[mixture_denoiser] + 0.3 * np.sin(world.values[state] @ tilt + shift[0])
@@ -77,6 +79,7 @@ def _preserving(expression: Expr) -> Expr:
 
 
 def _normal_world(seed: int) -> World:
+    """Random variances and centres of a normal law, in a process that preserves variance."""
     draw = np.random.default_rng(seed)
     known = {variance: draw.uniform(0.2, 2.5, 3), centre: draw.standard_normal((1, 3))}
     return replace(jets(seed, _preserving), values=known, classes=3)

@@ -76,7 +76,7 @@ LIKELIHOODS = (jets(0, _by_likelihoods), jets(1, _by_likelihoods))
 
 
 def _mixture_world(mixture: GaussianMixture, process: Process, t: float) -> World:
-    """The world of the mixture, with the variance of its posterior's entropy and how that moves with the snr."""
+    """A mixture on a grid, with the variance of its posterior's entropy and how that moves with the snr."""
 
     def entropies(world: World) -> np.ndarray:
         return -world.value(Total(posterior[i] * log(posterior[i]), i))

@@ -71,27 +71,28 @@ def _turned(seed: int, dimension: int) -> Array:
     return np.asarray(np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))[0])
 
 
-ANY = Worlds(
-    lambda seed, count, d: _any(seed, np.random.default_rng(7 + seed).standard_normal((count, d)), {}),
-    (0, 4, 3),
-    (1, 5, 2),
-)
-# Points of one distance need not lie on a sphere about the origin.
-SIMPLEX = Worlds(
-    lambda seed, d, count, length, centre: _any(
-        seed, length * _turned(seed, d)[:count] + centre, {distance: length * np.sqrt(2.0)}
-    ),
-    (2, 4, 4, 0.9, [0.3, -1.0, 0.2, 0.4]),
-    (3, 5, 3, 1.7, -0.4),
-)
-ORTHOGONAL = Worlds(
-    lambda seed, d, count, length: _any(seed, length * _turned(seed, d)[:count], {radius: length}),
-    (4, 3, 3, 1.3),
-    (5, 6, 4, 0.6),
-)
+def _scattered(seed: int, count: int, d: int) -> World:
+    """Points drawn at random, with random posteriors; their weighted mean is all that is known of the denoiser."""
+    return _any(seed, np.random.default_rng(7 + seed).standard_normal((count, d)), {})
+
+
+def _at_one_distance(seed: int, d: int, count: int, length: float, centre: float | list[float]) -> World:
+    """Points of one distance, which need not lie on a sphere about the origin, with random posteriors."""
+    return _any(seed, length * _turned(seed, d)[:count] + centre, {distance: length * np.sqrt(2.0)})
+
+
+def _orthogonal(seed: int, d: int, count: int, length: float) -> World:
+    """Orthogonal points of one length, turned at random, with random posteriors."""
+    return _any(seed, length * _turned(seed, d)[:count], {radius: length})
+
+
+ANY = Worlds(_scattered, (0, 4, 3), (1, 5, 2))
+SIMPLEX = Worlds(_at_one_distance, (2, 4, 4, 0.9, [0.3, -1.0, 0.2, 0.4]), (3, 5, 3, 1.7, -0.4))
+ORTHOGONAL = Worlds(_orthogonal, (4, 3, 3, 1.3), (5, 6, 4, 0.6))
 
 
 def _tree(seed: int, groups: list[int], outer_length: float, inner_length: float) -> World:
+    """Points in groups on orthogonal axes, turned at random, with random posteriors."""
     count = len(groups)
     axes = _turned(seed, count + max(groups) + 1)
     points = outer_length * axes[groups] + inner_length * axes[max(groups) + 1 :]

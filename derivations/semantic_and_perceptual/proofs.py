@@ -41,7 +41,7 @@ gained_early, gained_late = Symbol(r"G_{\mathrm{sem}}", real=True), Symbol(r"G_{
 
 
 def _noise(low: float, high: float, known: float, size: int) -> World:
-    """h as a difference of entropies of normal vectors."""
+    """Normal vectors, and the difference of their entropies."""
     entropy = [0.5 * size * np.log(2.0 * np.pi * np.e * (level - known)) for level in (low, high)]
     values = {begin: low, end: high, given: known, dimension: size, noise_entropy: entropy[1] - entropy[0]}
     return World(values)
@@ -51,7 +51,7 @@ NOISE = Worlds(_noise, (0.7, 2.5, 0.2, 3), (1.0, 1.9, 0.0, 5))
 
 
 def _shares(gamma: float, *law: float) -> World:
-    """Both gains by the determinants of the joint law of data, noisy data and latents."""
+    """Two latents of a normal mode; both gains by the determinants of the joint law."""
     split = GaussianSplit(*law)
     b, a = (split.correlation(X, noisy) ** 2 for noisy in (SPLIT, LAST))
     early = split.information(SEMANTIC, SPLIT) - gamma * split.information(SEMANTIC, X)
@@ -81,6 +81,7 @@ def _searched(gamma: float, b: float, a: float | None) -> float:
 
 
 def _best(gamma: float, variance: float, split: float) -> World:
+    """The best share of a latent of a normal mode, found by a search without derivatives."""
     signal = np.exp(split) * variance
     b = signal / (1.0 + signal)
     r = _searched(gamma, b, None)
@@ -90,6 +91,8 @@ def _best(gamma: float, variance: float, split: float) -> World:
 
 
 def _crossing(gamma: float, variance: float, last: float) -> World:
+    """The split at which the best shares of two latents are equal, found by a search."""
+
     def apart(split: float) -> float:
         b, a = (1.0 / (1.0 + np.exp(-at) / variance) for at in (split, last))
         return _searched(gamma, b, None) - _searched(gamma, b, a)

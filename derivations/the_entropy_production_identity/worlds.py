@@ -55,12 +55,14 @@ def naming(world: World, **classes: int) -> World:
 
 
 def _slipped(*fields: int) -> World:
+    """Random fields, and a random error of the mixture's score."""
     world = random_fields(*fields)
     slip = np.random.default_rng(2).standard_normal(world.values[mixture_score].shape)
     return replace(world, values={**world.values, mixture_slip: slip})
 
 
 def _two_sides(mixture: GaussianMixture, process: Process) -> World:
+    """The two sides of a partition of three noised classes, on a grid."""
     return naming(on_mixture(mixture.sides(partition(mixture, [0, 2], [1], "true")), process, 0.4), A=1, B=2)
 
 

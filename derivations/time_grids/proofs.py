@@ -11,7 +11,7 @@ from sympy import Basic, cos, sin, sqrt, symbols
 from companion.arguments import Array
 from companion.forward import noise_of
 from derivations.kit.identity import Identity, Proof
-from derivations.kit.worlds import World
+from derivations.kit.worlds import World, Worlds
 
 s, now, then = symbols(r"s sigma \sigma'", positive=True)
 angle, angle_then = symbols(r"theta \theta'", positive=True)
@@ -23,7 +23,7 @@ def _world(deviation: float, one: float, other: float) -> World:
     return World(values | {now: deviation * np.tan(one), then: deviation * np.tan(other)})
 
 
-WORLDS = (_world(0.7, 1.2, 0.5), _world(2.0, 0.9, 0.8))
+WORLDS = Worlds(_world, (0.7, 1.2, 0.5), (2.0, 0.9, 0.8))
 
 
 def step() -> Proof:

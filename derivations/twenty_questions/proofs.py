@@ -104,6 +104,7 @@ worth = IndexedBase("h")  # h_i = H(A_i | the revealed answers other than i)
 
 
 def _sets(seed: int, things: int, at: float, questions: int = 4) -> World:
+    """Things with random answers, and every set of questions that may be visible, counted."""
     draw = np.random.default_rng(seed)
     strings = draw.choice(2**questions, things, replace=False)
     rows = (strings[:, None] >> np.arange(questions)) & 1
@@ -151,6 +152,8 @@ def _mutual(table: ArrayLike) -> float:
 
 
 def _noisy(delta: float, mean: float) -> World:
+    """One bit seen through an unreliable answer; its information from the table of four probabilities."""
+
     def at(d: float) -> float:
         return _mutual([[float(one) for one in row] for row in _joint(d, mean)])
 
@@ -189,6 +192,7 @@ questions = Symbol("n", positive=True)
 
 
 def _plane(elements: list[list[float]], at: float) -> World:
+    """Points with coordinates of one size in the plane, noised, on a grid."""
     world = on_mixture(isotropic_mixture(elements, 0.0), variance_exploding(), at)
     return replace(world, values={**world.values, questions: 2.0})
 

@@ -235,7 +235,7 @@ def identities() -> tuple[Identity, ...]:
             "eq-scaling-bell",
             (-Derivative(class_entropy(kappa), kappa), exp(-kappa / 8) / 8 * E(1 / cosh(sqrt(kappa) * xi / 2))),
             "none",
-            (_on_a_line(1.3), _on_a_line(4.1)),
+            Worlds(_on_a_line, (1.3,), (4.1,)),
         ),
         Identity("eq-scaling-vp-window", (vp_window, VP_WINDOW), "none", _VP_WORLDS),
         Identity("eq-scaling-ve-window", (ve_window, VE_WINDOW), "none", _VE_WORLDS),

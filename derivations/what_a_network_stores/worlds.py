@@ -57,7 +57,7 @@ here, there = symbols("x y", real=True)
 
 
 def _clock_world(seed: int) -> World:
-    """The control is that of a network which matches entropy, u = -b - g^2 e: a vector as random as e."""
+    """A process in time with random vectors; the control is that of a network which matches entropy, -b - g^2 e."""
     draw, world = np.random.default_rng(seed), jets(seed, along_the_process)
     vectors = {name: draw.standard_normal(3) for name in (mixture_denoiser, state, kernel_score, push, network)}
     vectors[control] = -vectors[push] - world.value(diffusion) ** 2 * vectors[network]
@@ -119,6 +119,7 @@ MOVING = Worlds(_noised, (_WIDE, ornstein_uhlenbeck(), 0.4), (_WIDE, rectified_f
 
 
 def _fields_world(seed: int, classes: int, dimension: int) -> World:
+    """Random fields, with random guesses, errors and decoders beside them."""
     world = random_fields(seed, classes, dimension)
     draw, (states, _) = np.random.default_rng([seed, 1]), world.values[mixture_score].shape
     vectors = {name: draw.standard_normal((states, dimension)) for name in (vector, guess, matching, slip)}
@@ -131,6 +132,7 @@ FIELDS = Worlds(_fields_world, (0, 3, 2), (1, 4, 3))
 
 
 def _plane_world(points: list[list[float]], time: float) -> World:
+    """Points in the plane, noised, on a grid; each coordinate alone beside them."""
     mixture, process = isotropic_mixture(points, 0.0), ornstein_uhlenbeck()
     world = _noised(mixture, process, time)
     singles, told, entropy = [], [], 0.0
@@ -171,6 +173,7 @@ def random_covariance(dimension: int, seed: int) -> Array:
 
 
 def _matrix_world(dimension: int, seed: int) -> World:
+    """Random covariances; divergences by their eigenvalues."""
     covariance = random_covariance(dimension, seed)
     diagonal = np.diag(covariance).copy()
     ratios = eigh(covariance, np.diag(diagonal), eigvals_only=True)

@@ -49,7 +49,7 @@ def mean(of_class: Expr) -> Expr:
 
 
 def _samples(seed: int, at: float) -> World:
-    """A state of the world is a pair of a clean sample and a noisy state; what a model says knows the second alone."""
+    """Finitely many pairs of a clean sample and a noisy state; what a model says knows the second alone."""
     classes, samples, states, dimension = 3, 4, 5, 2
     draw = np.random.default_rng(seed)
     joint = draw.uniform(0.2, 1.0, (classes, samples, states))
@@ -90,7 +90,7 @@ SAMPLES = Worlds(_samples, (0, 1.7), (1, -0.4))
 
 
 def _leaks(seed: int, of: int, share: float) -> World:
-    """The free index i stands for one of the classes."""
+    """Random fields of which a class leaks into the whole; the free index i stands for one of the classes."""
     world = random_fields(seed)
     own, whole = world.values[density], world.values[mixture_density]
     leaked = (1.0 - share) * own + share * whole

@@ -1,12 +1,10 @@
 """A displayed identity is the SymPy object that a test checks, or is checked by the test that a label names."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from derivations import identities
 from tools import book, editions, statements
-from tools.blocks import Directive, Equation, inside, parse
+from tools.blocks import Equation, inside, parse
 from tools.book import ROOT
 
 CHAPTERS = [pytest.param(page, id=page.source.stem) for page in book.chapters()]
@@ -27,18 +25,6 @@ OTHERWISE_NAMED = {
 }
 
 
-def equations(page: book.Page) -> Iterator[tuple[str, str]]:
-    """Each labelled equation of a page with the statement that it is part of, or whose proof it is part of, or ''."""
-    statement = ""
-    for cell in book.read_cells(page).cells:
-        for block in parse(cell.source) if cell.cell_type == "markdown" else []:
-            kind = block.name.removeprefix("prf:") if isinstance(block, Directive) else ""
-            if kind in statements.KINDS:
-                statement = block.options["label"]
-            part_of = statement if kind in (*statements.KINDS, "proof") else ""
-            yield from ((one.label, part_of) for one in inside([block]) if isinstance(one, Equation) and one.label)
-
-
 def checked(label: str, statement: str) -> bool:
     if label in identities() or statements.tests_of(label) or label in OTHERWISE_NAMED:
         return True
@@ -52,12 +38,12 @@ def test_the_text_is_as_the_tools_write_it_with_every_identity_as_its_object_say
 
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_every_labelled_equation_is_checked(page):
-    unchecked = [label for label, statement in equations(page) if not checked(label, statement)]
+    unchecked = [label for label, statement in statements.equations(page) if not checked(label, statement)]
     assert not unchecked, "no identity, no test named by the label or by its theorem's"
 
 
 def test_every_identity_is_displayed_and_a_test_named_otherwise_exists_and_is_needed():
-    displayed = dict(found for page in book.chapters() for found in equations(page))
+    displayed = dict(found for page in book.chapters() for found in statements.equations(page))
     assert set(identities()) <= set(displayed)
     for label, test in OTHERWISE_NAMED.items():
         file, name = test.split("::")
@@ -67,7 +53,7 @@ def test_every_identity_is_displayed_and_a_test_named_otherwise_exists_and_is_ne
 
 
 def test_an_equation_without_a_test_is_noticed(monkeypatch):
-    assert dict(equations(book.chapters()[0]))["eq-two-errors"] == "thm-class-entropy-production"
+    assert dict(statements.equations(book.chapters()[0]))["eq-two-errors"] == "thm-class-entropy-production"
     assert checked("eq-x", "thm-class-entropy-production")
     assert not checked("eq-x", "")
     monkeypatch.setattr(statements, "tests_of", lambda label: ())

@@ -31,8 +31,9 @@ def test_every_statement_on_the_page_has_its_box_and_nothing_else_has_one(page):
         (box,) = html.find(id=label).find_all("details", recursive=False)
         assert not box.has_attr("open")
         address, tests = f"{book.home()}{page.path}.html#{label}", statements.tests_of(label)
-        (link,) = box.find_all("a")
+        link, *meaning = box.find_all("a")
         assert (link.text, link["href"]) == (address, address if book.home() else f"#{label}")
+        assert [each["href"] for each in meaning] == ["../book/what_checked_means.html"] * bool(tests)
         assert [code.text for code in box.find_all("code")] == list(tests)
         *command, entry = [listing.text.strip() for listing in box.find_all("pre")]
         assert command == ([f"python -m pytest {' '.join(tests)}"] if tests else [])
