@@ -15,7 +15,6 @@ from derivations import identities
 from derivations.kit.coordinates import in_coordinates
 from derivations.kit.worlds import World, Worlds, first_sentence, jets, random_fields
 from tools import book, statements
-from tools.blocks import Directive, parse
 from tools.tables import between, row
 
 __all__ = ["HOW", "PAGE", "about", "page_with_counts"]
@@ -43,25 +42,14 @@ def page_with_counts(page: str) -> str:
 
 def _statements() -> list[str]:
     found = statements.statements()
-    proved = {label for page in book.chapters() for label in _with_proof(page)}
+    parts = [part for page in book.chapters() for part in statements.parts(page)]
+    proved = {label for kind, label, _ in parts if kind == "proof"}
     lines = ["| Kind | Statements | With a proof below | With a test of their name |", "|---|---:|---:|---:|"]
     for kind in statements.KINDS:
         labels = [label for label, each in found.items() if each.kind == kind]
         tested = [label for label in labels if statements.tests_of(label)]
         lines.append(row(kind, len(labels), len(proved.intersection(labels)), len(tested)))
     return lines
-
-
-def _with_proof(page: book.Page) -> Iterator[str]:
-    """The labels of the statements of a page after which, before the next, a proof stands."""
-    label = ""
-    for cell in book.read_cells(page).cells:
-        for block in parse(cell.source) if cell.cell_type == "markdown" else []:
-            kind = block.name.removeprefix("prf:") if isinstance(block, Directive) else ""
-            if kind == "proof" and label:
-                yield label
-            if kind in statements.KINDS:
-                label = block.options["label"]
 
 
 def _equations() -> list[str]:

@@ -9,9 +9,9 @@ from functools import cache
 from itertools import groupby
 
 from tools import book
-from tools.blocks import Directive, Equation, inside, parse
+from tools.blocks import Block, Directive, Equation, inside, parse
 
-__all__ = ["KINDS", "described", "equations", "named_tests", "statements", "tests_of"]
+__all__ = ["KINDS", "described", "equations", "named_tests", "parts", "statements", "tests_of"]
 
 KINDS = ("theorem", "proposition", "lemma", "corollary", "definition")
 
@@ -21,16 +21,22 @@ def statements() -> dict[str, book.Label]:
     return {name: label for name, label in book.labels().items() if label.kind in KINDS}
 
 
-def equations(page: book.Page) -> Iterator[tuple[str, str]]:
-    """Each labelled equation of a page with the statement that it is part of, or whose proof it is part of, or ''."""
+def parts(page: book.Page) -> Iterator[tuple[str, str, Block]]:
+    """Each block of a page's text, its kind if it is a directive, and the label of the last statement so far, or ''."""
     statement = ""
     for cell in book.read_cells(page).cells:
         for block in parse(cell.source) if cell.cell_type == "markdown" else []:
             kind = block.name.removeprefix("prf:") if isinstance(block, Directive) else ""
-            if kind in KINDS:
+            if isinstance(block, Directive) and kind in KINDS:
                 statement = block.options["label"]
-            part_of = statement if kind in (*KINDS, "proof") else ""
-            yield from ((one.label, part_of) for one in inside([block]) if isinstance(one, Equation) and one.label)
+            yield kind, statement, block
+
+
+def equations(page: book.Page) -> Iterator[tuple[str, str]]:
+    """Each labelled equation of a page with the statement that it is part of, or whose proof it is part of, or ''."""
+    for kind, statement, block in parts(page):
+        part_of = statement if kind in (*KINDS, "proof") else ""
+        yield from ((one.label, part_of) for one in inside([block]) if isinstance(one, Equation) and one.label)
 
 
 def tests_of(label: str) -> tuple[str, ...]:

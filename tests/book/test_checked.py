@@ -44,14 +44,10 @@ def test_every_module_with_identities_has_a_test_that_tries_their_slips():
             assert said, f"no test in tests/derivations/{module.parent.name} tries the slips of {module.name}"
 
 
-def tests_named(text: str) -> list[tuple[str, str]]:
-    return re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
-
-
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_every_correction_names_a_test_that_exists(entry):
     body = ERRATA.split(f"**{entry}**", 1)[1].split("\n**", 1)[0]
-    named = tests_named(body)
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", body)
     assert named, "*Test:* `tests/...py::test_...` is missing"
     for file, name in named:
         assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8")
