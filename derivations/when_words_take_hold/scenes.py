@@ -17,7 +17,18 @@ from torch.nn.functional import interpolate, pad
 
 from companion.models.digits import LabelledImages
 
-__all__ = ["ATTRIBUTES", "CAPTIONS", "SIZE", "Scenes", "caption", "caption_chance", "composed", "drawn", "named"]
+__all__ = [
+    "ATTRIBUTES",
+    "CAPTIONS",
+    "LABELS",
+    "SIZE",
+    "Scenes",
+    "caption",
+    "caption_chance",
+    "composed",
+    "drawn",
+    "named",
+]
 
 SIZE = 32
 
@@ -36,7 +47,7 @@ _NAMES = tuple(ATTRIBUTES)
 # How captions are made: a share of them leaves each attribute out with one probability. The last are empty.
 CAPTIONS = ((0.5, 0.1), (0.4, 0.6), (0.1, 1.0))
 
-_LABELS = (9, 7, 8, 0, 1)  # what Fashion-MNIST calls the kinds
+LABELS = (9, 7, 8, 0, 1)  # what Fashion-MNIST calls the kinds
 _DYES = ((200, 30, 40), (245, 140, 30), (110, 40, 150), (40, 200, 200))
 _WALLS = ((45, 70, 155), (60, 135, 75), (200, 115, 150), (205, 175, 70))
 _LUMA = (0.299, 0.587, 0.114)
@@ -70,7 +81,7 @@ def drawn(garments: LabelledImages, count: int, seed: int) -> Scenes:
     attributes = torch.stack([torch.randint(size, (count,), generator=source) for size in sizes], dim=1)
     order = torch.rand(count, generator=source)
     chosen = torch.empty(count, dtype=torch.int64)
-    for kind, label in enumerate(_LABELS):
+    for kind, label in enumerate(LABELS):
         of_kind, wanted = (garments.labels == label).nonzero()[:, 0], attributes[:, _NAMES.index("kind")] == kind
         chosen[wanted] = of_kind[(order[wanted] * len(of_kind)).long()]
     return Scenes(composed(garments.images[chosen], attributes), attributes)
