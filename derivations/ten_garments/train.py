@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m derivations.ten_garments.train",
-        description="Train a class-conditional diffusion model on Fashion-MNIST; about forty minutes on one thread. "
+        description="Train a class-conditional diffusion model on Fashion-MNIST; forty minutes on one idle thread. "
         "Ctrl-C keeps everything done so far, and the same command goes on from there.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
