@@ -168,9 +168,9 @@ def from_pipeline(
 def _different(prompts: Sequence[str]) -> list[str]:
     """The prompts as a list; InputError unless they are at least two different texts, none empty, as the null's is."""
     texts = [] if isinstance(prompts, str) else list(prompts)
-    known = [composed(text) for text in texts if isinstance(text, str) and text]
+    known = [composed(text) for text in texts if isinstance(text, str) and any(map(str.isalnum, text))]
     if len(set(known)) < max(2, len(texts)):
-        raise InputError("prompts", prompts, "at least two different texts, one for each class")
+        raise InputError("prompts", prompts, "at least two different texts of words, one for each class")
     return known
 
 
