@@ -17,7 +17,7 @@ from tools.blocks import Block, Code, Directive, Equation, Target, Text, inside,
 
 __all__ = [
     *("ROOT", "Label", "Page", "address", "branch", "chapters", "home", "labels", "macros", "pages", "read_cells"),
-    *("title", "year"),
+    *("title", "widget_anchor", "year"),
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +76,15 @@ def address() -> str:
 def branch() -> str:
     """The branch that readers are led to."""
     return str(_config()["repository"]["branch"])
+
+
+def widget_anchor(name: str) -> str:
+    """The anchor of a widget on its page.
+
+    >>> widget_anchor("two_classes")
+    'widget-two-classes'
+    """
+    return f"widget-{name.replace('_', '-')}"
 
 
 def macros() -> dict[str, tuple[str, int]]:

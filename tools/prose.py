@@ -96,6 +96,9 @@ class Prose:
             return "\n\n".join(
                 [picture, self.caption("figure", block.body, self._number(block, label))] if block.body else [picture]
             )
+        if name == "widget":
+            picture = self._image(block.options.get("alt", ""), f"/book/widgets/{block.argument}.png")
+            return "\n\n".join([picture, self._moves(block.argument), self.markdown(block.body)])
         if name in ("table", "list-table"):
             body = _list_table(block.body) if name == "list-table" else block.body
             caption = [self.caption("table", block.argument, self._number(block, label))] if block.argument else []
@@ -105,6 +108,12 @@ class Prose:
         if name == "bibliography":
             return ""  # the list of references closes the edition by itself
         raise ValueError(f"{self.page.path}: the Colab edition cannot show the directive {{{name}}}")
+
+    def _moves(self, widget: str) -> str:
+        """Where a picture can be moved: on the book's page, and not here."""
+        link = f"{book.home()}{self.page.path}.html#{book.widget_anchor(widget)}"
+        place = f"[On its page of the book]({link})" if book.home() else "On its page of the book"
+        return f"*{place} this picture has sliders that move it.*"
 
     def _number(self, block: Directive, label: str) -> str:
         if "nonumber" in block.options:

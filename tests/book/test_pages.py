@@ -16,16 +16,6 @@ PAGES = [pytest.param(page, id=page.path) for page in book.pages()]
 built = pytest.mark.skipif(not os.environ.get("BOOK_BUILT"), reason="pages are built by `make test` only")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if chromium.find() is None:
-        if os.environ.get("BROWSER_REQUIRED"):
-            pytest.fail("there is no Chromium")
-        pytest.skip("no Chromium: formulas, console, requests and descriptions of this page were not checked")
-    with chromium.browser() as running:
-        yield running
-
-
 @built
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_whole_without_a_network(page, browser):

@@ -62,6 +62,17 @@ def test_a_page_of_the_book_is_a_title_while_there_is_no_address_and_a_link_when
         assert shown == "Notation, here"
 
 
+def test_a_widget_is_its_still_picture_and_what_to_see():
+    shown = Prose(FIRST).markdown("```{widget} x\n---\nalt: A\n  hump.\n---\nLook at $\\E x$.\n```")
+    picture, moves, see = shown.split("\n\n")
+    if book.address():
+        assert picture == f"![A hump.]({book.address()}/raw/{book.branch()}/book/widgets/x.png)"
+    else:
+        assert picture == "*Figure in the book: A hump.*"
+    assert "n its page of the book" in moves and (f"{FIRST.path}.html#widget-x" in moves) == bool(book.home())
+    assert see == "Look at $\\mathbb{E} x$."
+
+
 def test_references_list_each_cited_work_once():
     prose = Prose(FIRST)
     prose.markdown("{cite}`karras2022` {cite:t}`karras2022,efron2011`")
