@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["Visit", "browser", "find", "visit"]
+__all__ = ["PATIENCE", "Visit", "browser", "find", "visit"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _NO_NETWORK = ["--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=direct://"]
+PATIENCE = 300_000  # milliseconds: a busy machine is no failure
 _FORMULAS_SET = "window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 1) : 1"
 
 
@@ -56,6 +57,7 @@ def visit(running: "Browser", file: Path, query: str = "") -> Iterator[Visit]:
     if not file.exists():
         raise FileNotFoundError(f"{file} was not built")
     with running.new_page(viewport={"width": 1280, "height": 1600}) as page:
+        page.set_default_timeout(PATIENCE)
         opened = Visit(page)
         page.on("request", lambda request: opened.requests.append(request.url))
         page.on("requestfailed", lambda request: opened.errors.append(f"a request failed: {request.failure}"))

@@ -207,12 +207,13 @@ def write(some: list[str]) -> None:
             file = Path(folder) / f"{name}.html"
             file.write_text(stand_alone(name), encoding="utf-8")
             with running.new_page(viewport={"width": _WIDTH + 52, "height": 900}, device_scale_factor=2) as page:
+                page.set_default_timeout(chromium.PATIENCE)
                 page.goto(file.as_uri())
                 shot = page.locator(".widget svg").screenshot(animations="disabled")
             said = PngInfo()
             said.add_text("script", _digest(name))
             with Image.open(BytesIO(shot)) as picture:
-                drawn = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+                drawn = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
             drawn.save(FOLDER / f"{name}.png", optimize=True, pnginfo=said)
             print(f"{name}: script {len(script(name).encode()):,} bytes, still {drawn.width} x {drawn.height}")
 

@@ -34,15 +34,18 @@ const timeOf = (clock, share, d, delta) => {
 
 // dH/dt on a clock; what lies beyond kappa = 400 is less than 1e-22.
 const perTime = (clock, t, d, delta) => {
-  const kappa = (d * delta ** 2) / (S ** 2 + Math.exp(-clock.logSnr(t)));
+  const noise = Math.exp(-clock.logSnr(t)), kappa = (d * delta ** 2) / (S ** 2 + noise);
   if (!(kappa > 0 && kappa < 400)) return 0;
-  return kappa * (1 - (kappa * S ** 2) / (d * delta ** 2)) * twoClassProduction(kappa) * clock.speed(t);
+  return kappa * (noise / (S ** 2 + noise)) * twoClassProduction(kappa) * clock.speed(t);
 };
 
-// The largest dH/dt, by golden sections of the log-snr between the neighbours of the best of 60 levels.
+// The largest dH/dt, by golden sections of the log-snr between the neighbours of the best of 60 levels; null where the
+// classes are told apart at the last time already.
 const peakOf = (clock, d, delta) => {
   const apart = d * delta ** 2, end = Number.isFinite(clock.last) ? clock.logSnr(clock.last * (1 - 1e-12)) : -Infinity;
-  const levels = range(60, Math.max(Math.log(1e-3 / apart), end), apart > 800 ? Math.log(400 / apart) : 12);
+  const [first, last] = [Math.max(Math.log(1e-3 / apart), end), apart > 800 ? Math.log(400 / apart) : 25];
+  if (!(first < last)) return null;
+  const levels = range(60, first, last);
   const height = (l) => perTime(clock, clock.time(l), d, delta);
   const heights = levels.map(height), best = heights.indexOf(Math.max(...heights)), golden = (Math.sqrt(5) - 1) / 2;
   let [a, b] = [levels[Math.max(best - 1, 0)], levels[Math.min(best + 1, 59)]];
@@ -73,15 +76,15 @@ widgets.clocks = {
     const columns = width >= 620 ? 2 : 1, cell = width / columns, tints = [BLUE, GREEN, ORANGE, PINK];
     let inside = "";
     Object.entries(clocks).forEach(([name, clock], k) => {
-      const { first, half, last, window, peak } = n[name], shown = clock.shown(d, delta), top = 1.15 * peak.height;
+      const { first, half, last, window, peak } = n[name], shown = clock.shown(d, delta), height = peak ? peak.height : 1;
       const [x, y] = [(k % columns) * cell + 52, Math.floor(k / columns) * 180 + 26];
       const said = window === null ? "no whole window" : `the window lasts ${short(window)}`;
       const chart = new Chart(x, y, cell - 72, 106, { from: shown, to: 0, label: "time t (noise → data)" },
-        { from: 0, to: top, ticks: [0, peak.height], text: (v) => (v ? short(v) : "0") }, `${name}: ${said}`);
+        { from: 0, to: 1.15 * height, ticks: peak ? [0, height] : [0], text: (v) => (v ? short(v) : "0") }, `${name}: ${said}`);
       if (window !== null) chart.band(first, last, tints[k]);
       chart.line(range(301, shown, shown / 1e4).map((t) => [t, perTime(clock, Math.min(t, clock.last * (1 - 1e-9)), d, delta)]), INK);
       if (half !== null) chart.upright(half, BLUE, { "stroke-dasharray": "4 3" });
-      chart.dot(peak.time, peak.height, RED);
+      if (peak) chart.dot(peak.time, peak.height, RED);
       inside += chart;
     });
     const top = (4 / columns) * 180 + 30;

@@ -101,14 +101,14 @@ widgets.guidance = {
   controls: [
     { name: "w", label: "guidance weight w", from: 1, to: 7, step: 0.1, start: 4 },
     { name: "low", label: "guided from κ =", from: -SURE, to: 5, step: 0.25, start: -SURE, value: (t) => (t <= -SURE ? 0 : 2 ** t) },
-    { name: "high", label: "guided up to κ =", from: -5, to: 6, step: 0.25, start: 6, value: (t) => Math.min(2 ** t, LAST) },
+    { name: "high", label: "guided up to κ =", from: -5, to: 5.25, step: 0.25, start: 5.25, value: (t) => (t < 5.25 ? 2 ** t : LAST) },
     { name: "place", label: "look at point", from: 1, to: 49, step: 1, start: 28, value: (k) => shown[k], show: (k) => `κ = ${short(k)}` },
     { name: "sampler", label: "paths of the", options: [["diffusion", "reverse diffusion"], ["flow", "probability flow"]], start: "diffusion" },
   ],
 
   arranged({ low, high }, changed) {
     if (low < high) return {};
-    return changed === "low" ? { high: 6 } : { low: -SURE };
+    return changed === "low" ? { high: 5.25 } : { low: -SURE };
   },
 
   numbers({ w, low, high, place, sampler }) {
