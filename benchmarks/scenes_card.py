@@ -168,7 +168,7 @@ def card(measured: dict, model: dict) -> str:
         f"| {name} | {each['drawn']:.3f} | {each['expected']:.3f} | {each['pictures']} |"
         for name, each in measured["silence"].items()
     )
-    rates = "; ".join(f"in {share:g} of the captions with probability {left_out:g}" for share, left_out in CAPTIONS)
+    rates = "\n".join(f"- {left_out:g} in {share:g} of the captions" for share, left_out in CAPTIONS)
     counts, again = measured["parameters"], measured["reconstruction"]
     return f"""# Model card: scenes
 
@@ -185,11 +185,12 @@ This page is written by `python benchmarks/scenes_card.py` from `card.json` and 
 Scenes composed by `derivations/when_words_take_hold/scenes.py` of the training images of Fashion-MNIST (Zalando, MIT
 license; H. Xiao, K. Rasul and R. Vollgraf 2017, arXiv:1708.07747; Debian's package `dataset-fashion-mnist`):
 {settings["scenes"]} scenes, seven independent attributes, every value equally probable. A caption names a thing only
-where it is, and leaves each attribute out: {rates}.
+where it is, and leaves each attribute out with one probability:
+
+{rates}
 
 ## Training
-    python -m derivations.when_words_take_hold.train --seed {settings["seed"]} --steps {settings["steps"]} \\
-        --threads {settings["threads"]} --out FOLDER
+    python -m derivations.when_words_take_hold.train --seed {settings["seed"]} --steps {settings["steps"]} --out FOLDER
 
 | | |
 |---|---|

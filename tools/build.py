@@ -60,6 +60,7 @@ KERNELS = {
     for threads in ("1", "2")
 }
 ADAPTERS = ("tests/test_guiders.py", *(f"tests/models/test_{name}.py" for name in ("adapters", "steps", "load")))
+ADAPTERS += ("tests/derivations/when_words_take_hold/test_scenes_model.py",)
 NETWORKS = ("tests/models", "tests/estimate", "tests/test_cli.py", "companion/models", "companion/estimate")
 
 # import-linter's command has no name that `python -m` knows, and its script begins with a path that may have a space.
