@@ -44,7 +44,7 @@ def trained_judge(
     """
     data = drawn(garments, scenes, seed)
     images = data.images.clone()
-    images[::2] = torch.cat([decoded(part) for part in images[::2].split(250)])
+    images[::2] = torch.cat([decoded(part) for part in torch.split(images[::2], 250)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = torch.nn.Sequential(

@@ -116,7 +116,7 @@ def components(images: torch.Tensor) -> torch.Tensor:
     by the square root of its deviation; from images (n, 3, 32, 32)."""
     patches = _patches(images).transpose(1, 2).flatten(0, 1).double()
     variances, vectors = torch.linalg.eigh(torch.cov(patches.T))
-    kept = vectors[:, -_CHANNELS:] / variances[-_CHANNELS:] ** 0.25
+    kept: torch.Tensor = vectors[:, -_CHANNELS:] / variances[-_CHANNELS:] ** 0.25
     # An eigenvector's sign is free: the largest entry is positive.
     return (kept * kept.gather(0, kept.abs().argmax(0, keepdim=True)).sign()).T.float()
 
@@ -125,7 +125,8 @@ def tokenizer() -> CLIPTokenizer:
     """A tokenizer of CLIP that reads any text by its bytes, and each word of the captions as one token."""
     with tempfile.TemporaryDirectory() as folder:
         _write_words(Path(folder))
-        return CLIPTokenizer.from_pretrained(folder, model_max_length=_TOKENS)
+        reader: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=_TOKENS)
+    return reader
 
 
 def _write_words(folder: Path) -> None:
@@ -191,7 +192,7 @@ def _autoencoder(garments: LabelledImages, settings: SceneSettings) -> tuple[Any
     def loss() -> torch.Tensor:
         seed = int(torch.randint(2**62, ()))
         images = drawn(garments, settings.batch, seed).images
-        means = (maps @ _patches(images)).unflatten(2, (SIZE // _PATCH, SIZE // _PATCH))
+        means = (maps @ _patches(images)).reshape(len(images), -1, SIZE // _PATCH, SIZE // _PATCH)
         law = network.encode(images).latent_dist
         fitted = mse_loss(law.mean, means) + 0.01 * mse_loss(law.logvar, torch.full_like(law.logvar, _LOG_VARIANCE))
         return fitted + mse_loss(network.decode(law.sample()).sample, images)
