@@ -43,6 +43,7 @@ Case = tuple[torch.nn.Module, Callable[[Any, torch.Tensor], Any], tuple[int, ...
 
 BATCH = 4  # at which operations and memory are counted, and divided by
 
+RATE = "diffusers 0.17, documentation of PyTorch 2.0: SD txt2img, float16, channels last, no compile, batch 16"
 CARDS = {
     "T4": {"peak": 65e12, "memory": 16e9, "batch": 16, "iterations_per_second": 1.0 / 2.34},
     "A100": {"peak": 312e12, "memory": 40e9, "batch": 16, "iterations_per_second": 3.04},
@@ -187,8 +188,7 @@ def main() -> int:
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in ("torch", "diffusers")},
     }
-    rate = "diffusers 0.17, documentation of PyTorch 2.0: SD txt2img, float16, channels last, no compile, batch 16"
-    found = {"rate": rate, "models": models, "cards": cards}
+    found = {"rate": RATE, "models": models, "cards": cards}
     write_text(FOLDER / "bring_your_own_model/results/cost.json", json.dumps(origin | found, indent=1) + "\n")
     return 0
 

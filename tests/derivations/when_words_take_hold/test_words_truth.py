@@ -22,7 +22,7 @@ BOOT = {"kind": "boot"}
 STAR = {"star": "with a star"}
 
 
-def test_a_caption_says_of_the_rest_what_captions_drawn_at_random_say():
+def test_eq_words_law_is_what_captions_drawn_at_random_say():
     """Scenes and captions are drawn as in training, and those that say "boot" are counted."""
     source, said, with_star = np.random.default_rng(0), 0, 0
     names = list(ATTRIBUTES)
