@@ -152,7 +152,7 @@ def samples_of(model: TrainedDenoiser) -> LabelledImages:
 
 
 def measured_levels() -> tuple[Row, int]:
-    """Half-entropy levels of networks of three seeds, in two runs each, and of the exact denoiser."""
+    """Half-entropy levels of networks of five seeds, in two runs each, and of the exact denoiser."""
     runs = {name: [run(trained(name), name, seed) for seed in RUNS] for name in SEEDS}
     truth = run(exact(SHIPPED), f"exact_{SHIPPED}")
     every = [each for of_network in runs.values() for each in of_network] + [truth]
