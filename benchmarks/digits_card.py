@@ -5,7 +5,6 @@ card is typed. Takes about ten minutes on one idle thread.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -15,8 +14,18 @@ import torch
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from benchmarks.model_card import SEED, denoised, drawn, listed, loss, named, nearness, training_table, versions
-from companion.files import write_text
+from benchmarks.model_card import (
+    SEED,
+    denoised,
+    drawn,
+    listed,
+    loss,
+    named,
+    nearness,
+    training_table,
+    versions,
+    write_card,
+)
 from companion.forward import log_snr_levels
 from companion.models.digits import CLASSES, LabelledImages, held_out_digits, training_digits
 from companion.models.load import load
@@ -38,10 +47,7 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=shipped, help="a finished `companion train digits`")
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
-    measured = measure(load(folder))
-    write_text(folder / "card.json", json.dumps(measured, indent=2) + "\n")
-    write_text(folder / "README.md", card(measured, json.loads((folder / "companion.json").read_text())))
-    print((folder / "README.md").read_text())
+    write_card(folder, measure(load(folder)), card)
     return 0
 
 

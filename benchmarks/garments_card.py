@@ -6,7 +6,6 @@ model, what `python benchmarks/garments_results.py held_out` measured before. Te
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,8 +15,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from benchmarks.model_card import SEED, drawn, listed, loss, named, nearness, training_table, versions
-from companion.files import write_text
+from benchmarks.model_card import SEED, drawn, listed, loss, named, nearness, training_table, versions, write_card
 from companion.forward import log_snr_levels
 from companion.models.digits import LabelledImages
 from companion.models.load import load
@@ -39,10 +37,7 @@ def main() -> int:
     )
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
-    measured = measure(load(folder, name="garments"))
-    write_text(folder / "card.json", json.dumps(measured, indent=2) + "\n")
-    write_text(folder / "README.md", card(measured, json.loads((folder / "companion.json").read_text())))
-    print((folder / "README.md").read_text())
+    write_card(folder, measure(load(folder, name="garments")), card)
     return 0
 
 

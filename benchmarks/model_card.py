@@ -1,7 +1,10 @@
 """What the model cards of this repository have in common: the measurements, and the parts of their pages."""
 
+import json
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,13 @@ from scipy.stats import mannwhitneyu
 from tqdm import tqdm
 
 from companion.arguments import Array
+from companion.files import write_text
 from companion.forward import noise_of
 from companion.models.digits import LabelledImages
 from companion.models.trained import TrainedDenoiser
 from companion.models.training import velocity_loss
 
-__all__ = ["denoised", "drawn", "listed", "loss", "named", "nearness", "training_table", "versions"]
+__all__ = ["denoised", "drawn", "listed", "loss", "named", "nearness", "training_table", "versions", "write_card"]
 
 SEED = 0
 
@@ -75,6 +79,14 @@ def _quartiles(values: Array) -> list[float]:
 def versions() -> dict[str, str]:
     packages = ("torch", "diffusers", "numpy", "scipy", "scikit-learn")
     return {"python": platform.python_version()} | {package: version(package) for package in packages}
+
+
+def write_card(folder: Path, measured: dict[str, Any], card: Callable[[dict[str, Any], dict[str, Any]], str]) -> None:
+    """Leaves `measured` as card.json in a model's folder, and the page that `card` makes of it and companion.json."""
+    write_text(folder / "card.json", json.dumps(measured, indent=2) + "\n")
+    page = card(measured, json.loads((folder / "companion.json").read_text(encoding="utf-8")))
+    write_text(folder / "README.md", page)
+    print(page)
 
 
 def training_table(model: dict[str, Any], digest: str) -> str:

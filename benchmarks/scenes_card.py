@@ -5,12 +5,12 @@ card is typed. Needs the files of Fashion-MNIST. Takes about six minutes on one 
 """
 
 import argparse
-import json
 import platform
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -18,38 +18,32 @@ from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from benchmarks.model_card import named as stated
-from companion.files import write_text
+from benchmarks.model_card import write_card
 from companion.models.digits import LabelledImages
 from companion.models.load import load
 from derivations.kit.garments import FOLDER, test_garments, training_garments
-from derivations.when_words_take_hold import judge as module
 from derivations.when_words_take_hold.judge import Judge, trained_judge
+from derivations.when_words_take_hold.network import CARD, WEIGHTS
 from derivations.when_words_take_hold.scenes import ATTRIBUTES, CAPTIONS, caption, caption_chance, drawn, named
 
 SEED = 0
 PICTURES = 500  # of each attribute, asked for alone; twice as many with everything named
 STEPS = 50  # of DDIM, without guidance
-PROMPTS = ("red boot", "red boot, blue wall")  # those that the digest is of
 NAMES = tuple(ATTRIBUTES)
 THINGS = ("window", "star", "tone")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shipped = Path(module.__file__).parent / "weights"
-    parser.add_argument("folder", nargs="?", type=Path, default=shipped, help="a finished training")
+    parser.add_argument("folder", nargs="?", type=Path, default=WEIGHTS, help="a finished training")
     parser.add_argument("--data", type=Path, default=FOLDER, help="folder with the gzipped IDX files of Fashion-MNIST")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    measured = measure(arguments.folder, arguments.data)
-    write_text(arguments.folder / "card.json", json.dumps(measured, indent=2) + "\n")
-    described = json.loads((arguments.folder / "companion.json").read_text())
-    write_text(arguments.folder / "README.md", card(measured, described))
-    print((arguments.folder / "README.md").read_text())
+    write_card(arguments.folder, measure(arguments.folder, arguments.data), card)
     return 0
 
 
-def measure(folder: Path, data: Path) -> dict[str, object]:
+def measure(folder: Path, data: Path) -> dict[str, Any]:
     """Every number of the card, as JSON takes it."""
     started = time.perf_counter()
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
@@ -68,7 +62,7 @@ def measure(folder: Path, data: Path) -> dict[str, object]:
     read = judge(pictures(pipeline, [caption(values) for values in asked.tolist()], "all named"))
     counts = {part: sum(each.numel() for each in getattr(pipeline, part).parameters()) for part in PARTS}
     return {
-        "digest": load(folder, PROMPTS).digest,
+        "digest": load(folder, CARD).digest,
         "parameters": counts,
         "scaling_factor": pipeline.vae.config.scaling_factor,
         "reconstruction": {
@@ -205,7 +199,7 @@ where it is, and leaves each attribute out with one probability:
 | average of the weights | exponential, decay {settings["average"]:g} |
 | seconds, threads | {model["seconds"]}, {settings["threads"]}, on a processor that had other work |
 | versions | {stated(model["versions"])} |
-| hash of weights, configuration and tokens of "{PROMPTS[0]}" and "{PROMPTS[1]}" | `{measured["digest"]}` |
+| hash of weights, configuration and tokens of "{CARD[0]}" and "{CARD[1]}" | `{measured["digest"]}` |
 
 Same seed, steps, threads, machine and versions give the same bits.
 

@@ -71,7 +71,7 @@ class Settings:
 
 
 def train(
-    digits: LabelledImages,
+    data: LabelledImages,
     folder: Path,
     settings: Settings,
     progress: bool = True,
@@ -79,7 +79,7 @@ def train(
     classes: Sequence[str] = CLASSES,
     channels: Sequence[int] = (16, 32),
 ) -> None:
-    """Trains on `digits` and leaves in `folder` what diffusers' `save_pretrained` writes, and `companion.json`.
+    """Trains on `data` and leaves in `folder` what diffusers' `save_pretrained` writes, and `companion.json`.
 
     Minimises E | v(x_t, t, c) - (alpha_t eps - sigma_t x_0) |^2 over t uniform on the 1000 steps, with AdamW and a
     learning rate that warms up and falls to zero along a cosine (Ho et al. 2020; Salimans and Ho 2022 for v). Other
@@ -93,16 +93,16 @@ def train(
 
     def made() -> tuple[UNet2DModel, Callable[[], torch.Tensor]]:
         depth, count = len(channels), len(classes)
-        images = {"sample_size": digits.images.shape[-1], "in_channels": 1, "out_channels": 1}
+        images = {"sample_size": data.images.shape[-1], "in_channels": 1, "out_channels": 1}
         blocks = {"down_block_types": ("DownBlock2D",) * depth, "up_block_types": ("UpBlock2D",) * depth}
         sizes = {"block_out_channels": tuple(channels), "layers_per_block": 1, "norm_num_groups": 8}
         told = {"num_class_embeds": count + 1, "dropout": settings.dropout, "add_attention": False}
         network = UNet2DModel(**images, **blocks, **sizes, **told)
 
         def loss() -> torch.Tensor:
-            chosen = torch.randint(len(digits.labels), (settings.batch,))
+            chosen = torch.randint(len(data.labels), (settings.batch,))
             hidden = torch.rand(settings.batch) < settings.label_dropout
-            images, labels = digits.images[chosen], torch.where(hidden, count, digits.labels[chosen])
+            images, labels = data.images[chosen], torch.where(hidden, count, data.labels[chosen])
             timesteps = torch.randint(_scheduler().config.num_train_timesteps, (settings.batch,))
             return velocity_loss(network, images, labels, timesteps, torch.randn_like(images))
 

@@ -29,9 +29,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn.functional import mse_loss, unfold
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from companion.errors import one_line
 from companion.models.digits import LabelledImages
 from companion.models.training import Settings, finish, holds_no_model, optimise
+from derivations.kit.command import exit_status
 from derivations.kit.garments import FOLDER, training_garments
 from derivations.when_words_take_hold.scenes import ATTRIBUTES, CAPTIONS, SIZE, caption, drawn
 
@@ -264,18 +264,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=SceneSettings.steps, help="optimizer steps of the denoiser")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     arguments = parser.parse_args(argv)
-    try:
+
+    def carried_out() -> None:
         settings = SceneSettings(seed=arguments.seed, steps=arguments.steps, threads=arguments.threads)
         holds_no_model(arguments.out)
         train(training_garments(arguments.data), arguments.out, settings)
         print(f"the model is in {arguments.out}; StableDiffusionPipeline.from_pretrained opens it")
-    except KeyboardInterrupt as interrupt:
-        print(f"\n{str(interrupt) or 'stopped'}", file=sys.stderr)
-        return 130
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status(parser.prog, carried_out)
 
 
 if __name__ == "__main__":

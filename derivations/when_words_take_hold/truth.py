@@ -18,6 +18,7 @@ from torch import Tensor
 
 from companion.arguments import Array
 from companion.entropy import binary_entropy, cross_entropy
+from companion.errors import InputError
 from companion.exact.empirical import EmpiricalDistribution, empirical_distribution
 from companion.forward import noise_of
 from companion.models.digits import LabelledImages
@@ -66,7 +67,7 @@ def enumerated(
     """`each` scenes of every cell that one of the captions may show, of garments drawn without replacement.
 
     The cells that differ in window and star alone show the same garments: what tells them apart is then not the
-    garment. Raises RuntimeError, torch's, for fewer garments of a kind than `each`.
+    garment. Raises InputError for fewer garments of a kind than `each`.
     """
     laws = np.stack([law_of(said) for said in prompts])
     cells = np.flatnonzero(laws.any(axis=0))
@@ -76,6 +77,8 @@ def enumerated(
         key = tuple(0 if name in _SMALL else value for name, value in zip(_NAMES, values, strict=True))
         if key not in chosen:
             of_kind = (garments.labels == LABELS[values[_KIND]]).nonzero()[:, 0]
+            if not 1 <= each <= len(of_kind):
+                raise InputError("each", each, f"1 to {len(of_kind)}, the garments of a kind that there are")
             chosen[key] = of_kind[torch.multinomial(torch.ones(len(of_kind)), each, generator=source)]
         shown.append(chosen[key])
     pictures = composed(garments.images[torch.cat(shown)], attributes.repeat_interleave(each, dim=0))

@@ -48,6 +48,8 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch
     for name in (WEIGHTS, "unet/config.json", "scheduler/scheduler_config.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes(), name
     assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == ["companion.json", "scheduler", "unet"]
+    courses = [json.loads((tmp_path / run / "companion.json").read_text())["losses"] for run in ("whole", "stopped")]
+    assert courses[0] == courses[1] and len(courses[0]) == 1  # the mean of its twelve steps
 
 
 def test_another_seed_gives_other_weights_and_the_callers_random_numbers_stay(tmp_path):

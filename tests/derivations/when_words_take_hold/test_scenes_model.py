@@ -57,7 +57,7 @@ def test_the_card_says_what_was_measured_on_these_weights():
     scenes_card = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(scenes_card)
     measured, model = (json.loads((FOLDER / name).read_text()) for name in ("card.json", "companion.json"))
-    assert measured["digest"] == load(FOLDER, scenes_card.PROMPTS).digest
+    assert measured["digest"] == load(FOLDER, scenes_card.CARD).digest
     assert (FOLDER / "README.md").read_text() == scenes_card.card(measured, model)
 
 

@@ -175,5 +175,5 @@ def test_a_curve_is_that_of_known_log_odds():
 
 def test_garments_that_are_not_there_are_not_shown():
     few = LabelledImages(torch.zeros(3, 1, 28, 28), torch.tensor([8, 8, 8]))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match="each is 4, expected 1 to 3"):
         enumerated([{"kind": "bag"}], few, shrunk, each=4)
