@@ -50,6 +50,6 @@ widgets.digits = {
   say(n, { path }) {
     const ranked = n.posterior.map((p, k) => [p, k]).sort((a, b) => b[0] - a[0]).slice(0, 3);
     return `Seed ${DATA.paths[path].seed}, log-snr ${fixed(n.logSnr)}: ${ranked.map(([p, k]) => `${k} with ${fixed(p, 3)}`).join(", ")}; ` +
-      `${fixed(n.entropy, 3)} nats open. The digit asked for is ${n.digit} (red), and the posterior was not told.`;
+      `${fixed(n.entropy, 3)} nats open. The digit asked for is ${n.digit} (the orange bar), and the posterior was not told.`;
   },
 };
