@@ -1,7 +1,8 @@
 """The book as its sources tell it: settings, pages in reading order, and the number of every label.
 
-Numbers are those that Sphinx gives (`numfig_secnum_depth: 1`): equations, theorems, figures and tables are each counted
-within their chapter, in reading order. Nothing is executed for them, and the page checks compare them with the pages.
+Numbers are those that Sphinx gives (`numfig_secnum_depth: 1`): equations, theorems, exercises, figures and tables are
+each counted within their chapter, in reading order. Nothing is executed for them, and the page checks compare them with
+the pages.
 """
 
 import re
@@ -38,7 +39,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Label:
-    """What a label stands for: the page, the kind (equation, theorem, figure, table, section ...), number and title."""
+    """What a label stands for: page, kind (equation, theorem, exercise, figure, table, section ...), number, title."""
 
     page: str
     kind: str
@@ -193,6 +194,8 @@ def _numbered(block: Block) -> tuple[str, str, str]:
     label = block.options.get("label") or block.options.get("name") or ""
     if block.name.startswith("prf:") and block.name != "prf:proof" and "nonumber" not in block.options:
         return block.name.removeprefix("prf:"), label, block.argument
+    if block.name == "exercise":
+        return "exercise", label, block.argument
     if block.name == "figure" and block.body.strip():
         return "figure", label, block.body.strip()
     if block.name in ("table", "list-table") and block.argument:

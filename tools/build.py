@@ -1,4 +1,4 @@
-"""`make book` and `make test`: every chapter executed once, and the pages built from that one execution.
+"""`make book`, `make test` and `make reader`: every chapter executed once, and the pages built from that one execution.
 
 The chapters run through nbmake from their Colab edition, two at a time; what they put out is laid into jupyter-cache,
 whose key is the code cells, and Jupyter Book finds it there under the text edition of the same chapter. Each full run
@@ -100,6 +100,12 @@ def make_test() -> None:
     print("== tests", flush=True)
     tests = _python("-m", "pytest", "-q", "-n", "2", "-rfEs", "--durations=5", BOOK_BUILT="1", MPLBACKEND="agg")
     sys.exit(tests or not built)
+
+
+def make_reader() -> None:
+    """The pages, then the checks of them that take minutes: tests/reader, which `make test` leaves out."""
+    make_book()
+    sys.exit(_python("-m", "pytest", "-q", "-rfEs", "--durations=5", "tests/reader", READER="1", MPLBACKEND="agg"))
 
 
 def make_kernels(kernel: str = "", *tests: str) -> None:
@@ -276,6 +282,7 @@ def _python(
 COMMANDS: dict[str, Callable[..., None]] = {
     "book": make_book,
     "test": make_test,
+    "reader": make_reader,
     "kernels": make_kernels,
     "diffusers": make_diffusers,
     "editions": make_editions,

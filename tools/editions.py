@@ -1,9 +1,9 @@
 """The two editions of a chapter: `notebooks/NAME.md`, which people edit, and `notebooks/NAME.ipynb`, written from it.
 
 The second is what Colab opens and what the tests run: the same code cells without outputs, the prose as plain Markdown
-and standard TeX. Writing it again gives the same bytes. Two things are written into the text itself: the set-up cell of
-every chapter, from one file, and every displayed equation that `derivations` has an identity for. Pages that say
-what is counted in the chapters are written with them.
+and standard TeX. Writing it again gives the same bytes. Three things are written into the text itself: the set-up cell
+of every chapter, from one file, how long the chapter takes, and every displayed equation that `derivations` has an
+identity for. Pages that say what is counted in the chapters are written with them.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def source(page: book.Page) -> str:
     filled, count = _SETUP.subn(lambda match: f"{match[1]}\n{setup_cell()}\n```", now, count=1)
     if not count:
         raise ValueError(f"{page.path} has no code cell with `:tags: [hide-cell, setup]`")
-    return with_equations(filled, _tex_of_identities())
+    return with_equations(reading.with_times(filled, page), _tex_of_identities())
 
 
 @cache

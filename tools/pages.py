@@ -49,10 +49,12 @@ def faults(opened: Visit) -> list[str]:
 
 
 def numbers(html: str) -> dict[str, str]:
-    """The number of every labelled equation, theorem and figure of a built page, read from its HTML."""
+    """The number of every labelled equation, theorem, exercise and figure of a built page, read from its HTML."""
     equations = re.findall(r'id="equation-([^"]+)">\s*<span class="eqno">\(([\d.]+)\)', html)
     number = r'<span class="caption-number">(?:Fig\.|[A-Z][a-z]+) ([\d.]+)'
-    theorems = re.findall(rf'<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">{number}', html)
+    theorems = re.findall(
+        rf'<div class="(?:proof|exercise) [^"]*" id="([^"]+)">\s*<p class="admonition-title">{number}', html
+    )
     caption = r'<(?:figure|table)[^>]* id="([^"]+)"(?:(?!</figcaption|</caption).)*?'
     captioned = re.findall(caption + number, html, re.DOTALL)
     return dict([*equations, *theorems, *captioned])

@@ -84,6 +84,13 @@ class Prose:
                 heading += f" ({self.inline(block.argument)})"
             cited = f"\n\n{statements.described(label)}" if kind in statements.KINDS and label else ""
             return f"**{heading}.** {self.markdown(block.body)}{cited}"
+        if name == "exercise":
+            heading = f"Exercise {self._number(block, label)} ({self.inline(block.argument)})"
+            return f"**{heading}.** {self.markdown(block.body)}"
+        if name == "solution-start":
+            return f"**Solution of exercise {self._label(block.argument).number}.**"
+        if name == "solution-end":
+            return ""
         if name in _ADMONITIONS:
             heading = "See also" if name == "seealso" else name.capitalize()
             return _quoted(heading, self.markdown("\n".join(part for part in (block.argument, block.body) if part)))

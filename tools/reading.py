@@ -1,9 +1,11 @@
-"""How long chapters take to read; `make editions` writes it after the links of the pages that lead through them.
+"""How long chapters take to read and to run; `make editions` writes it where each opens, and after links on pages that
+lead through them.
 
 A path is a section of `book/reading_paths.md` with a label `path-...`; its lines name chapters, each with its minutes,
-and the section says how many they are. The front page repeats the sums.
+and the section says how many they are. The front page repeats the sums. Seconds are those of book/figures.json.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -11,7 +13,7 @@ from functools import cache
 from tools import book
 from tools.blocks import Equation, Text, inside, parse
 
-__all__ = ["FRONT", "PAGE", "minutes", "paths", "with_minutes", "with_sums"]
+__all__ = ["FRONT", "PAGE", "minutes", "paths", "with_minutes", "with_sums", "with_times"]
 
 PAGE = book.ROOT / "book" / "reading_paths.md"
 FRONT = book.ROOT / "book" / "introduction.md"
@@ -31,6 +33,14 @@ def minutes(page: book.Page) -> int:
             displays += isinstance(block, Equation)
             words += len(re.sub(r"\$[^$]+\$", "x", block.text).split()) if isinstance(block, Text) else 0
     return round(words / _WORDS_A_MINUTE + displays / _DISPLAYS_A_MINUTE)
+
+
+def with_times(text: str, page: book.Page) -> str:
+    """The text of a chapter with the times of its opening: minutes to read, and seconds to run when last measured."""
+    seconds = json.loads((book.ROOT / "book" / "figures.json").read_text(encoding="utf-8"))["seconds"]
+    run = seconds.get(page.source.stem) or 60  # a chapter that was never measured has to stay below this
+    told = f"{minutes(page)} minutes to read, {run:.0f} seconds to run"
+    return re.sub(r"\d+ minutes to read, \d+ seconds to run", told, text, count=1)
 
 
 def paths(text: str) -> dict[str, list[str]]:

@@ -73,6 +73,15 @@ def test_a_widget_is_its_still_picture_and_what_to_see():
     assert see == "Look at $\\mathbb{E} x$."
 
 
+def test_an_exercise_has_its_number_and_its_solution_leads_back(monkeypatch):
+    exercise = book.Label(FIRST.path, "exercise", "1.2", "A group")
+    monkeypatch.setattr(book, "labels", lambda: {"ex-a": exercise})
+    text = ":::{exercise} A group of $x$\n:label: ex-a\n\nAsk.\n:::\n\n"
+    text += ":::{solution-start} ex-a\n:class: dropdown\n:::\n\nSo, as {ref}`ex-a` asks.\n\n:::{solution-end}\n:::"
+    shown = "**Exercise 1.2 (A group of $x$).** Ask.\n\n**Solution of exercise 1.2.**\n\nSo, as Exercise 1.2 asks."
+    assert Prose(FIRST).markdown(text) == shown
+
+
 def test_references_list_each_cited_work_once():
     prose = Prose(FIRST)
     prose.markdown("{cite}`karras2022` {cite:t}`karras2022,efron2011`")
