@@ -2,7 +2,8 @@
 lead through them.
 
 A path is a section of `book/reading_paths.md` with a label `path-...`; its lines name chapters, each with its minutes,
-and the section says how many they are. The front page repeats the sums. Seconds are those of book/figures.json.
+and the section says how many they are. The front page repeats the sums, and says what its first door takes. Seconds are
+those of book/figures.json.
 """
 
 import json
@@ -66,8 +67,9 @@ def with_minutes(text: str) -> str:
 
 
 def with_sums(text: str) -> str:
-    """The front page with the sum of each path after its link."""
+    """The front page with the sum of each path after its link, and the minutes of the first chapter on its door."""
     ways = paths(PAGE.read_text(encoding="utf-8"))
+    text = re.sub(r"(Read the idea in) \d+ minutes", rf"\1 {minutes(book.chapters()[0])} minutes", text)
     return re.sub(
         r"(\{ref\}`(path-\w+)`), \d+ chapters, \d+ minutes", lambda found: f"{found[1]}, {_sum(ways[found[2]])}", text
     )
