@@ -22,11 +22,11 @@ editions:      ## write the Colab edition of every chapter from its text
 lock:          ## pin every package of the book and its tests in requirements.txt, from pyproject.toml
 	@sh tools/run.sh lock
 
-address:       ## make address URL=https://github.com/OWNER/NAME writes the published address everywhere
-	@sh tools/run.sh address '$(URL)'
+address:       ## make address URL=https://github.com/OWNER/NAME PAGES=https://... writes the published addresses everywhere
+	@sh tools/run.sh address '$(URL)' '$(PAGES)'
 
-colab:         ## run every chapter alone in an empty folder, without the package
-	@sh tools/run.sh colab
+colab:         ## run every chapter alone in an empty folder, without the package; VERSIONS=pip-freeze.txt with those
+	@sh tools/run.sh colab '$(VERSIONS)'
 
 screenshots:   ## every built page, light and dark, in _build/screenshots
 	@sh tools/run.sh screenshots

@@ -10,7 +10,7 @@ Noise levels are log-snr, entropies are in nats.
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public names of `__init__.pyi`, each imported when it is first asked for: --help and a version wait for no torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

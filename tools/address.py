@@ -1,7 +1,8 @@
 """The address of the published repository: written once, in `_config.yml`, and from there into all that needs it.
 
-README and CITATION.cff are made from the text around two marks or a key; the Colab edition of every chapter is written
-by `tools.editions`. While the address is empty there is no badge, no button and no link, so nothing leads nowhere.
+The address at which the built pages are read goes the same way. README and CITATION.cff are made from the text around
+two marks or a key; the Colab edition of every chapter and codemeta.json are written by `tools.editions`. While the
+address is empty there is no badge, no button and no link, so nothing leads nowhere.
 """
 
 import re
@@ -15,25 +16,29 @@ __all__ = ["citation", "config", "readme", "write"]
 
 _ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 _SETTINGS = re.compile(r"(?<=# address: begin\n).*?(?=  # address: end)", re.DOTALL)
+_HOME = re.compile(r'(?<=\n  baseurl: )"[^"\n]*"')
 _BADGES = re.compile(r"(?<=<!-- address: begin -->\n).*?(?=<!-- address: end -->)", re.DOTALL)
 
 
-def write(url: str = "") -> None:
-    """Sets the address, or takes it away when empty, and writes again everything that carries it."""
+def write(url: str = "", home: str = "") -> None:
+    """Sets the address and that of the built pages, or takes them away when empty, and writes what carries them."""
     url = url.strip().removesuffix("/").removesuffix(".git")
     if url and not _ADDRESS.fullmatch(url):
         raise ValueError(
             f"URL is {url}, expected https://github.com/OWNER/NAME (Colab opens notebooks from there only)"
         )
-    _rewrite(book.ROOT / "_config.yml", config(_read("_config.yml"), url))
+    if home and not re.fullmatch(r"https://[^\s\"]+", home):
+        raise ValueError(f"PAGES is {home}, expected the https address at which the built pages are read")
+    _rewrite(book.ROOT / "_config.yml", config(_read("_config.yml"), url, home.rstrip("/")))
     # A fresh process reads the new settings; this one has the old ones in memory.
     subprocess.run([sys.executable, "-m", "tools.address"], cwd=book.ROOT, check=True)
 
 
-def config(text: str, url: str) -> str:
-    """The settings with that address; buttons are on exactly when there is one."""
+def config(text: str, url: str, home: str) -> str:
+    """The settings with those addresses; buttons are on exactly when there is one of the repository."""
     on = "true" if url else "false"
     colab = "https://colab.research.google.com" if url else ""
+    text = _HOME.sub(f'"{home}"', text)
     return _SETTINGS.sub(
         f'repository:\n  url: "{url}"\n  branch: main\n  path_to_book: ""\n'
         f'launch_buttons:\n  colab_url: "{colab}"\n'

@@ -1,29 +1,34 @@
 """A chapter as a Colab reader meets it: its .ipynb alone in an empty folder; torch and diffusers, but not the package.
 
-The environment is the locked one seen through links, without `companion`; the set-up cell installs the package into it
-from a git repository made of the working tree, named by COMPANION_SOURCE.
+The environment is the locked one seen through links, without `companion`, or one with the versions of a list such as
+Colab publishes. The set-up cell installs the package into it from a git repository made of the working tree, named by
+COMPANION_SOURCE.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tools import book
 
-__all__ = ["Reader", "copy_package", "files", "reader", "run_chapters"]
+__all__ = ["Reader", "constraints", "copy_package", "files", "reader", "run_chapters"]
 
 _EXECUTE = """
 import sys, nbclient, nbformat
 nbclient.NotebookClient(nbformat.read(sys.argv[1], as_version=4), timeout=600).execute()
 """
+_RUNS_CHAPTERS = ("ipykernel", "nbclient", "nbformat", "pip", "setuptools")
 _PACKAGE = ("companion", "derivations", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -61,13 +66,13 @@ class Reader:
 
 
 @contextmanager
-def reader() -> Iterator[Reader]:
-    """Makes such a reader and takes everything away afterwards."""
+def reader(packages: Path | None = None) -> Iterator[Reader]:
+    """Makes such a reader, who sees these packages or else the locked ones; takes everything away afterwards."""
     with tempfile.TemporaryDirectory() as temporary:
         top = Path(temporary)
         venv.create(top / "environment", with_pip=False, symlinks=True)
         site_packages = _site_packages(top / "environment")
-        for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        for entry in (packages or Path(sysconfig.get_path("purelib"))).iterdir():
             if "companion" not in entry.name.lower() and "__pycache__" not in entry.name:
                 (site_packages / entry.name).symlink_to(entry)
         repository = top / "repository"
@@ -97,18 +102,49 @@ def files(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in found}
 
 
-def run_chapters() -> None:
-    """Runs every chapter whole as such a reader would; exits with 1 if one fails."""
+def constraints(versions: str) -> list[str]:
+    """A list of versions, as `pip freeze` prints it, without what lies on its machine's disk and without local builds.
+
+    >>> constraints("torch==2.9.0+cu126\\njax @ file:///jax.whl\\nnumpy==2.0.2\\n")
+    ['torch==2.9.0', 'numpy==2.0.2']
+    """
+    return [f"{name}=={version}" for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", versions, re.MULTILINE)]
+
+
+def run_chapters(versions: str = "") -> None:
+    """Runs every chapter whole as such a reader would, with the versions of a file if one is named; 1 if one fails."""
     failed = False
-    for page in book.chapters():
-        with reader() as someone:
-            shutil.copy(page.source.with_suffix(".ipynb"), someone.folder)
-            done = someone.run("-c", _EXECUTE, f"{page.source.stem}.ipynb")
-            failed |= bool(done.returncode)
-            print(f"{page.title}: {'failed' if done.returncode else 'runs'}", flush=True)
-            if done.returncode:
-                print(done.stderr[-2000:], file=sys.stderr)
+    with tempfile.TemporaryDirectory() as temporary:
+        packages = _install(Path(versions), Path(temporary)) if versions else None
+        for page in book.chapters():
+            with reader(packages) as someone:
+                shutil.copy(page.source.with_suffix(".ipynb"), someone.folder)
+                done = someone.run("-c", _EXECUTE, f"{page.source.stem}.ipynb")
+                failed |= bool(done.returncode)
+                print(f"{page.title}: {'failed' if done.returncode else 'runs'}", flush=True)
+                if done.returncode:
+                    print(done.stderr[-2000:], file=sys.stderr)
     sys.exit(int(failed))
+
+
+def _install(versions: Path, folder: Path) -> Path:
+    """What the chapters need in an environment of its own, at these versions where they name it; its site-packages."""
+    listed = constraints(versions.read_text(encoding="utf-8"))
+    if not listed:
+        raise ValueError(f"VERSIONS is {versions}, expected lines such as numpy==2.0.2")
+    project = tomllib.loads((book.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    file, environment = folder / "constraints.txt", folder / "environment"
+    file.write_text("\n".join(listed) + "\n", encoding="utf-8")
+    uv = [sys.executable, "-m", "uv"]
+    install = ["--directory", str(folder), "--python", str(environment), "--constraint", str(file)]
+    for command in (
+        [*uv, "venv", "--quiet", "--python", sys.executable, str(environment)],
+        [*uv, "pip", "install", "--quiet", *install, *needed, *_RUNS_CHAPTERS],
+    ):
+        if subprocess.run(command, check=False).returncode:
+            raise ValueError(f"What the chapters need could not be installed at the versions of {versions}.")
+    return _site_packages(environment)
 
 
 def _site_packages(environment: Path) -> Path:

@@ -20,6 +20,7 @@ from tools.book import ROOT
 from tools.prose import expand
 
 URL = "https://github.com/somebody/something"
+HOME = "https://somebody.github.io/something"
 
 
 def read(name: str) -> str:
@@ -27,29 +28,32 @@ def read(name: str) -> str:
 
 
 def test_everything_that_carries_the_address_was_written_from_the_settings():
-    assert address.config(read("_config.yml"), book.address()) == read("_config.yml")
+    assert address.config(read("_config.yml"), book.address(), book.home().rstrip("/")) == read("_config.yml")
     assert address.readme(read("README.md")) == read("README.md"), "run `make address URL=...`"
     assert address.citation(read("CITATION.cff")) == read("CITATION.cff"), "run `make address URL=...`"
 
 
 def test_an_address_switches_the_buttons_on_and_taking_it_away_switches_them_off():
-    published = address.config(read("_config.yml"), URL)
+    published = address.config(read("_config.yml"), URL, HOME)
     settings = yaml.safe_load(published)
     assert settings["repository"]["url"] == URL
+    assert settings["html"]["baseurl"] == HOME
     assert settings["html"]["use_repository_button"] and settings["launch_buttons"]["colab_url"]
     assert settings["sphinx"] == yaml.safe_load(read("_config.yml"))["sphinx"]
-    empty = yaml.safe_load(address.config(published, ""))
+    empty = yaml.safe_load(address.config(published, "", ""))
+    assert not empty["html"]["baseurl"]
     assert not any((empty["repository"]["url"], empty["launch_buttons"]["colab_url"]))
     assert not any((empty["html"]["use_repository_button"], empty["html"]["use_edit_page_button"]))
 
 
-def test_an_address_reaches_the_readme_the_citation_and_every_chapter_and_goes_again(tmp_path):
+def test_an_address_reaches_the_readme_the_citation_the_metadata_and_every_chapter_and_goes_again(tmp_path):
     copy = tmp_path / "a copy"
     ignored = shutil.ignore_patterns(".*", "_build", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, copy, ignore=ignored)
 
-    def make_address(url: str) -> None:
-        command = [sys.executable, "-c", "import sys; from tools import address; address.write(sys.argv[1])", url]
+    def make_address(url: str, home: str) -> None:
+        code = "import sys; from tools import address; address.write(*sys.argv[1:])"
+        command = [sys.executable, "-c", code, url, home]
         subprocess.run(command, cwd=copy, check=True, capture_output=True)
 
     def everything() -> str:
@@ -57,20 +61,24 @@ def test_an_address_reaches_the_readme_the_citation_and_every_chapter_and_goes_a
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     before = everything()
-    make_address(f"{URL}.git")
+    make_address(f"{URL}.git", f"{HOME}/")
     colab = "https://colab.research.google.com/github/somebody/something/blob/main/notebooks/"
     assert colab in (copy / "README.md").read_text()
     assert yaml.safe_load((copy / "CITATION.cff").read_text())["repository-code"] == URL
+    metadata = json.loads((copy / "codemeta.json").read_text())
+    assert (metadata["codeRepository"], metadata["softwareHelp"]) == (URL, f"{HOME}/")
     for page in book.chapters():
         for suffix in (".md", ".ipynb"):
             assert f"git+{URL}" in (copy / f"{page.path}{suffix}").read_text()
-    make_address(book.address())
+    make_address(book.address(), book.home())
     assert everything() == before
 
 
 def test_an_address_that_colab_cannot_open_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"expected https://github\.com/OWNER/NAME"):
         address.write("https://example.org/something")
+    with pytest.raises(ValueError, match="PAGES is nowhere, expected the https address"):
+        address.write(URL, "nowhere")
 
 
 def test_the_lock_pins_everything_and_torch_without_a_variant():
