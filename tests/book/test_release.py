@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import companion
-from tools import book, changelog, codemeta
+from tools import book, changelog, citations, codemeta, paper
 from tools.book import ROOT
 from tools.changelog import CHANGELOG
 
@@ -91,3 +91,17 @@ def test_every_make_command_of_a_workflow_exists():
     called = {name for file in WORKFLOWS for name in re.findall(r"\bmake (\w+)", file.read_text(encoding="utf-8"))}
     assert called
     assert called <= known
+
+
+def test_the_numbers_of_the_paper_are_those_of_the_results():
+    text = paper.PAGE.read_text(encoding="utf-8")
+    assert paper.with_values(text) == text, "run `make editions`"
+    assert all(f"<!-- {name} -->" in text for name in paper.VALUES)
+
+
+def test_every_number_of_the_paper_with_a_fraction_is_one_that_is_written_into_it():
+    _, head, text = paper.PAGE.read_text(encoding="utf-8").split("---\n", 2)
+    assert yaml.safe_load(head)["bibliography"] == "../book/references.bib"
+    assert not re.findall(r"\d\.\d(?![^\s(]*<!--)", text)
+    assert all(citations.entry(key) for key in re.findall(r"@(\w+)", text))
+    assert len(text.split()) < 1000
