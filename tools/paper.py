@@ -1,7 +1,7 @@
 """The numbers of the paper about the book, paper/paper.md: each is followed by a comment that names it.
 
-`make editions` writes them again from the shipped results and from what is counted in the book. Neither pandoc nor GitHub
-shows the comments.
+`make editions` writes them again from the shipped results and from what is counted in the book. Pandoc and GitHub show
+none of the comments.
 """
 
 import re
