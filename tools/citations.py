@@ -7,7 +7,7 @@ from pybtex.richtext import Text
 
 from tools.book import ROOT
 
-__all__ = ["entry", "parenthetical", "textual"]
+__all__ = ["authors", "entry", "parenthetical", "textual", "works"]
 
 
 def parenthetical(keys: list[str]) -> str:
@@ -18,6 +18,16 @@ def parenthetical(keys: list[str]) -> str:
 def textual(keys: list[str]) -> str:
     """Author and Author (2026), Author et al. (2025)."""
     return ", ".join(f"{_authors(key)} ({_year(key)})" for key in keys)
+
+
+def works() -> list[str]:
+    """Every work of the bibliography."""
+    return list(_works())
+
+
+def authors(key: str) -> list[str]:
+    """The authors of a work, each as `Family, Given`."""
+    return [_full(person) for person in _work(key).persons["author"]]
 
 
 def entry(key: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 
 from derivations import identities
-from tools import book, checked, codemeta, paper, reading
+from tools import book, checked, codemeta, index, paper, reading
 from tools.prose import Prose
 
 __all__ = ["COUNTED", "edition", "setup_cell", "source", "with_equations", "write"]
@@ -30,6 +30,7 @@ COUNTED = (
     (reading.FRONT, reading.with_sums),
     (codemeta.FILE, lambda _now: codemeta.written()),
     (paper.PAGE, paper.with_values),
+    (index.PAGE, index.page_with_index),
 )
 _WRAP = partial(textwrap.wrap, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
 
