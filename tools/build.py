@@ -25,7 +25,7 @@ import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
-from tools import address, book, colab, editions, moved, pages, statements
+from tools import address, book, colab, editions, figure_data, moved, pages, statements
 from tools.book import ROOT
 from tools.reproducibility import RECORD
 
@@ -181,7 +181,8 @@ def _bring_editions_up_to_date() -> None:
 
 
 def _execute_and_build(fingerprint: str) -> bool:
-    for leftover in (RUN, HTML, BUILD / ".doctrees", BUILD / ".jupyter_cache", BUILD / "jupyter_execute"):
+    leftovers = (RUN, HTML, figure_data.FOLDER, *(BUILD / name for name in (".doctrees", ".jupyter_cache")))
+    for leftover in (*leftovers, BUILD / "jupyter_execute"):
         shutil.rmtree(leftover, ignore_errors=True)
     STAMP.unlink(missing_ok=True)
     built = _execute() and _build(fingerprint)
@@ -199,6 +200,7 @@ def _execute() -> bool:
         *("-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", "-n", "2", "-p", "no:doctest"),
         *("--override-ini=addopts=", "--override-ini=filterwarnings=", "-p", "no:cacheprovider"),
         *(f"--junit-xml={REPORT}", *(f".nbrun/{page.source.stem}.ipynb" for page in _longest_first())),
+        **figure_data.hook(RUN / "ipython"),
     )
     if failed:
         return False
@@ -209,6 +211,7 @@ def _execute() -> bool:
         executed = nbformat.read(RUN / f"{page.source.stem}.ipynb", as_version=4)
         for cell in executed.cells:
             cell.metadata.pop("execution", None)  # times of day, and part of the key
+        figure_data.write(page, executed)
         cache.cache_notebook_bundle(CacheBundleIn(executed, str(page.source)), overwrite=True, check_validity=False)
     return True
 
