@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.contour import ContourSet
-from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import AxLine, Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.quiver import Quiver
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
 __all__ = ["LARGEST", "MIME", "load_ipython_extension", "numbers"]
@@ -82,7 +82,7 @@ def _of_axes(axes: Axes) -> dict[str, Any]:
 def _scale(axis: Any, limits: tuple[float, float]) -> dict[str, Any]:
     told = {"label": axis.get_label_text(), "scale": axis.get_scale(), "limits": _rounded(limits)}
     formatter = axis.get_major_formatter()
-    if isinstance(formatter, FixedFormatter | StrCategoryFormatter):
+    if isinstance(formatter, FuncFormatter | StrCategoryFormatter):
         places = axis.get_majorticklocs()
         named = zip(_rounded(places), formatter.format_ticks(places), strict=True)
         told["ticks"] = [{"at": place, "name": name} for place, name in named if name]

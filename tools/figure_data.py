@@ -1,8 +1,7 @@
 """Sphinx extension: under every figure that a chapter draws, a link to its numbers, as JSON with its SHA-256.
 
-No chapter has a line for it. `tools.build` runs the chapters with `tools.drawn` in their kernels, `write` lays what that
-sent into `_build/data`, a file a figure, and the pages are built with them. A picture that a reader moves has its
-numbers in the page, and the two that no closed form gives are linked in the same way.
+No chapter has a line for it. `tools.build` runs the chapters with `tools.drawn` in their kernels, `write` lays what
+that sent into `_build/data`, a file a figure, and the pages are built with them.
 """
 
 import hashlib

@@ -3,6 +3,7 @@
 `book/moved.json` holds them: page, then the anchor it had, then the label that stands for the content wherever it is.
 The links stand at the end of the old page, in plain HTML: they need neither a script nor a network.
 `book/addresses.json` is the record of every anchor that a page ever had; `make editions` adds to it and takes none out.
+A page that is gone, and each short address, is a line of `book/redirects.txt`, which sphinxext-rediraffe reads.
 """
 
 import json
@@ -17,9 +18,10 @@ from sphinx.application import Sphinx
 import companion
 from tools import book
 
-__all__ = ["RECORD", "addresses", "moved", "record", "setup"]
+__all__ = ["RECORD", "REDIRECTS", "addresses", "moved", "record", "redirects", "setup"]
 
 RECORD = book.ROOT / "book" / "addresses.json"
+REDIRECTS = book.ROOT / "book" / "redirects.txt"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -32,6 +34,12 @@ def moved() -> dict[str, dict[str, str]]:
     """For each page the anchors that it has lost, each with the label of its content."""
     record: dict[str, dict[str, str]] = json.loads((book.ROOT / "book" / "moved.json").read_text(encoding="utf-8"))
     return record
+
+
+def redirects() -> dict[str, str]:
+    """For each address that is no page the page that it leads to."""
+    lines = (line.split() for line in REDIRECTS.read_text(encoding="utf-8").splitlines())
+    return dict((line[0], line[1]) for line in lines if line and not line[0].startswith("#"))
 
 
 def addresses() -> dict[str, list[str]]:

@@ -129,18 +129,19 @@ def test_what_is_too_large_says_its_size():
 
 
 def test_the_axes_say_titles_labels_scales_names_of_places_and_legends():
-    drawing, axes = figures.figure()
+    drawing, (axes, named) = figures.figure(1, 2)
     axes.loglog([1, 10], [2, 20], label="a")
     axes.set(title="what it shows", xlabel="width (data)", ylabel="levels", xlim=(1, 10))
     axes.set_xticks([1, 10], ["one", "ten"])
     axes.legend()
     drawing.colorbar(axes.scatter([1, 10], [2, 20], c=[0, 1]))
-    inset = axes.inset_axes([0.5, 0.5, 0.4, 0.4])
-    inset.bar(["cat", "dog"], [1, 2])
-    first, second = drawn.numbers(drawing)["axes"]  # the scale of colours is none
+    axes.inset_axes([0.5, 0.5, 0.4, 0.4]).plot([1, 2], [3, 4])
+    named.bar(["cat", "dog"], [1, 2])
+    first, inset, second = drawn.numbers(drawing)["axes"]  # the scale of colours is none
     assert first["title"] == "what it shows" and first["legend"] == ["a"]
     assert first["x"]["label"] == "width (data)" and first["x"]["scale"] == first["y"]["scale"] == "log"
     assert first["x"]["ticks"] == [{"at": 1, "name": "one"}, {"at": 10, "name": "ten"}]
+    assert inset["series"][0]["y"] == [3, 4]
     assert second["x"]["ticks"] == [{"at": 0, "name": "cat"}, {"at": 1, "name": "dog"}]
 
 
