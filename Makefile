@@ -1,5 +1,5 @@
 # Two commands: `make book` to read, `make test` to check. Both make their own environment on the first run.
-.PHONY: book test reader kernels diffusers editions lock address colab screenshots clean
+.PHONY: book test reader links kernels diffusers editions lock address colab screenshots clean
 
 book:          ## run every chapter once and build the pages
 	@sh tools/run.sh book
@@ -9,6 +9,9 @@ test:          ## lint, types, unit tests, every chapter, the pages and their ch
 
 reader:        ## the checks of the pages that take minutes, and what readers take with them
 	@sh tools/run.sh reader
+
+links:         ## ask for every address outside the site that a built page links to; needs a network
+	@sh tools/run.sh links
 
 kernels:       ## the tests of networks under other processors' arithmetic, one thread and two; KERNEL=oldest-1 alone
 	@sh tools/run.sh kernels $(KERNEL)

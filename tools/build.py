@@ -25,7 +25,7 @@ import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
-from tools import address, book, colab, editions, figure_data, moved, pages, statements
+from tools import address, book, colab, editions, figure_data, links, moved, pages, statements
 from tools.book import ROOT
 from tools.reproducibility import RECORD
 
@@ -106,6 +106,13 @@ def make_reader() -> None:
     """The pages, then the checks of them that take minutes: tests/reader, which `make test` leaves out."""
     make_book()
     sys.exit(_python("-m", "pytest", "-q", "-rfEs", "--durations=5", "tests/reader", READER="1", MPLBACKEND="agg"))
+
+
+def make_links() -> None:
+    """Asks for every address outside the site that a built page links to; needs a network, and the pages."""
+    if not HTML.exists():
+        raise ValueError("There are no pages yet: run `make book` first.")
+    sys.exit(links.check(links.leaving(HTML)) > 0)
 
 
 def make_kernels(kernel: str = "", *tests: str) -> None:
@@ -200,7 +207,7 @@ def _execute() -> bool:
         *("-m", "pytest", "-q", "--nbmake", "--overwrite", "--nbmake-timeout=600", "-n", "2", "-p", "no:doctest"),
         *("--override-ini=addopts=", "--override-ini=filterwarnings=", "-p", "no:cacheprovider"),
         *(f"--junit-xml={REPORT}", *(f".nbrun/{page.source.stem}.ipynb" for page in _longest_first())),
-        **figure_data.hook(RUN / "ipython"),
+        IPYTHONDIR=figure_data.hook(RUN / "ipython"),
     )
     if failed:
         return False
@@ -243,7 +250,7 @@ def _build(fingerprint: str) -> bool:
         why = ": the editions of a chapter differ, run `make editions`" if again else ""
         print(f"The pages were not built{why}; see {log.relative_to(ROOT)}")
         return False
-    pages.drop_unused_mathjax(HTML)
+    pages.drop_unused(HTML)
     for page in book.chapters():  # what the theme offers for download is the text edition with its directives raw
         offered = HTML / "_sources" / f"{page.path}.ipynb"
         if offered.exists():
@@ -286,6 +293,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "book": make_book,
     "test": make_test,
     "reader": make_reader,
+    "links": make_links,
     "kernels": make_kernels,
     "diffusers": make_diffusers,
     "editions": make_editions,

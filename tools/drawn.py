@@ -4,8 +4,7 @@
 it. Numbers have six significant digits, no series is thinned, and what is not finite is null.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,19 +15,18 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.image import AxesImage
-from matplotlib.lines import AxLine, Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.lines import AxLine
+from matplotlib.patches import Rectangle
 from matplotlib.quiver import Quiver
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-__all__ = ["LARGEST", "MIME", "load_ipython_extension", "numbers"]
+__all__ = ["MIME", "load_ipython_extension", "numbers"]
 
 MIME = "application/json"
-LARGEST = 1_000_000  # bytes of a figure's numbers with those of its pictures; beyond it a picture is its size alone
-_GREYS = 4096  # values of a picture that keep their digits; in a larger one they are 256 steps of its colours
+_GREYS = 256  # values of a picture that keep their digits; in a larger one they are 256 steps of its colours
+_MOST = 100_000  # values of a picture; a larger one is its size alone
 
 Series = dict[str, Any]
 
@@ -44,7 +42,7 @@ def load_ipython_extension(shell: Any) -> None:
 def numbers(figure: Figure) -> dict[str, Any]:
     """The axes of a figure: title, labels, scales, limits, legend, and every series with its values.
 
-    Scales of the colours and second scales of an axis are left out. Pictures lose their values if there are too many.
+    Scales of the colours and second scales of an axis are left out, and the values of a picture if there are too many.
 
     >>> from companion.figures import figure
     >>> drawing, axes = figure()
@@ -53,12 +51,8 @@ def numbers(figure: Figure) -> dict[str, Any]:
     >>> line["kind"], line["label"], line["x"], line["y"]
     ('line', 'a', [1, 2], [0.5, 0.333333])
     """
-    told = [_of_axes(axes) for axes in _all_axes(figure) if axes.get_visible() and axes.get_label() != "<colorbar>"]
-    if len(json.dumps(told, separators=(",", ":"))) > LARGEST:
-        for series in (each for axes in told for each in axes["series"] if each["kind"] == "picture"):
-            series["left out"] = f"{int(np.prod(series['shape'])):,} values"
-            del series["values"]
-    return {"title": figure.get_suptitle(), "axes": told}
+    shown = (axes for axes in _all_axes(figure) if axes.get_visible() and axes.get_label() != "<colorbar>")
+    return {"title": figure.get_suptitle(), "axes": [_of_axes(axes) for axes in shown]}
 
 
 def _all_axes(figure: Figure) -> Iterator[Axes]:
@@ -95,7 +89,7 @@ def _series(axes: Axes) -> Iterator[Series]:
         if isinstance(container, ErrorbarContainer):
             line, caps, bars = container.lines
             parts.update((line, *caps, *bars))
-            yield _error_bars(container, line, list(bars))
+            yield _error_bars(container, line, bars)
         elif isinstance(container, BarContainer):
             parts.update(container.patches)
             yield _bars(container)
@@ -109,7 +103,7 @@ def _series(axes: Axes) -> Iterator[Series]:
         yield from (told(each, axes) for each in drawn if each not in parts and each.get_visible())
 
 
-def _error_bars(container: ErrorbarContainer, line: Line2D | None, bars: list[LineCollection]) -> Series:
+def _error_bars(container: Any, line: Any, bars: Any) -> Series:
     told: Series = {"kind": "error bars", "label": _label(container.get_label())}
     if line is not None:
         told |= {"colour": to_hex(line.get_color()), "x": _rounded(line.get_xdata()), "y": _rounded(line.get_ydata())}
@@ -123,7 +117,7 @@ def _error_bars(container: ErrorbarContainer, line: Line2D | None, bars: list[Li
     return told
 
 
-def _bars(container: BarContainer) -> Series:
+def _bars(container: Any) -> Series:
     upright = container.orientation != "horizontal"
     boxes = [(bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()) for bar in container.patches]
     x, y, width, height = np.array(boxes, dtype=float).reshape(-1, 4).T
@@ -138,9 +132,9 @@ def _bars(container: BarContainer) -> Series:
     }
 
 
-def _line(line: Line2D, axes: Axes) -> Series:
+def _line(line: Any, axes: Axes) -> Series:
     told: Series = {"kind": "line", "label": _label(line.get_label()), "colour": to_hex(line.get_color())}
-    if isinstance(line, AxLine):
+    if issubclass(type(line), AxLine):
         through, other = line.get_xy1(), line.get_xy2()
         slope = line.get_slope() if other is None else (other[1] - through[1]) / (other[0] - through[0])
         return told | {"kind": "straight line", "through": _rounded(through), "slope": _rounded([slope])[0]}
@@ -153,29 +147,54 @@ def _line(line: Line2D, axes: Axes) -> Series:
     return told | {"x": x, "y": y}
 
 
-def _collection(drawn: Any, axes: Axes) -> Series:
-    told: Series = {"label": _label(drawn.get_label())}
-    if isinstance(drawn, PathCollection):
-        x, y = np.ma.filled(np.ma.asarray(drawn.get_offsets(), dtype=float), np.nan).T
-        values = {} if drawn.get_array() is None else {"values": _rounded(drawn.get_array())}
-        return {"kind": "points", **told, **_colour(drawn), "x": _rounded(x), "y": _rounded(y), **values}
-    if isinstance(drawn, QuadMesh):
-        corners = drawn.get_coordinates()
-        values = np.ma.asarray(drawn.get_array()).reshape(corners.shape[0] - 1, corners.shape[1] - 1)
-        flat = np.allclose(corners[..., 0], corners[:1, :, 0]) and np.allclose(corners[..., 1], corners[:, :1, 1])
-        x, y = (corners[0, :, 0], corners[:, 0, 1]) if flat else (corners[..., 0], corners[..., 1])
-        return {"kind": "mesh", **told, "x edges": _nested(x), "y edges": _nested(y), "values": _nested(values)}
-    if isinstance(drawn, ContourSet):
-        lines = [[_points(each) for each in path.to_polygons(closed_only=False)] for path in drawn.get_paths()]
-        return {"kind": "contours", **told, "levels": _rounded(drawn.levels), "lines": lines}
-    if isinstance(drawn, Quiver):
-        ends = {"x": drawn.X, "y": drawn.Y, "u": drawn.U, "v": drawn.V}
-        return {"kind": "arrows", **told, **{name: _rounded(np.ravel(values)) for name, values in ends.items()}}
-    if isinstance(drawn, LineCollection):
-        return {"kind": "lines", **told, **_colour(drawn), "lines": [_points(each) for each in drawn.get_segments()]}
-    if isinstance(drawn, PolyCollection):
-        return {"kind": "band", **told, **_colour(drawn), "parts": [_band(path.vertices) for path in drawn.get_paths()]}
-    raise TypeError(f"{type(drawn).__name__} is drawn, and tools/drawn.py cannot say its numbers")
+def _collection(collection: Any, _axes: Axes) -> Series:
+    for kind, numbers_of in _COLLECTIONS.items():
+        if issubclass(type(collection), kind):
+            return {"kind": "", "label": _label(collection.get_label()), **numbers_of(collection)}
+    raise TypeError(f"{type(collection).__name__} is drawn, and tools/drawn.py cannot say its numbers")
+
+
+def _scatter(drawn: Any) -> Series:
+    x, y = np.ma.filled(np.ma.asarray(drawn.get_offsets(), dtype=float), np.nan).T
+    values = {} if drawn.get_array() is None else {"values": _rounded(drawn.get_array())}
+    return {"kind": "points", **_colour(drawn), "x": _rounded(x), "y": _rounded(y), **values}
+
+
+def _mesh(drawn: Any) -> Series:
+    corners = drawn.get_coordinates()
+    values = np.ma.asarray(drawn.get_array()).reshape(corners.shape[0] - 1, corners.shape[1] - 1)
+    straight = np.allclose(corners[..., 0], corners[:1, :, 0]) and np.allclose(corners[..., 1], corners[:, :1, 1])
+    x, y = (corners[0, :, 0], corners[:, 0, 1]) if straight else (corners[..., 0], corners[..., 1])
+    return {"kind": "mesh", "x edges": _nested(x), "y edges": _nested(y), "values": _nested(values)}
+
+
+def _contours(drawn: Any) -> Series:
+    lines = [[_points(each) for each in path.to_polygons(closed_only=False)] for path in drawn.get_paths()]
+    return {"kind": "contours", "levels": _rounded(drawn.levels), "lines": lines}
+
+
+def _arrows(drawn: Any) -> Series:
+    ends = {"x": drawn.X, "y": drawn.Y, "u": drawn.U, "v": drawn.V}
+    return {"kind": "arrows", **{name: _rounded(np.ravel(values)) for name, values in ends.items()}}
+
+
+def _segments(drawn: Any) -> Series:
+    return {"kind": "lines", **_colour(drawn), "lines": [_points(each) for each in drawn.get_segments()]}
+
+
+def _bands(drawn: Any) -> Series:
+    return {"kind": "band", **_colour(drawn), "parts": [_band(path.vertices) for path in drawn.get_paths()]}
+
+
+# The first that a collection is an instance of; arrows are polygons too.
+_COLLECTIONS: dict[type, Callable[[Any], Series]] = {
+    PathCollection: _scatter,
+    QuadMesh: _mesh,
+    ContourSet: _contours,
+    Quiver: _arrows,
+    LineCollection: _segments,
+    PolyCollection: _bands,
+}
 
 
 def _band(corners: Any) -> Series:
@@ -189,7 +208,7 @@ def _band(corners: Any) -> Series:
     return _points(corners)
 
 
-def _patch(patch: Patch, axes: Axes) -> Series:
+def _patch(patch: Any, axes: Axes) -> Series:
     told: Series = {"label": _label(patch.get_label()), "colour": to_hex(patch.get_facecolor())}
     if isinstance(patch, Rectangle):
         across, up = patch.get_data_transform().contains_branch_seperately(axes.transData)
@@ -199,11 +218,13 @@ def _patch(patch: Patch, axes: Axes) -> Series:
     return {"kind": "shape", **told, **_points(patch.get_patch_transform().transform_path(patch.get_path()).vertices)}
 
 
-def _picture(picture: AxesImage, _axes: Axes) -> Series:
-    array = np.ma.asarray(picture.get_array())
+def _picture(picture: Any, _axes: Axes) -> Series:
+    array: Any = np.ma.asarray(picture.get_array())
     low, high = picture.get_clim()
     told: Series = {"kind": "picture", "label": _label(picture.get_label()), "shape": list(array.shape)}
     told |= {"extent": _rounded(picture.get_extent()), "first row": "top" if picture.origin == "upper" else "bottom"}
+    if array.size > _MOST:
+        return told | {"left out": f"{array.size:,} values"}
     if array.dtype == np.uint8 or array.ndim == 3:  # colours as they are
         scaled = array if array.dtype == np.uint8 else np.clip(np.rint(255.0 * array), 0, 255)
         return told | {"values": scaled.astype(int).tolist()}
@@ -214,7 +235,7 @@ def _picture(picture: AxesImage, _axes: Axes) -> Series:
     return told | {"steps": "0 to 255, between the two colours", "values": steps.astype(int).tolist()}
 
 
-def _text(text: Text, axes: Axes) -> Series:
+def _text(text: Any, axes: Axes) -> Series:
     told: Series = {"kind": "text", "text": text.get_text()}
     if isinstance(text, Annotation):
         return told | ({"x": _rounded(text.xy)[0], "y": _rounded(text.xy)[1]} if text.xycoords == "data" else {})
@@ -240,12 +261,12 @@ def _label(label: Any) -> str:
 
 
 def _nested(values: ArrayLike) -> list[Any]:
-    array = np.ma.asarray(values)
+    array: Any = np.ma.asarray(values)
     return _rounded(array) if array.ndim < 2 else [_nested(row) for row in array]
 
 
 def _rounded(values: ArrayLike) -> list[float | int | None]:
-    given = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+    given: Any = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
     return [_short(float(f"{value:.6g}")) if np.isfinite(value) else None for value in given.tolist()]
 
 

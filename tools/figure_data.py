@@ -43,12 +43,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def hook(folder: Path) -> dict[str, str]:
-    """Settings of an environment whose kernels say the numbers of their figures; `folder` will hold their profile."""
+def hook(folder: Path) -> str:
+    """A value of IPYTHONDIR under which kernels say the numbers of their figures; their profile goes into `folder`."""
     profile = folder / "profile_default"
     profile.mkdir(parents=True)
     (profile / "ipython_kernel_config.py").write_text(_HOOK.format(root=str(book.ROOT)), encoding="utf-8")
-    return {"IPYTHONDIR": str(folder)}
+    return str(folder)
 
 
 def write(page: book.Page, notebook: Any) -> None:

@@ -15,28 +15,31 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
 from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 
 import companion
-from tools import book, citations, editions, figure_data
+from tools import book, citations, figure_data
 from tools.blocks import Directive
 from tools.prose import Prose
 
-__all__ = ["INDEX", "described", "index", "page_as_markdown", "setup"]
+__all__ = ["INDEX", "described", "index", "page_as_markdown", "setup", "write"]
 
 INDEX = "llms.txt"
+_CACHE = book.ROOT / "_build" / ".jupyter_cache"
 _SUMMARY = (
-    "A book that runs, and the Python package `companion`: at which noise level a diffusion model decides what it draws, "
-    "measured by the class entropy that its own denoiser gives, derived, and compared with models whose answer is exact."
+    "A book that runs, and the Python package `companion`: at which noise level a diffusion model decides what it "
+    "draws, measured by the class entropy that its own denoiser gives, derived, and compared with models whose answer "
+    "is exact."
 )
 _WHAT = (
     "Every page of the book is listed here as plain Markdown. Statements are whole, with number, label and the name of "
-    "their test; equations are TeX; code stands with what it printed; each figure is described and its numbers are linked "
-    f"as JSON, with digests in [{figure_data.SUMS}](data/{figure_data.SUMS}). The text is licensed CC BY 4.0, the code MIT."
+    "their test; equations are TeX; code stands with what it printed; each figure is described and its numbers are "
+    f"linked as JSON, with digests in [{figure_data.SUMS}](data/{figure_data.SUMS}). The text is licensed CC BY 4.0, "
+    "the code MIT."
 )
+_CITED = re.compile(r"\{cite(?::[pt])?\}`([^`]+)`")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -46,16 +49,24 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
+def write(site: Path) -> None:
+    """Every page as Markdown beside the built ones, and the index; chapters as the cache of Jupyter Book has them."""
+    cache = get_cache(_CACHE)
+    for page in book.pages():
+        executed = None
+        if page in book.chapters():
+            executed = cache.get_cache_bundle(cache.match_cache_notebook(book.read_cells(page)).pk).nb
+        (site / f"{page.path}.md").write_text(page_as_markdown(page, executed), encoding="utf-8")
+    (site / INDEX).write_text(index(), encoding="utf-8")
+
+
 def page_as_markdown(page: book.Page, executed: Any = None) -> str:
     """A page as plain Markdown; `executed` is the notebook of a chapter with what its cells put out."""
     prose = _Plain(page)
-    cells = book.read_cells(page).cells
-    outputs = iter([cell.get("outputs", []) for cell in executed.cells if cell.cell_type == "code"] if executed else [])
-    parts = [
-        part
-        for cell in cells
-        for part in ([prose.markdown(cell.source)] if cell.cell_type == "markdown" else _cell(prose, cell, next(outputs)))
-    ]
+    ran = iter([cell for cell in executed.cells if cell.cell_type == "code"] if executed else [])
+    parts: list[str] = []
+    for cell in book.read_cells(page).cells:
+        parts += [prose.markdown(cell.source)] if cell.cell_type == "markdown" else _cell(prose, cell, next(ran))
     title, _, rest = "\n\n".join(part for part in (*parts, prose.references()) if part).partition("\n")
     return f"{title}\n\n{_origin(page)}\n{rest}\n"
 
@@ -69,15 +80,21 @@ def index() -> str:
         return f"- [{pages[path].title}]({book.home()}{path}.md): {said[path]}"
 
     parts = [f"# {book.title()}", f"> {_SUMMARY}", _WHAT, f"## The front page\n\n{line(toc['root'])}"]
-    parts += ["\n".join([f"## {part['caption']}", "", *(line(one["file"]) for one in part["chapters"])]) for part in toc["parts"]]
+    parts += [
+        "\n".join([f"## {part['caption']}", "", *(line(one["file"]) for one in part["chapters"])])
+        for part in toc["parts"]
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 def described() -> dict[str, str]:
     """What is on each page: of a chapter what the front page says, of any other how its text begins."""
     front = book.pages()[0].source.read_text(encoding="utf-8")
-    listed = dict(re.findall(r"^\d+\. \{doc\}`/([\w/]+)`\.\s+((?:.+\n?(?:   )?)+)", front, re.MULTILINE))
-    return {page.path: _line_of(page, listed.get(page.path) or _opening(page)) for page in book.pages()}
+    listed = dict(re.findall(r"^\d+\. \{doc\}`/(notebooks/\w+)`\. (.+(?:\n +.+)*)", front, re.MULTILINE))
+    return {
+        page.path: _line_of(page, listed[page.path] if page in book.chapters() else _opening(page))
+        for page in book.pages()
+    }
 
 
 class _Plain(Prose):
@@ -109,7 +126,9 @@ class _Plain(Prose):
         if block.name == "eval-rst" and block.body.startswith(".. automodule:: companion\n"):
             return "\n\n".join(_names())
         if block.name == "bibliography":
-            return "\n".join(f"- {entry}" for entry in sorted(map(citations.entry, citations.keys())))
+            texts = (page.source.read_text(encoding="utf-8") for page in book.pages())
+            cited = {key for text in texts for keys in _CITED.findall(text) for key in keys.split(",")}
+            return "\n".join(f"- {entry}" for entry in sorted(map(citations.entry, cited)))
         return super()._directive(block)
 
     def _included(self, block: Directive) -> str:
@@ -121,21 +140,20 @@ class _Plain(Prose):
 
 
 def _origin(page: book.Page) -> str:
-    html = f"{posixpath.basename(page.path)}.html"
-    index_ = posixpath.relpath(INDEX, posixpath.dirname(page.path))
-    kind = "Chapter" if page.chapter else "Page"
-    return f"*{kind} of {book.title()} Version {companion.__version__}. [This page as HTML]({html}), [all pages]({index_}).*"
+    html, pages = f"{posixpath.basename(page.path)}.html", posixpath.relpath(INDEX, posixpath.dirname(page.path))
+    part = f"{'Chapter' if page.chapter else 'Page'} of {book.title()} Version {companion.__version__}"
+    return f"*{part}. [This page as HTML]({html}), [all pages]({pages}).*"
 
 
-def _cell(prose: _Plain, cell: Any, outputs: list[Any]) -> Iterator[str]:
-    """A code cell, unless it only sets up, and what it put out."""
+def _cell(prose: _Plain, cell: Any, ran: Any) -> Iterator[str]:
+    """A code cell, unless it only sets up, and what it put out when it ran."""
     tags = set(cell.metadata.get("tags", []))
     if not tags & {"setup", "remove-cell", "remove-input"}:
         yield _fenced("python", cell.source)
     shown = cell.metadata.get("mystnb", {})
     alt = " ".join(shown.get("image", {}).get("alt", "").split())
     if not tags & {"remove-cell", "remove-output"}:
-        yield from chain.from_iterable(_output(prose, output, alt) for output in outputs)
+        yield from chain.from_iterable(_output(prose, output, alt) for output in ran.outputs)
     if "caption" in shown.get("figure", {}):
         name, caption = shown["figure"]["name"], shown["figure"]["caption"]
         place = f"{posixpath.basename(prose.page.path)}.html#{name}"
@@ -165,7 +183,7 @@ def _fenced(language: str, text: str) -> str:
 
 def _names() -> Iterator[str]:
     """Every public name of the package with its signature and its docstring, and so the methods of a class."""
-    for name in sorted(companion.__all__):
+    for name in sorted(dir(companion)):
         thing = getattr(companion, name)
         yield from _name(f"companion.{name}", thing)
         if inspect.isclass(thing):
@@ -182,13 +200,15 @@ def _name(name: str, thing: Any) -> Iterator[str]:
 
 
 def _opening(page: book.Page) -> str:
-    """The first paragraph of a page."""
-    text = page.source.read_text(encoding="utf-8")
-    return next(part for part in text.split("\n\n") if re.match(r"\w", part))
+    """The first two sentences of a page."""
+    paragraphs = page.source.read_text(encoding="utf-8").split("\n\n")
+    first = next(part for part in paragraphs if re.match(r"[\w{*]", part))
+    return " ".join(re.split(r"(?<=[.?:])\s+(?=[A-Z{`*])", first)[:2])
 
 
 def _line_of(page: book.Page, text: str) -> str:
-    return " ".join(re.sub(r"\]\([^)]*\)", "]", _Plain(page).inline(text)).replace("[", "").replace("]", "").split())
+    """Text on one line, its links as their words."""
+    return " ".join(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", _Plain(page).inline(text)).split())
 
 
 def _lead_to_it(_app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -205,11 +225,4 @@ def _lead_to_it(_app: Sphinx, page: str, _template: str, context: dict[str, Any]
 def _write(app: Sphinx, failure: Exception | None) -> None:
     if failure or app.builder.name != "html":
         return
-    cache, out = get_cache(app.config.nb_execution_cache_path), Path(app.outdir)
-    for page in book.pages():
-        executed = None
-        if page in book.chapters():
-            asked = nbformat.reads(editions.edition(page), as_version=4)
-            executed = cache.get_cache_bundle(cache.match_cache_notebook(asked).pk).nb
-        (out / f"{page.path}.md").write_text(page_as_markdown(page, executed), encoding="utf-8")
-    (out / INDEX).write_text(index(), encoding="utf-8")
+    write(Path(app.outdir))

@@ -39,7 +39,7 @@ def moved() -> dict[str, dict[str, str]]:
 def redirects() -> dict[str, str]:
     """For each address that is no page the page that it leads to."""
     lines = (line.split() for line in REDIRECTS.read_text(encoding="utf-8").splitlines())
-    return dict((line[0], line[1]) for line in lines if line and not line[0].startswith("#"))
+    return {line[0]: line[1] for line in lines if line and not line[0].startswith("#")}
 
 
 def addresses() -> dict[str, list[str]]:

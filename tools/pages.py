@@ -7,7 +7,7 @@ from pathlib import Path
 from tools import book
 from tools.chromium import Visit, browser, visit
 
-__all__ = ["drop_unused_mathjax", "faults", "numbers", "screenshots"]
+__all__ = ["drop_unused", "faults", "numbers", "screenshots"]
 
 _FORMULAS = """
 [...document.querySelectorAll('[data-mjx-error]')].map(e => 'a formula failed: ' + e.getAttribute('data-mjx-error'))
@@ -75,8 +75,10 @@ def screenshots(html: Path) -> None:
     print(f"{len(book.pages())} pages, light and dark, in {folder}")
 
 
-def drop_unused_mathjax(html: Path) -> None:
-    """Removes what no page loads of MathJax: the pages use one of its bundles with its fonts and TeX extensions."""
+def drop_unused(html: Path) -> None:
+    """Removes what no page loads: maps of scripts to their sources, and of MathJax all but one bundle with its fonts."""
+    for file in [*html.rglob("*.js.map"), *html.rglob("*.css.map")]:
+        file.unlink()
     mathjax = html / "_static" / "mathjax"
     kept = {"tex-chtml.js", "input/tex", "output/chtml", "ui", "a11y/assistive-mml.js"}
     for file in sorted(mathjax.rglob("*"), reverse=True):
