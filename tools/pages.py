@@ -76,7 +76,7 @@ def screenshots(html: Path) -> None:
 
 
 def drop_unused(html: Path) -> None:
-    """Removes what no page loads: maps of scripts to their sources, and of MathJax all but one bundle with its fonts."""
+    """Removes what no page loads: maps of scripts to their sources; of MathJax all but one bundle with its fonts."""
     for file in [*html.rglob("*.js.map"), *html.rglob("*.css.map")]:
         file.unlink()
     mathjax = html / "_static" / "mathjax"
