@@ -1,7 +1,8 @@
 """Sphinx extension: under every figure that a chapter draws, a link to its numbers, as JSON with its SHA-256.
 
 No chapter has a line for it. `tools.build` runs the chapters with `tools.drawn` in their kernels, `write` lays what
-that sent into `_build/data`, a file a figure, and the pages are built with them.
+that sent into `_build/data`, a file a figure, and the pages are built with them. A picture that a reader moves has its
+line if it reads numbers from a file; the others compute theirs on the page.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from tools.drawn import MIME
 __all__ = ["FOLDER", "SUMS", "drawn", "hook", "link", "listed", "setup", "write"]
 
 FOLDER = book.ROOT / "_build" / "data"
+_WIDGETS = book.ROOT / "book" / "widgets"
 SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
 _PLACE = "data"  # beside the pages
 
@@ -87,9 +89,14 @@ def drawn(page: book.Page) -> list[str]:
 
 
 def listed() -> dict[str, tuple[int, str]]:
-    """Each file of numbers by its label: its bytes and its SHA-256."""
-    contents = {file.stem: file.read_bytes() for file in sorted(FOLDER.glob("*.json"))}
-    return {label: (len(content), hashlib.sha256(content).hexdigest()) for label, content in contents.items()}
+    """Each file of numbers by the anchor of its picture: its bytes and its SHA-256."""
+    contents = {anchor: file.read_bytes() for anchor, file in _files().items()}
+    return {anchor: (len(content), hashlib.sha256(content).hexdigest()) for anchor, content in contents.items()}
+
+
+def _files() -> dict[str, Path]:
+    figures = {file.stem: file for file in sorted(FOLDER.glob("*.json"))}
+    return figures | {book.widget_anchor(file.stem): file for file in sorted(_WIDGETS.glob("*.json"))}
 
 
 def link(page: str, label: str, size: int, digest: str) -> str:
@@ -115,10 +122,10 @@ def _settle(_app: Sphinx, config: Config) -> None:
 def _add_links(app: Sphinx, doctree: Any, docname: str) -> None:
     if app.builder.name != "html":
         return
-    for figure in doctree.findall(nodes.figure):
-        for label in [name for name in figure["names"] if name in app.config.figure_data]:
-            line = nodes.raw("", link(docname, label, *app.config.figure_data[label]), format="html")
-            figure += nodes.legend("", line)
+    for picture in [*doctree.findall(nodes.figure), *doctree.findall(nodes.container)]:
+        for anchor in [each for each in picture["ids"] if each in app.config.figure_data]:
+            line = nodes.raw("", link(docname, anchor, *app.config.figure_data[anchor]), format="html")
+            picture += nodes.legend("", line) if isinstance(picture, nodes.figure) else line
 
 
 def _copy(app: Sphinx, failure: Exception | None) -> None:
@@ -126,6 +133,8 @@ def _copy(app: Sphinx, failure: Exception | None) -> None:
         return
     place = Path(app.outdir) / _PLACE
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(FOLDER, place)
+    place.mkdir()
+    for anchor, file in _files().items():
+        shutil.copy(file, place / f"{anchor}.json")
     sums = [f"{digest}  {label}.json" for label, (_, digest) in app.config.figure_data.items()]
     (place / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from companion import figures
-from tools import book, drawn, figure_data
+from tools import book, drawn, figure_data, widgets
 from tools.book import ROOT
 
 HTML = ROOT / "_build" / "html"
@@ -175,6 +175,18 @@ def test_every_figure_leads_to_its_numbers(page):
         assert said.find("code").text == sums[file.name][:12]
         assert told["figure"] == label == file.stem and told["shows"]
         assert any(series for axes in told["axes"] for series in axes["series"])
+
+
+@built
+def test_a_widget_that_reads_numbers_leads_to_them():
+    for name, (page, _) in widgets.placed().items():
+        html = BeautifulSoup((HTML / f"{page.path}.html").read_text(encoding="utf-8"), "html.parser")
+        said = html.find(id=book.widget_anchor(name)).find(class_="figure-data")
+        assert (said is not None) == (name in widgets.NUMBERS)
+        if said:
+            content = (HTML / page.path).parent.joinpath(said.find("a")["href"]).resolve().read_bytes()
+            assert content == (widgets.FOLDER / f"{name}.json").read_bytes()
+            assert said.find("code")["title"] == sha256(content).hexdigest()
 
 
 @built
