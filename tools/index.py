@@ -3,7 +3,7 @@
 The page is made from the sources: subjects from `book/terms.json`, with the other words that people have for them;
 symbols from the tables of `book/notation.md`; people from the works that pages cite; names from `companion`.
 Everything on it is an entry of the book's index, which the search puts first, and a keyword of the pages it leads to.
-The search takes é for e.
+The search takes é for e, and ranks pages by all words of a query (`tools/search_scorer.js`).
 """
 
 import json
@@ -174,6 +174,7 @@ Stemmer = function() { this.stemWord = word => english.stemWord(word.normalize("
 
 def _settle(_app: Sphinx, config: Config) -> None:
     """The entries and keywords of every page, as a setting: Sphinx reads the pages again when it changes."""
+    config.html_search_scorer = str(book.ROOT / "tools" / "search_scorer.js")
     config.indexed = {page: [names, keywords()[page]] for page, names in entries().items()}
 
 

@@ -93,7 +93,8 @@ SEARCHED = {
 }
 # What thirty readers asked who had not seen the index, what each hoped for, and the pages that have it.
 ASKED = json.loads((ROOT / "tests" / "book" / "searches.json").read_text(encoding="utf-8"))
-FOUND = "words => Search._performSearch(...Search._parseQuery(words)).reverse().map(found => found[0] + found[2])"
+FOUND = """words => { history.replaceState(null, "", "?q=" + encodeURIComponent(words));
+  return Search._performSearch(...Search._parseQuery(words)).reverse().map(found => found[0] + found[2]); }"""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,13 @@ def test_of_thirty_searches_27_have_the_right_page_among_the_first_three(search)
     missed = {each["query"]: first[each["query"]] for each in ASKED if not {*each["pages"]} & {*first[each["query"]]}}
     assert len(ASKED) == 30
     assert len(missed) <= 3, missed
+
+
+@built
+def test_a_search_ranks_by_all_words_and_not_by_one(search):
+    """Words of titles and of the index, together in no title: each of the pages has one of the three words besides."""
+    places = search("KL weight autoencoder")
+    assert places[0] == "notebooks/semantic_and_perceptual" and len(places) > 5
 
 
 @built
