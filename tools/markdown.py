@@ -114,11 +114,17 @@ class _Plain(Prose):
     def _from_here(self, path: str) -> str:
         return posixpath.relpath(path, posixpath.dirname(self.page.path))
 
+    def _role(self, role: str, content: str) -> str:
+        if role.startswith("py:"):
+            return f"[`{content}`]({self._from_here('book/api.md')})"
+        return super()._role(role, content)
+
     def _directive(self, block: Directive) -> str:
         if block.name in ("div", "grid", "grid-item"):
             return self.markdown(block.body)
         if block.name == "grid-item-card":
-            return f"**{self.inline(block.argument)}.** {self.markdown(block.body)}"
+            link = f"{{{block.options['link-type']}}}`{block.argument} <{block.options['link']}>`"
+            return f"**{self.inline(link)}.** {self.markdown(block.body)}"
         if block.name == "index":
             return ""
         if block.name == "literalinclude":

@@ -44,10 +44,12 @@ def of_block(block):
     if isinstance(block, Equation):
         number = rf"(?: \\end\{{aligned\}})? \\tag\{{{book.labels()[block.label].number}\}}" if block.label else ""
         yield re.escape(flat(expand(block.tex))) + number
-    elif isinstance(block, Directive) and block.name.removeprefix("prf:") in statements.KINDS:
+    elif isinstance(block, Directive) and block.name.removeprefix("prf:") in (*statements.KINDS, "exercise"):
         label = book.labels()[block.options["label"]]
         yield rf"\*\*{label.kind.capitalize()} {label.number}"
         yield from of_block(Text(block.argument))
+    elif isinstance(block, Directive) and "alt" in block.options:
+        yield re.escape(f"![{flat(block.options['alt'])}](")
     elif isinstance(block, Text) and not block.text.startswith(".. automodule"):
         yield from (re.escape(flat(part)) for part in _MARKUP.split(block.text) if len(part.strip()) > 3)
 
