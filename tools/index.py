@@ -138,12 +138,13 @@ def entries() -> dict[str, list[tuple[str, str]]]:
 @cache
 def keywords() -> dict[str, list[str]]:
     """For each page the words that lead to it beside its text: what its subjects are called, and whom it cites."""
-    found = {}
-    for page, names in entries().items():
-        said = [name for name, _ in names] if page.startswith("notebooks/") else []
-        said += [name.split(",")[0] for key in _cited().get(page, ()) for name in citations.authors(key)]
-        found[page] = sorted({word for each in said for word in re.findall(r"\w{3,}", each)}, key=str.lower)
-    return found
+    said: dict[str, list[str]] = {page.path: [] for page in book.pages()}
+    for each in subjects():
+        for place in each.places:
+            said[_page(place)] += each.also
+    for page, keys in _cited().items():
+        said[page] += [name.split(",")[0] for key in keys for name in citations.authors(key)]
+    return {page: sorted(set(re.findall(r"\w{3,}", " ".join(names))), key=str.lower) for page, names in said.items()}
 
 
 def plain(tex: str) -> str:
