@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from tools import book, editions
+from tools.blocks import Directive, Text, parse
 from tools.book import ROOT
 from tools.prose import expand
 
@@ -52,6 +53,90 @@ def test_no_line_within_a_formula_begins_like_an_item_of_a_list(page):
             for paragraph in re.split(r"\n\s*\n|^\s*\$\$.*$", cell.source, flags=re.MULTILINE):
                 for item in re.finditer(r"^\s*[-+*] ", paragraph, re.MULTILINE):
                     assert paragraph[: item.start()].count("$") % 2 == 0, paragraph
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_chapter_opens_with_what_a_reader_can_do_after_it(page):
+    first = parse(book.read_cells(page).cells[0].source)
+    assert first[0] == Text(f"# {page.title}")
+    opening = first[1]
+    assert isinstance(opening, Directive)
+    assert (opening.argument, opening.options) == ("After this chapter you can", {"class": "opening"})
+    items = re.findall(r"^- (.+)$", opening.body, re.MULTILINE)
+    assert 2 <= len(items) <= 4
+    times = r"\d+ minutes to read, \d+ seconds to run on two\s+cores without an accelerator\. It needs "
+    assert re.search(times, " ".join(opening.body.split()))
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_cell_that_imports_is_folded(page):
+    in_solution = False
+    for cell in book.read_cells(page).cells:
+        if cell.cell_type == "code" and not in_solution and re.search(r"^(import|from) ", cell.source, re.MULTILINE):
+            assert {"hide-input", "hide-cell"} & set(cell.metadata.get("tags", [])), cell.source
+        elif cell.cell_type == "markdown":  # a solution is folded as a whole
+            for edge in re.findall(r"^:::\{solution-(start|end)\}", cell.source, re.MULTILINE):
+                in_solution = edge == "start"
+
+
+def solutions(page: book.Page) -> dict[str, int]:
+    """For each exercise of a chapter the number of code cells in the solution that follows it; -1 without one."""
+    found: dict[str, int] = {}
+    asked = solved = ""
+    for cell in book.read_cells(page).cells:
+        if cell.cell_type == "code":
+            found[solved] = found.get(solved, 0) + 1
+            continue
+        for block in (block for block in parse(cell.source) if isinstance(block, Directive)):
+            if block.name == "exercise":
+                assert block.argument, "an exercise has a title"
+                asked = block.options["label"]
+                found[asked] = -1
+            elif block.name == "solution-start":
+                assert block.argument == asked, "a solution follows its exercise"
+                assert block.options == {"class": "dropdown"}
+                solved, found[asked] = asked, 0
+            elif block.name == "solution-end":
+                solved = ""
+    return {label: cells for label, cells in found.items() if label}
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_every_exercise_is_followed_by_a_solution_that_runs(page):
+    found = solutions(page)
+    assert found, "a chapter has an exercise"
+    assert not [label for label, cells in found.items() if cells < 1]
+    assert all(label.startswith("ex-") for label in found)
+
+
+def padded(code: str) -> list[str]:
+    """The formats of printed values that are padded to a width, as the columns of a table are."""
+    calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
+    printed = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+    values = [part for call in printed for part in ast.walk(call) if isinstance(part, ast.FormattedValue)]
+    formats = [ast.unparse(value.format_spec) for value in values if value.format_spec]
+    return [spec for spec in formats if re.match(r"""f['"](.?[<>=^])?[-+ ]?\d""", spec)]
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_table_is_a_table_and_not_printed_text(page):
+    code = [cell.source for cell in book.read_cells(page).cells if cell.cell_type == "code"]
+    assert not [spec for source in code for spec in padded(source)], "use derivations.kit.tables"
+
+
+def test_a_padded_print_is_noticed_and_a_plain_one_is_not():
+    assert len(padded("print(f'{a:12s} {b:8.3f}')\nprint(f'{c:>5}')")) == 3
+    assert not padded("print(f'{a:.3f}, {b:+.2e}, {c}, {d:,}')\nlabel = f'{e:8.3f}'")
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_no_printed_text_has_columns(page):
+    executed = nbformat.read(ROOT / ".nbrun" / f"{page.source.stem}.ipynb", as_version=4)
+    for output in (output for cell in executed.cells for output in cell.get("outputs", [])):
+        if output.output_type == "stream":
+            spaced = [len(re.findall(r"\S {2,}\S", line)) >= 2 for line in output.text.splitlines()]
+            assert not any(all(spaced[n : n + 3]) for n in range(len(spaced) - 2)), output.text
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
