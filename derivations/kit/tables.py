@@ -28,14 +28,14 @@ class Table:
         return self._repr_markdown_()
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Table:
     r"""A table of a head and rows of cells, each as `str` has it; ValueError for a row of another length.
 
     Markdown in a cell is set, mathematics between dollars too; a bar in a cell is escaped, so TeX has `\mid` and
     `\lVert` for its own.
 
-    >>> table(["pair", "half-entropy"], [["3|8", -0.91], ["4|9", f"{-1.7:.2f}"]])
-    | pair | half-entropy |
+    >>> table(["pair", 64], [["3|8", -0.91], ["4|9", f"{-1.7:.2f}"]])
+    | pair | 64 |
     | --- | ---: |
     | 3\|8 | -0.91 |
     | 4\|9 | -1.70 |
@@ -44,4 +44,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     for row in cells:
         if len(row) != len(head):
             raise ValueError(f"a row has {len(row)} cells, expected {len(head)}, as the head: {row}")
-    return Table(tuple(head), cells)
+    return Table(tuple(map(str, head)), cells)

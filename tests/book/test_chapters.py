@@ -64,6 +64,7 @@ def test_the_chapter_opens_with_what_a_reader_can_do_after_it(page):
     assert (opening.argument, opening.options) == ("After this chapter you can", {"class": "opening"})
     items = re.findall(r"^- (.+)$", opening.body, re.MULTILINE)
     assert 2 <= len(items) <= 4
+    assert not re.search(r"[.;,]\n(- |\n)", opening.body), "no item ends with a stop"
     times = r"\d+ minutes to read, \d+ seconds to run on two\s+cores without an accelerator\. It needs "
     assert re.search(times, " ".join(opening.body.split()))
 
