@@ -220,15 +220,17 @@ def _line_of(page: book.Page, text: str) -> str:
 def _lead_to_it(_app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: Any) -> None:
     if doctree is None:
         return
-    place = f"{posixpath.basename(page)}.md"
-    context["metatags"] += f'\n<link rel="alternate" type="text/markdown" title="This page as Markdown" href="{place}">'
+    own, pages = f"{posixpath.basename(page)}.md", posixpath.relpath(INDEX, posixpath.dirname(page))
+    context["metatags"] += f'\n<link rel="alternate" type="text/markdown" title="This page as Markdown" href="{own}">'
+    every = {"type": "link", "text": INDEX, "icon": "fas fa-list", "label": "download-index-button"}
     for group in context.get("header_buttons", []):
-        for button in group.get("buttons", []):
+        for at, button in enumerate(group.get("buttons", [])):
             if button["label"] == "download-source-button":
-                button |= {"url": place, "tooltip": "Download this page as Markdown"}
+                button |= {"url": own, "tooltip": "This page as Markdown"}
+                group["buttons"].insert(at + 1, every | {"url": pages, "tooltip": "All pages as Markdown"})
+                break
 
 
 def _write(app: Sphinx, failure: Exception | None) -> None:
-    if failure or app.builder.name != "html":
-        return
-    write(Path(app.outdir))
+    if not failure and app.builder.name == "html":
+        write(Path(app.outdir))

@@ -118,6 +118,7 @@ def test_a_page_leads_to_its_markdown():
         name = f'href="{page.source.stem}.md"'
         assert re.search(rf'<link rel="alternate" type="text/markdown"[^>]* {name}', html)
         assert re.search(rf"<a {name}[^>]*btn-download-source-button", html)
+        assert re.search(r'<a href="\.\./llms\.txt"[^>]*btn-download-index-button', html)
 
 
 def test_the_index_lists_every_page_once_with_a_line():
