@@ -31,11 +31,15 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def screenshot(self, file: Path, scheme: str) -> None:
-        """The whole page as a PNG, in the reader's `light` or `dark` scheme."""
+    def colour(self, scheme: str) -> None:
+        """The page in the reader's `light` or `dark` scheme."""
         self.page.evaluate(
             f"document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}'"
         )
+
+    def screenshot(self, file: Path, scheme: str) -> None:
+        """The whole page as a PNG, in a scheme."""
+        self.colour(scheme)
         self.page.screenshot(path=file, full_page=True, animations="disabled")
 
 

@@ -20,6 +20,25 @@ _TEXT = """
 _UNSET = "[...document.querySelectorAll('main .math')].filter(e => !e.querySelector('mjx-container')).length"
 _ALT = "[...document.querySelectorAll('article img')].map(e => [e.getAttribute('src'), e.getAttribute('alt') || ''])"
 
+_TELEPHONE = 390  # pixels, of the narrowest screen that a page has to be read on
+# What reaches past the right edge of the screen and is in no box that scrolls.
+_PAST_THE_EDGE = """
+(() => { const edge = document.documentElement.clientWidth, ends = [document.body, document.documentElement, null];
+  const free = e => ends.includes(e) || (getComputedStyle(e).overflowX === 'visible' && free(e.parentElement));
+  return [...document.querySelectorAll('main *')]
+    .filter(e => e.getBoundingClientRect().right > edge + 1 && free(e.parentElement)).slice(0, 3)
+    .map(e => `${e.tagName.toLowerCase()}.${e.className}: ${e.textContent.trim().slice(0, 40)}`); })()
+"""
+# What scrolls sideways and no keyboard reaches once the page is at rest: it is no stop, and nothing in it is one.
+_OUT_OF_REACH = """
+(async () => {
+  const boxes = () => [...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth + 1
+    && e.clientWidth > 0 && /auto|scroll/.test(getComputedStyle(e).overflowX) && e.tabIndex < 0
+    && !e.querySelector('[tabindex="0"], a, button, input'));
+  for (let k = 0; k < 40 && boxes().length; k++) await new Promise(passed => setTimeout(passed, 250));
+  return boxes().map(e => `${e.tagName.toLowerCase()}.${e.className}`); })()
+"""
+
 # The theme's own: one of its scripts is loaded twice, and the first visit finds no colour scheme chosen.
 _HARMLESS = ("THEBE_JS_URL", "Got invalid theme mode")
 _RAW = ("\\(", "\\)", "\\[", "$", ":::", "{eq}", "{ref}", "{cite", "{numref}", "{doc}", "{prf:")
@@ -45,6 +64,15 @@ def faults(opened: Visit) -> list[str]:
         for source, alt in opened.page.evaluate(_ALT)
         if len(alt.split()) < 6
     ]
+    return found + _faults_on_a_telephone(opened)
+
+
+def _faults_on_a_telephone(opened: Visit) -> list[str]:
+    """What scrolls the page sideways, and what scrolls in a box of its own and cannot be reached by the keyboard."""
+    opened.page.set_viewport_size({"width": _TELEPHONE, "height": 800})
+    found = [f"scrolls and no keyboard reaches it: {box}" for box in opened.page.evaluate(_OUT_OF_REACH)]
+    if (width := opened.page.evaluate("document.documentElement.scrollWidth")) > _TELEPHONE:
+        found.append(f"{width} px wide on a telephone of {_TELEPHONE}: {opened.page.evaluate(_PAST_THE_EDGE)}")
     return found
 
 

@@ -117,7 +117,8 @@ def stand_alone(name: str) -> str:
     return (
         '<!doctype html>\n<html lang="en" data-theme="light">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width">\n<title>{name}</title>\n'
-        "<style>\nbody { margin: 12px; font-family: sans-serif; background: #ffffff; }\n"
+        f'<link rel="stylesheet" href="{_STYLE.with_name("fonts.css").as_uri()}">\n'
+        "<style>\nbody { margin: 12px; font-family: var(--book-sans); background: #ffffff; }\n"
         'html[data-theme="dark"] body { background: #14181e; }\n'
         f"{_STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
         f'<div class="widget" id="{book.widget_anchor(name)}">\n{still}\n{_running(name)}\n{see}\n</div>\n'

@@ -87,10 +87,10 @@ widgets.clocks = {
       if (peak) chart.dot(peak.time, peak.height, RED);
       inside += chart;
     });
-    const top = (4 / columns) * 180 + 30;
+    const top = (4 / columns) * 180 + 30, across = 2 * columns;
     const dims = range(81, 0, 20).map((k) => 2 ** k);
     const chart = new Chart(52, top, width - 72, 170, { from: 1, to: 2 ** 20, log: true, label: "dimension d" },
-      { from: 1e-4, to: 1e8, log: true, ticks: [1e-4, 1e-2, 1, 1e2, 1e4], text: (v) => (v === 1e-4 ? "0.0001" : short(v)) },
+      { from: 1e-4, to: 1e4, log: true, ticks: [1e-4, 1e-2, 1, 1e2, 1e4], text: (v) => (v === 1e-4 ? "0.0001" : short(v)) },
       "Window: a tenth to nine tenths decided").upright(d, QUIET, { "stroke-dasharray": "4 3" });
     Object.entries(clocks).forEach(([name, clock], k) => {
       const widths = dims.map((each) => [each, 0.1, 0.9]).map(([each, a, b]) =>
@@ -99,8 +99,9 @@ widgets.clocks = {
       chart.line(widths, tints[k]);
       if (n[name].window !== null) chart.dot(d, n[name].window, tints[k]);
     });
-    chart.legend(Object.keys(clocks).map((name, k) => [tints[k], name]), 64, top + 12);
-    return { height: top + 215, inside: inside + chart };
+    Object.keys(clocks).forEach((name, k) => // below the axis, where no curve goes
+      chart.legend([[tints[k], name]], 52 + ((k % across) * (width - 72)) / across, top + 228 + 17 * Math.floor(k / across)));
+    return { height: top + 222 + (4 / across) * 17, inside: inside + chart };
   },
 
   say(n, { d }) {

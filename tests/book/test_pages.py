@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from docutils.nodes import make_id
 
 import companion
-from tools import book, chromium, moved, pages
+from tools import book, chromium, layout, moved, pages
 from tools.book import ROOT
 
 HTML = ROOT / "_build" / "html"
@@ -21,6 +21,8 @@ built = pytest.mark.skipif(not os.environ.get("BOOK_BUILT"), reason="pages are b
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_is_whole_without_a_network(page, browser):
     with chromium.visit(browser, HTML / f"{page.path}.html") as visit:
+        if page.path in layout.PAGES:
+            assert layout.differences(layout.measure(visit), layout.kept()[page.path]) == []
         assert pages.faults(visit) == []
         requested = [unquote(url).removeprefix("file://") for url in visit.requests if url.startswith("file:")]
         assert all(path.startswith(str(HTML)) for path in requested)
@@ -136,14 +138,45 @@ def test_the_page_of_a_search_shows_what_it_finds_in_that_order(browser, search)
         assert link.startswith(f"{page}.html") and link.endswith(f"#{anchor}" if anchor else "")
 
 
+def test_what_is_kept_of_the_layout_is_of_twelve_pages_and_every_kind_of_element():
+    kept = layout.kept()
+    assert tuple(kept) == layout.PAGES and len(kept) == 12
+    assert all(kinds.keys() >= set(layout.FRAME) for kinds in kept.values())
+    assert len({kind for kinds in kept.values() for kind in kinds}) > 20
+    assert json.loads(layout.KEPT.read_text(encoding="utf-8"))["command"] == "python -m tools.layout"
+
+
+def test_another_font_and_a_narrower_column_are_seen(browser, tmp_path):
+    page = tmp_path / "page.html"
+    text = "<article><section><section><p>A line.</p><p>More.</p></section></section></article>"
+    style = "<style>p { font: 400 16px/24px monospace; width: 600px; margin: 8px 0 }</style>"
+    broken = style.replace("600", "590").replace("monospace", "sans-serif").replace("8px 0", "12px 0")
+    found = []
+    for head in (style, broken):
+        page.write_text(head + text)
+        with chromium.visit(browser, page) as visit:
+            found.append(layout.measure(visit))
+    assert layout.differences(found[0], found[0]) == []
+    said = " ".join(layout.differences(found[1], found[0]))
+    for sign in (
+        "paragraph: width is 590",
+        "paragraph: room is 12",
+        "paragraph: lines is sans-serif",
+        "paragraph: letters is",
+    ):
+        assert sign in said
+
+
 def test_a_bad_page_is_seen(tmp_path, browser):
     (tmp_path / "page.html").write_text(
         "<main><article><p>\\(x\\) and $y$</p><mjx-merror data-mjx-error='Undefined control sequence'></mjx-merror>"
         "<img src='missing.png' alt='image'><script>console.error('our own')</script>"
-        "<script src='https://example.org/script.js'></script></article></main>"
+        "<script src='https://example.org/script.js'></script><div class='wide' style='width: 500px'>x</div>"
+        f"<pre class='far' style='overflow: auto'>{'a line ' * 99}</pre></article></main>"
     )
     with chromium.visit(browser, tmp_path / "page.html") as visit:
         found = "\n".join(pages.faults(visit))
     signs = ("Undefined control sequence", "x\\\\)", "$y$", "our own", "https://example.org/script.js", "description")
+    signs += ("a telephone of 390: ['div.wide: x'", "no keyboard reaches it: pre.far")
     for sign in signs:
         assert sign in found

@@ -1,0 +1,65 @@
+"""Sphinx extension: what the pages of others lack for a reader on a telephone or with a screen reader.
+
+A long name in code may break after a dot, a stroke or an underscore, and nowhere else while there is room for a piece.
+The parameters of a signature are lines, where Sphinx makes a list of definitions without terms; a type in one that
+Sphinx cannot read whole, it leaves with a tilde before all of its name, and here it is the short one.
+`_static/looks.js` does at reading time what depends on the width: it lets a keyboard reach what scrolls.
+"""
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import companion
+
+__all__ = ["breakable", "lines_of_signatures", "setup", "short_types"]
+
+_NAME = re.compile(r'(?<=<code class="docutils literal notranslate"><span class="pre">)[^<]{20,}(?=</span></code>)')
+_TYPE = re.compile(r'(?<=<span class="pre">)[^<]*~[^<]*')
+_SIGNATURE = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ld]>).)*</dd>\s*)+)</dl>", re.DOTALL)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.connect("html-page-context", _mend)
+    return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def breakable(html: str) -> str:
+    """Long names in code with places to break.
+
+    >>> code = '<code class="docutils literal notranslate"><span class="pre">{}</span></code>'
+    >>> breakable(code.format("companion.forward.noise_of")) == code.format("companion.<wbr>forward.<wbr>noise_<wbr>of")
+    True
+    """
+    return _NAME.sub(lambda name: re.sub(r"(?<=\w)([./_]+)(?=\w)", r"\1<wbr>", name[0]), html)
+
+
+def lines_of_signatures(html: str) -> str:
+    """The parameters of a signature, each a line.
+
+    >>> lines_of_signatures("<dl>\\n<dd><em>count</em>,</dd>\\n</dl>")
+    '<span class="sig-lines">\\n<span><em>count</em>,</span>\\n</span>'
+    """
+
+    def lines(found: re.Match[str]) -> str:
+        inside = found[1].replace("<dd>", "<span>").replace("</dd>", "</span>")
+        return f'<span class="sig-lines">\n{inside}</span>'
+
+    return _SIGNATURE.sub(lines, html)
+
+
+def short_types(html: str) -> str:
+    """Types by their own names.
+
+    >>> short_types('<span class="pre">~collections.abc.Callable[[~companion.estimate.cost.Cost],</span>')
+    '<span class="pre">Callable[[Cost],</span>'
+    """
+    return _TYPE.sub(lambda name: re.sub(r"~(?:\w+\.)+(?=\w)", "", name[0]), html)
+
+
+def _mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    if "body" in context:
+        body = short_types(lines_of_signatures(breakable(context["body"])))
+        context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')  # in a list no other role
