@@ -1,5 +1,6 @@
 """Sphinx extension: what the pages of others lack for a reader on a telephone or with a screen reader.
 
+A sign after a formula stays in its line: a browser may break a line on either side of what is no text.
 A long name in code may break after a dot, a stroke or an underscore, and nowhere else while there is room for a piece.
 The parameters of a signature are lines, where Sphinx makes a list of definitions without terms; a type in one that
 Sphinx cannot read whole, it leaves with a tilde before all of its name, and here it is the short one.
@@ -13,9 +14,10 @@ from sphinx.application import Sphinx
 
 import companion
 
-__all__ = ["breakable", "lines_of_signatures", "setup", "short_types"]
+__all__ = ["bound", "breakable", "lines_of_signatures", "setup", "short_types"]
 
 _NAME = re.compile(r'(?<=<code class="docutils literal notranslate"><span class="pre">)[^<]{20,}(?=</span></code>)')
+_FORMULA = re.compile(r'\(?<span class="math notranslate nohighlight">\\\([^<]*\\\)</span>[,.;:!?)’”]+')
 _TYPE = re.compile(r'(?<=<span class="pre">)[^<]*~[^<]*')
 _SIGNATURE = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ld]>).)*</dd>\s*)+)</dl>", re.DOTALL)
 
@@ -24,6 +26,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("html-page-context", _mend)
     return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def bound(html: str) -> str:
+    r"""Formulas in a line, each held to the bracket before it and the sign after it.
+
+    >>> bound('<span class="math notranslate nohighlight">\\(x\\)</span>, and')
+    '<span class="with-its-sign"><span class="math notranslate nohighlight">\\(x\\)</span>,</span> and'
+    """
+    return _FORMULA.sub(r'<span class="with-its-sign">\g<0></span>', html)
 
 
 def breakable(html: str) -> str:
@@ -61,5 +72,5 @@ def short_types(html: str) -> str:
 
 def _mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     if "body" in context:
-        body = short_types(lines_of_signatures(breakable(context["body"])))
+        body = short_types(lines_of_signatures(breakable(bound(context["body"]))))
         context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')  # in a list no other role
