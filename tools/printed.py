@@ -9,7 +9,8 @@ __all__ = ["faults", "on_paper"]
 
 _SHEET = {"width": 680, "height": 1000}  # pixels between the margins of A4, the narrower of the two papers
 
-# A formula is asked for as a whole: what MathJax draws a long brace from hangs over and is cut.
+# A formula is asked for as a whole: what MathJax draws a long brace from hangs over and is cut, and the MathML that it
+# keeps for screen readers takes no room.
 _FAULTS = """
 (() => {
   const found = new Set(), width = document.documentElement.clientWidth;
@@ -20,13 +21,15 @@ _FAULTS = """
     const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
     return 1 - a + (a * (0.3 * r + 0.6 * g + 0.1 * b)) / 255; // on a white sheet
   };
+  for (const e of document.querySelectorAll("mjx-assistive-mml")) e.remove();
   for (const e of document.querySelectorAll("article *")) {
     if (e.closest("svg, script, .widget-live") || e.closest("mjx-container > *")) continue;
     const inside = e.matches("details > :not(summary), .toggle > :not(.admonition-title)");
     if (inside && !seen(e)) say("folded", e.parentElement);
-    const box = (e.matches("mjx-container") ? e.firstElementChild : e).getBoundingClientRect();
+    const formula = e.matches("mjx-container");
+    const box = (formula ? e.firstElementChild : e).getBoundingClientRect();
     if (!seen(e) || !box.width || !box.height) continue;
-    const style = getComputedStyle(e), text = style.display === "inline" ? 0 : box.left + e.scrollWidth;
+    const style = getComputedStyle(e), text = formula || style.display === "inline" ? 0 : box.left + e.scrollWidth;
     if (Math.max(box.right - width, text - width, -box.left) > 1) say("wider than the sheet", e);
     if (e.matches("figure, img, tr") && box.height > innerHeight) say("longer than the sheet", e);
     const right = style.overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1;
