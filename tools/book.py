@@ -17,8 +17,8 @@ import yaml
 from tools.blocks import Block, Code, Directive, Equation, Target, Text, inside, parse
 
 __all__ = [
-    *("ROOT", "Label", "Page", "address", "branch", "chapters", "home", "labels", "macros", "pages", "read_cells"),
-    *("title", "widget_anchor", "year"),
+    *("ROOT", "Label", "Page", "address", "branch", "chapters", "home", "labels", "macros", "pages", "parts"),
+    *("read_cells", "title", "widget_anchor", "year"),
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +105,13 @@ def pages() -> tuple[Page, ...]:
             chapter += bool(part.get("numbered"))
             found.append(_page(entry["file"], chapter if part.get("numbered") else None))
     return tuple(found)
+
+
+def parts() -> dict[str, list[Page]]:
+    """The pages of each part, by its caption; the front page stands before all parts."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    by_path = {page.path: page for page in pages()}
+    return {part["caption"]: [by_path[entry["file"]] for entry in part["chapters"]] for part in toc["parts"]}
 
 
 def chapters() -> tuple[Page, ...]:

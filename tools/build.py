@@ -25,7 +25,7 @@ import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 
-from tools import address, book, colab, editions, figure_data, links, moved, pages, statements
+from tools import address, book, chromium, colab, editions, figure_data, links, moved, pages, statements
 from tools.book import ROOT
 from tools.reproducibility import RECORD
 
@@ -103,8 +103,17 @@ def make_test() -> None:
 
 
 def make_reader() -> None:
-    """The pages, then the checks of them that take minutes: tests/reader, which `make test` leaves out."""
+    """The pages, what readers take with them, then the checks that take minutes and that `make test` leaves out."""
+    from tools import downloads  # here: no other command waits for what reads and writes PDF
+
     make_book()
+    print("== downloads", flush=True)
+    sums = BUILD / "downloads" / downloads.SUMS
+    if not sums.exists() or sums.stat().st_mtime < STAMP.stat().st_mtime:
+        with chromium.browser() as running:
+            downloads.write(running, HTML, sums.parent)
+    shutil.copytree(sums.parent, HTML / "downloads", dirs_exist_ok=True)
+    print("== checks that take minutes", flush=True)
     sys.exit(_python("-m", "pytest", "-q", "-rfEs", "--durations=5", "tests/reader", READER="1", MPLBACKEND="agg"))
 
 

@@ -18,6 +18,7 @@ _TEXT = """
   return copy.textContent; })()
 """
 _UNSET = "[...document.querySelectorAll('main .math')].filter(e => !e.querySelector('mjx-container')).length"
+_TWICE = "[...document.querySelectorAll('[id]')].filter(e => document.getElementById(e.id) !== e).map(e => e.id)"
 _ALT = "[...document.querySelectorAll('article img')].map(e => [e.getAttribute('src'), e.getAttribute('alt') || ''])"
 
 _TELEPHONE = 390  # pixels, of the narrowest screen that a page has to be read on
@@ -49,6 +50,7 @@ def faults(opened: Visit) -> list[str]:
     found = list(opened.page.evaluate(_FORMULAS))
     if unset := opened.page.evaluate(_UNSET):
         found.append(f"{unset} formulas were not set")
+    found += [f"an anchor is given twice: {anchor}" for anchor in opened.page.evaluate(_TWICE)]
     text = opened.page.evaluate(_TEXT)
     found += [
         f"raw markup is left: {text[max(0, at - 30) : at + 30]!r}" for sign in _RAW if (at := text.find(sign)) >= 0
