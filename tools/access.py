@@ -4,6 +4,7 @@ A sign after a formula stays in its line: a browser may break a line on either s
 A long name in code may break after a dot, a stroke or an underscore, and nowhere else while there is room for a piece.
 The parameters of a signature are lines, where Sphinx makes a list of definitions without terms; a type in one that
 Sphinx cannot read whole, it leaves with a tilde before all of its name, and here it is the short one.
+Style sheets stand in the order of their names: Jupyter Book lists them in the order of the disk.
 `_static/looks.js` does at reading time what depends on the width: it lets a keyboard reach what scrolls.
 """
 
@@ -24,6 +25,7 @@ _SIGNATURE = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ld]>).)*</dd>\s*)+)</dl>", r
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
+    app.connect("config-inited", _in_order)
     app.connect("html-page-context", _mend)
     return {"version": companion.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -68,6 +70,10 @@ def short_types(html: str) -> str:
     '<span class="pre">Callable[[Cost],</span>'
     """
     return _TYPE.sub(lambda name: re.sub(r"~(?:\w+\.)+(?=\w)", "", name[0]), html)
+
+
+def _in_order(_app: Sphinx, config: Any) -> None:
+    config.html_css_files.sort(key=str)
 
 
 def _mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
