@@ -49,7 +49,7 @@ def articles(html: Path) -> dict[book.Page, Any]:
     """The article of each page of a folder of built pages; the first of a part has its caption above it."""
     found = {page: _article(html, page) for page in book.pages()}
     for number, (caption, pages) in enumerate(book.parts().items(), 1):
-        heading = f'<p class="part" id="{_part(number)}">{escape(caption)}</p>'
+        heading = f'<p class="part" id="{_part(pages, number)}">{escape(caption)}</p>'
         found[pages[0]].insert(0, BeautifulSoup(heading, "html.parser"))
     return found
 
@@ -59,7 +59,7 @@ def entries(found: dict[book.Page, Any]) -> list[Entry]:
     front, *_ = book.pages()
     lines = _entries_of(front, found[front], 0)
     for number, (caption, pages) in enumerate(book.parts().items(), 1):
-        lines.append(Entry(0, _part(number), escape(caption)))
+        lines.append(Entry(0, _part(pages, number), escape(caption)))
         lines += [line for page in pages for line in _entries_of(page, found[page], 1)]
     return lines
 
@@ -105,8 +105,8 @@ def _soup(file: Path) -> Any:
     return BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
 
 
-def _part(number: int) -> str:
-    return f"part--{number}"
+def _part(pages: list[book.Page], number: int) -> str:
+    return anchor(pages[0], f"part-{number}")
 
 
 def _article(html: Path, page: book.Page) -> Any:

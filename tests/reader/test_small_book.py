@@ -1,5 +1,6 @@
 """Two pages, made on the spot, become a PDF, an EPUB and a zip; what could go wrong on the way is on them."""
 
+import re
 import shutil
 import zipfile
 from importlib import metadata
@@ -55,11 +56,11 @@ def test_a_page_leaves_the_site_with_anchors_of_its_own(site):
     assert [link["href"] for link in found[FRONT].find_all("a")] == ["#chapter--there", "https://example.org/"]
     assert "the\n        index and" in found[FRONT].text
     ids = [each["id"] for each in found[CHAPTER].find_all(id=True)]
-    assert ids == ["part--1", "chapter--chapter", "chapter--there", "chapter--proof"]
+    assert ids == ["chapter--part-1", "chapter--chapter", "chapter--there", "chapter--proof"]
     assert not found[CHAPTER].find_all(["script", "button"])
     assert [(each.depth, each.place) for each in articles.entries(found)] == [
         (0, "front"),
-        (0, "part--1"),
+        (0, "chapter--part-1"),
         (1, "chapter"),
         (2, "chapter--there"),
     ]
@@ -81,6 +82,12 @@ def test_two_pages_become_a_pdf_an_epub_and_a_zip(site, tmp_path, browser):
     assert contents.count("4") == 3
     with zipfile.ZipFile(files["epub"]) as archive:
         page = archive.read("book/chapter.xhtml").decode()
+        inside = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".xhtml")}
+    for place, link in (
+        (name, link) for name, text in inside.items() for link in re.findall(r'href="(?!h|st)([^"]+)"', text)
+    ):
+        file, _, anchor = link.partition("#")
+        assert f'id="{anchor}"' in inside[f"book/{file}"], f"{place} links to {link}"
     assert page.count("<math ") == 2
     assert r'alttext="\E x^2 &lt; \infty"' in page
     assert '<a href="chapter.xhtml#chapter--chapter">' in page
