@@ -47,6 +47,7 @@ _READY = """
 """
 _STYLE = f"""
 #{_ANCHORS} {{ break-before: page; font-size: 4pt; }}
+main article section > h1, main article > h1 {{ display: block !important; }}
 #contents {{ break-before: page; }}
 #contents {{ font-size: 0.8rem; line-height: 1.35; }}
 #contents ol {{ list-style: none; margin: 0; padding-left: 1.2em; }}
