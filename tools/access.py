@@ -4,6 +4,7 @@ A sign after a formula stays in its line: a browser may break a line on either s
 A long name in code may break after a dot, a stroke or an underscore, and nowhere else while there is room for a piece.
 The parameters of a signature are lines, where Sphinx makes a list of definitions without terms; a type in one that
 Sphinx cannot read whole, it leaves with a tilde before all of its name, and here it is the short one.
+A cell of a table's head that is empty is no head: a screen reader would read a column's name that is none.
 Style sheets stand in the order of their names: Jupyter Book lists them in the order of the disk.
 `_static/looks.js` does at reading time what depends on the width: it lets a keyboard reach what scrolls.
 """
@@ -15,11 +16,12 @@ from sphinx.application import Sphinx
 
 import companion
 
-__all__ = ["bound", "breakable", "lines_of_signatures", "setup", "short_types"]
+__all__ = ["bound", "breakable", "lines_of_signatures", "setup", "short_types", "without_empty_heads"]
 
 _NAME = re.compile(r'(?<=<code class="docutils literal notranslate"><span class="pre">)[^<]{20,}(?=</span></code>)')
 _FORMULA = re.compile(r'\(?<span class="math notranslate nohighlight">\\\([^<]*\\\)</span>[,.;:!?)’”]+')
 _TYPE = re.compile(r'(?<=<span class="pre">)[^<]*~[^<]*')
+_CORNER = re.compile(r'<th class="(head[^"]*)"><p></p></th>')
 _SIGNATURE = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ld]>).)*</dd>\s*)+)</dl>", re.DOTALL)
 
 
@@ -72,11 +74,20 @@ def short_types(html: str) -> str:
     return _TYPE.sub(lambda name: re.sub(r"~(?:\w+\.)+(?=\w)", "", name[0]), html)
 
 
+def without_empty_heads(html: str) -> str:
+    """The corner above a column of names, which heads nothing, is a cell like any other.
+
+    >>> without_empty_heads('<th class="head text-right"><p></p></th>')
+    '<td class="head text-right"><p></p></td>'
+    """
+    return _CORNER.sub(r'<td class="\1"><p></p></td>', html)
+
+
 def _in_order(_app: Sphinx, config: Any) -> None:
     config.html_css_files.sort(key=str)
 
 
 def _mend(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     if "body" in context:
-        body = short_types(lines_of_signatures(breakable(bound(context["body"]))))
+        body = short_types(lines_of_signatures(breakable(bound(without_empty_heads(context["body"])))))
         context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')  # in a list no other role
