@@ -260,10 +260,6 @@ def _build(fingerprint: str) -> bool:
         print(f"The pages were not built{why}; see {log.relative_to(ROOT)}")
         return False
     pages.drop_unused(HTML)
-    for page in book.chapters():  # what the theme offers for download is the text edition with its directives raw
-        offered = HTML / "_sources" / f"{page.path}.ipynb"
-        if offered.exists():
-            shutil.copy(page.source.with_suffix(".ipynb"), offered)
     print(f"built in {time.monotonic() - started:.0f} s")
     STAMP.write_text(fingerprint)
     return True

@@ -1,5 +1,6 @@
 """Author and year of a cited work, and its line in a list of references, from `book/references.bib`."""
 
+import re
 from functools import cache
 
 from pybtex.database import Entry, Person, parse_file
@@ -7,7 +8,7 @@ from pybtex.richtext import Text
 
 from tools.book import ROOT
 
-__all__ = ["authors", "entry", "parenthetical", "textual", "works"]
+__all__ = ["authors", "entry", "keys_in", "parenthetical", "textual", "works"]
 
 
 def parenthetical(keys: list[str]) -> str:
@@ -18,6 +19,16 @@ def parenthetical(keys: list[str]) -> str:
 def textual(keys: list[str]) -> str:
     """Author and Author (2026), Author et al. (2025)."""
     return ", ".join(f"{_authors(key)} ({_year(key)})" for key in keys)
+
+
+def keys_in(text: str) -> list[str]:
+    """The keys that a text in MyST cites, in order, each once.
+
+    >>> keys_in("{cite}`b,a` and {cite:t}`a`")
+    ['b', 'a']
+    """
+    groups = re.findall(r"\{cite(?::[pt])?\}`([^`]+)`", text)
+    return list(dict.fromkeys(key.strip() for group in groups for key in group.split(",")))
 
 
 def works() -> list[str]:

@@ -231,13 +231,8 @@ def _first(own: list[str], others: list[str]) -> tuple[str, ...]:
 @cache
 def _cited() -> dict[str, list[str]]:
     """For each page the works that it cites."""
-    found = {}
-    for page in book.pages():
-        text = page.source.read_text(encoding="utf-8")
-        keys = [key.strip() for some in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in some.split(",")]
-        if page.path != _SELF:
-            found[page.path] = list(dict.fromkeys(keys))
-    return found
+    others = (page for page in book.pages() if page.path != _SELF)
+    return {page.path: citations.keys_in(page.source.read_text(encoding="utf-8")) for page in others}
 
 
 @cache

@@ -15,7 +15,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jupyter_cache import get_cache
 from sphinx.application import Sphinx
 
@@ -39,7 +38,6 @@ _WHAT = (
     f"linked as JSON, with digests in [{figure_data.SUMS}](data/{figure_data.SUMS}). The text is licensed CC BY 4.0, "
     "the code MIT."
 )
-_CITED = re.compile(r"\{cite(?::[pt])?\}`([^`]+)`")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -73,18 +71,14 @@ def page_as_markdown(page: book.Page, executed: Any = None) -> str:
 
 def index() -> str:
     """`llms.txt`: what the book is, and each of its pages with a line that says what is on it."""
-    toc = yaml.safe_load((book.ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    said, pages = described(), {page.path: page for page in book.pages()}
+    said = described()
 
-    def line(path: str) -> str:
-        return f"- [{pages[path].title}]({book.home()}{path}.md): {said[path]}"
+    def line(page: book.Page) -> str:
+        return f"- [{page.title}]({book.home()}{page.path}.md): {said[page.path]}"
 
-    parts = [f"# {book.title()}", f"> {_SUMMARY}", _WHAT, f"## The front page\n\n{line(toc['root'])}"]
-    parts += [
-        "\n".join([f"## {part['caption']}", "", *(line(one["file"]) for one in part["chapters"])])
-        for part in toc["parts"]
-    ]
-    return "\n\n".join(parts) + "\n"
+    sections = [f"# {book.title()}", f"> {_SUMMARY}", _WHAT, f"## The front page\n\n{line(book.pages()[0])}"]
+    sections += ["\n".join([f"## {part}", "", *map(line, pages)]) for part, pages in book.parts().items()]
+    return "\n\n".join(sections) + "\n"
 
 
 def described() -> dict[str, str]:
@@ -133,7 +127,7 @@ class _Plain(Prose):
             return "\n\n".join(_names())
         if block.name == "bibliography":
             texts = (page.source.read_text(encoding="utf-8") for page in book.pages())
-            cited = {key for text in texts for keys in _CITED.findall(text) for key in keys.split(",")}
+            cited = {key for text in texts for key in citations.keys_in(text)}
             return "\n".join(f"- {entry}" for entry in sorted(map(citations.entry, cited)))
         return super()._directive(block)
 
